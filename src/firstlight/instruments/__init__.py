@@ -1,0 +1,1 @@
+"""Cameras: how their files, sections and headers are read."""

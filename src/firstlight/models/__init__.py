@@ -1,0 +1,1 @@
+"""The nouns: database tables whose file data load lazily."""

@@ -1,0 +1,1 @@
+"""The recipe: ordered steps on model objects in memory, without I/O."""

@@ -1,0 +1,1 @@
+"""Pure hashing: what made a product, as a fingerprint that needs no database."""

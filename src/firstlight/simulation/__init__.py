@@ -1,0 +1,1 @@
+"""Skies and nights with known truth."""

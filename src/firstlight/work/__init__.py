@@ -1,0 +1,1 @@
+"""The durable engine and its process pool: jobs by name."""
