@@ -104,7 +104,7 @@ class FirstlightError(Exception):
 
 def _rebuild(cls: type[FirstlightError], facts: dict[str, str | None]) -> FirstlightError:
     kept = {k: facts[k] for k in ("subject", "field", "found", "expected", "hint")}
-    return cls(facts["message"], **kept)  # type: ignore[arg-type]  # all are strings or None
+    return cls(facts["message"], **kept)
 
 
 class UserError(FirstlightError):

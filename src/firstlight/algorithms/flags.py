@@ -45,6 +45,11 @@ MEANINGS: dict[Flag, str] = {
 
 # Pixels whose value says nothing about the sky.
 UNUSABLE = (
-    Flag.BAD | Flag.SATURATED | Flag.BLEED | Flag.COSMIC_RAY | Flag.TRAIL | Flag.NO_DATA
+    Flag.BAD
+    | Flag.SATURATED
+    | Flag.BLEED
+    | Flag.COSMIC_RAY
+    | Flag.TRAIL
+    | Flag.NO_DATA
     | Flag.LOW_FLAT
 )

@@ -1,1 +1,1 @@
-"""Reference stars: positions at epoch and magnitudes, from embedded, local and online catalogues."""
+"""Reference stars: positions at epoch and magnitudes, embedded, local and online."""
