@@ -1,0 +1,204 @@
+"""Opening the database: SQLite in one file, or PostgreSQL by a URL; both alike above here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from firstlight.errors import BadSettings, ConflictError, MissingDependency, RemoteError
+
+__all__ = ["Database", "DatabaseOutdated", "DatabaseUnreachable", "bulk_insert"]
+
+BUSY_TIMEOUT_S = 60
+MIGRATIONS = Path(__file__).parent / "migrations"
+# SQLite allows 32766 variables in a statement, PostgreSQL 65535.
+MAX_VARIABLES = 30_000
+
+
+class DatabaseUnreachable(RemoteError):
+    """The database does not answer."""
+
+    code = "database.unreachable"
+
+
+class DatabaseOutdated(ConflictError):
+    """The database was made by another version of firstlight."""
+
+    code = "database.outdated"
+
+
+class Database:
+    """One database: its engine, its sessions, its migrations.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///path/to/file`` or ``postgresql://user@host/name``.
+    """
+
+    def __init__(self, url: str | URL) -> None:
+        try:
+            self.url = _with_driver(make_url(url))
+            self.engine = _create_engine(self.url)
+        except (ArgumentError, NoSuchModuleError) as fault:
+            raise BadSettings(
+                "this is not the URL of a database",
+                field="database.url",
+                found=str(url),
+                expected="sqlite:///file or postgresql://user@host/name",
+            ) from fault
+        except ModuleNotFoundError as fault:
+            raise MissingDependency(
+                "PostgreSQL needs the package psycopg",
+                subject="database.url",
+                hint="pip install 'firstlight[postgres]'",
+            ) from fault
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        readers = self.engine.execution_options(sqlite_begin="DEFERRED")
+        self._reading_sessions = sessionmaker(readers, expire_on_commit=False)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A session in one transaction: committed at the end, rolled back on any error."""
+        try:
+            with self._sessions.begin() as session:
+                yield session
+        except OperationalError as fault:
+            raise self._explain(fault) from fault
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that only reads."""
+        try:
+            with self._reading_sessions() as session:
+                yield session
+        except OperationalError as fault:
+            raise self._explain(fault) from fault
+
+    def upgrade(self) -> None:
+        """Bring an empty or older database to the tables of this version."""
+        try:
+            with self.engine.connect() as connection:
+                config = self._alembic()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+        except OperationalError as fault:
+            raise self._explain(fault) from fault
+
+    def revision(self) -> str | None:
+        """The migration the database stands at; ``None`` for an empty one."""
+        with self.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def head(self) -> str | None:
+        """The newest migration of this version of firstlight."""
+        return ScriptDirectory.from_config(self._alembic()).get_current_head()
+
+    def check_current(self) -> None:
+        """Refuse a database that is not at the newest migration.
+
+        Raises
+        ------
+        DatabaseOutdated
+            With what to run.
+        """
+        try:
+            found = self.revision()
+        except OperationalError as fault:
+            raise self._explain(fault) from fault
+        if found != self.head():
+            raise DatabaseOutdated(
+                subject=self.url.render_as_string(hide_password=True),
+                found=found or "no tables",
+                expected=self.head(),
+                hint="firstlight upgrade",
+            )
+
+    def table_names(self) -> list[str]:
+        """Names of all tables."""
+        return inspect(self.engine).get_table_names()
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _alembic(self) -> Config:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        return config
+
+    def _explain(self, fault: OperationalError) -> DatabaseUnreachable:
+        return DatabaseUnreachable(
+            str(fault.orig).strip().splitlines()[0],
+            subject=self.url.render_as_string(hide_password=True),
+            hint="firstlight doctor",
+        )
+
+
+def bulk_insert(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows, leaving out those whose key is already there.
+
+    Products are unique on their inputs and provenance, so a row that exists is the same row.
+    """
+    if not rows:
+        return
+    dialect = session.get_bind().dialect.name
+    make = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    size = max(1, MAX_VARIABLES // max(1, len(table.columns)))
+    statement = make(table).on_conflict_do_nothing()
+    for start in range(0, len(rows), size):
+        session.execute(statement, list(rows[start : start + size]))
+
+
+def _with_driver(url: URL) -> URL:
+    if url.drivername in {"postgresql", "postgres"}:
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _create_engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions by itself: see _begin_sqlite.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # A transaction that reads first and writes later cannot be upgraded when another has
+    # written in between ("database is locked", at once); taking the write lock first waits.
+    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.execute(text(f"BEGIN {mode}"))

@@ -1,0 +1,47 @@
+"""StepRun: what happened to one step of the recipe on one section of one exposure."""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from firstlight.models.base import Base, Timestamped
+
+__all__ = ["StepRun", "StepState"]
+
+
+class StepState(StrEnum):
+    """How a step ended, or where it stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # a step before it failed, so it had no input
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+class StepRun(Timestamped, Base):
+    """The last attempt at one step, whatever its end; failure is never recorded as success."""
+
+    __tablename__ = "step_runs"
+
+    exposure_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("exposures.id"), primary_key=True)
+    section_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    step: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int]
+    """Place in the recipe."""
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    provenance_id: Mapped[str | None] = mapped_column(ForeignKey("provenances.id"))
+    product_id: Mapped[uuid.UUID | None]
+    error: Mapped[dict[str, Any] | None]
+    """Code, message and the thing at fault: `errors.FirstlightError.as_dict`."""
+    notes: Mapped[dict[str, Any]]
+    """What a person should know of a step that was done: what it left out, and why."""
+    cpu_s: Mapped[float | None]
+    wall_s: Mapped[float | None]
