@@ -5,11 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from astropy.table import Table
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, reconstructor
 
-from firstlight.formats.tables import read_table
+from firstlight.formats.tables import TableData, read_table
 from firstlight.models.base import Base
 from firstlight.models.data_root import data_path
 from firstlight.models.provenance import Product
@@ -20,9 +19,9 @@ __all__ = ["SourceList"]
 class SourceList(Product, Base):
     """Sources of one image; the table itself is a Parquet file, loaded when first used.
 
-    Columns of `table`: ``x, y`` (windowed positions, pixels), ``x_err, y_err``, ``flux_0 …``
-    and ``flux_err_0 …`` (electrons in the apertures of `aperture_radii`), ``fwhm, a, b, theta,
-    snr, flags, flux_flags_0 …``.
+    Columns of `table`, among others: ``x, y, x_err, y_err`` (windowed positions, pixels),
+    ``flux, flux_err`` of shape ``(n, k)`` (electrons in the k apertures of `aperture_radii`),
+    ``fwhm, elongation, snr, flags``.
     """
 
     __tablename__ = "source_lists"
@@ -48,23 +47,23 @@ class SourceList(Product, Base):
 
     def __init__(self, **columns: Any) -> None:
         super().__init__(**columns)
-        self._table: Table | None = None
+        self._table: TableData | None = None
 
     @reconstructor
     def _forget_table(self) -> None:
         self._table = None
 
     @property
-    def table(self) -> Table:
+    def table(self) -> TableData:
         """One row a source, brightest first."""
         if self._table is None:
             self._table = read_table(data_path(self.filename))
         return self._table
 
     @table.setter
-    def table(self, table: Table) -> None:
+    def table(self, table: TableData) -> None:
         self._table = table
-        self.n_sources = len(table)
+        self.n_sources = table.rows
 
     def free(self) -> None:
         """Let go of the table; it is read again when needed."""
