@@ -1,0 +1,249 @@
+"""All known instruments: our own, those of installed packages, and those defined in settings."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import threading
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from os import PathLike
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from firstlight.errors import BadSettings, ConflictError, InvalidInput, MissingError, UserError
+
+if TYPE_CHECKING:
+    from firstlight.instruments.base import Instrument
+
+__all__ = [
+    "FALLBACK",
+    "INSTRUMENT_INSTANCE_CACHE",
+    "AmbiguousInstrument",
+    "DuplicateInstrument",
+    "UnknownInstrument",
+    "configure_instrument",
+    "define_instrument",
+    "get_instrument_class",
+    "get_instrument_instance",
+    "guess_instrument",
+    "instrument_names",
+    "register_instrument",
+]
+
+FALLBACK = "GenericFITS"
+INSTRUMENT_INSTANCE_CACHE: dict[str, Instrument] = {}
+"""One shared instance of each instrument that was used, by name."""
+
+_GROUP = "firstlight.instruments"
+_SURE = 0.5  # a header that agrees less than this speaks of another camera
+_classes: dict[str, type[Instrument]] = {}
+_broken: dict[str, str] = {}
+_lock = threading.RLock()
+_log = logging.getLogger(__name__)
+_state = {"plugins_loaded": False}
+
+
+class UnknownInstrument(MissingError):
+    """There is no instrument of this name."""
+
+    code = "instrument.unknown"
+
+
+class AmbiguousInstrument(UserError):
+    """Several instruments claim this file."""
+
+    code = "instrument.ambiguous"
+
+
+class DuplicateInstrument(ConflictError):
+    """Another class has already taken the name of this instrument."""
+
+    code = "instrument.duplicate"
+
+
+def register_instrument(cls: type[Instrument]) -> None:
+    """Make a class known under its `name`.
+
+    Defining a class again (in a notebook, say) replaces it; another class of the same name
+    is refused.
+    """
+    with _lock:
+        known = _classes.get(cls.name)
+        if known is not None and _origin(known) != _origin(cls):
+            raise DuplicateInstrument(subject=cls.name, found=_origin(cls), expected=_origin(known))
+        if known is not cls:
+            INSTRUMENT_INSTANCE_CACHE.pop(cls.name, None)
+        _classes[cls.name] = cls
+
+
+def forget_instrument(name: str) -> None:
+    """Take an instrument out again."""
+    with _lock:
+        _classes.pop(name, None)
+        INSTRUMENT_INSTANCE_CACHE.pop(name, None)
+
+
+def _origin(cls: type[Any]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _load_plugins() -> None:
+    """Import the classes behind the entry points of installed packages, once.
+
+    A package that cannot be imported must not take the others with it: its reason is told
+    when its instrument is asked for.
+    """
+    with _lock:
+        if _state["plugins_loaded"]:
+            return
+        _state["plugins_loaded"] = True
+        for point in entry_points(group=_GROUP):
+            _load_plugin(point)
+
+
+def _load_plugin(point: EntryPoint) -> None:
+    try:
+        register_instrument(point.load())
+    except Exception as error:  # noqa: BLE001, code of others may fail in any way
+        _broken[point.name] = f"{type(error).__name__}: {error}"
+        _log.warning("instrument %s of %s cannot be loaded: %s", point.name, point.value, error)
+
+
+def instrument_names() -> list[str]:
+    """Names of all instruments, sorted."""
+    _load_plugins()
+    return sorted(_classes)
+
+
+def get_instrument_class(name: str) -> type[Instrument]:
+    """Return the class of an instrument.
+
+    Raises
+    ------
+    UnknownInstrument
+        With the nearest names, or with the reason why its package cannot be loaded.
+    """
+    if name not in _classes:
+        _load_plugins()
+    if name in _classes:
+        return _classes[name]
+    if name in _broken:
+        raise UnknownInstrument(
+            "The package of this instrument cannot be loaded.", subject=name, found=_broken[name]
+        )
+    near = difflib.get_close_matches(str(name), _classes, n=3)
+    raise UnknownInstrument(
+        subject=name,
+        expected=f"one of {', '.join(sorted(_classes))}",
+        hint=f"did you mean {' or '.join(near)}?" if near else None,
+    )
+
+
+def get_instrument_instance(name: str) -> Instrument:
+    """Return the instance that all exposures of an instrument share."""
+    with _lock:
+        instance = INSTRUMENT_INSTANCE_CACHE.get(name)
+        if instance is None:
+            instance = get_instrument_class(name)()
+            INSTRUMENT_INSTANCE_CACHE[name] = instance
+        return instance
+
+
+def guess_instrument(
+    filename: str | PathLike[str] | None, header: Mapping[str, Any] | None = None
+) -> str:
+    """Tell which instrument made a file.
+
+    Parameters
+    ----------
+    filename
+        Name or path; its last part is searched for each instrument's patterns.
+    header
+        Raw global header. What it says counts more than the name of the file.
+
+    Returns
+    -------
+    str
+        Name of the instrument; ``GenericFITS`` where none claims the file.
+
+    Raises
+    ------
+    AmbiguousInstrument
+        Where several claim it equally well.
+    """
+    if filename is None and header is None:
+        raise InvalidInput(field="filename", found=None, expected="a file name or a header")
+    _load_plugins()
+    scores = {
+        name: _score(get_instrument_instance(name), filename, header)
+        for name in sorted(_classes)
+        if name != FALLBACK
+    }
+    best = max(scores.values(), default=0.0)
+    if best <= 0:
+        return FALLBACK
+    claims = [name for name, score in scores.items() if score == best]
+    if len(claims) > 1:
+        raise AmbiguousInstrument(
+            subject=filename,
+            found=" and ".join(claims),
+            hint="name the instrument, or make the filename patterns or header_instruments differ",
+        )
+    return claims[0]
+
+
+def _score(
+    instrument: Instrument, filename: str | PathLike[str] | None, header: Mapping[str, Any] | None
+) -> float:
+    by_header = instrument.matches_header(header) if header is not None else None
+    if by_header is not None and by_header < _SURE:
+        return 0.0
+    by_name = filename is not None and any(
+        re.search(pattern, PurePath(filename).name) for pattern in instrument.get_filename_regex()
+    )
+    return 2.0 * float(by_header or 0.0) + (0.5 if by_name else 0.0)
+
+
+def define_instrument(name: str, based_on: str = FALLBACK, **properties: Any) -> type[Instrument]:
+    """Make an instrument from settings: like another one, with some properties changed.
+
+    Parameters
+    ----------
+    name
+        Name of the new instrument.
+    based_on
+        Instrument whose files it writes.
+    properties
+        Class attributes of `Instrument`, such as ``telescope``, ``gain`` or ``pixel_scale``.
+        An unknown one is refused with the nearest known name.
+    """
+    parent = get_instrument_class(based_on)
+    _check_properties(name, parent, properties)
+    own = {"filename_regex": (), "header_instruments": (name,), **properties, "name": name}
+    return type(name, (parent,), {**own, "__module__": __name__, "__doc__": f"{name}."})
+
+
+def configure_instrument(name: str, **properties: Any) -> Instrument:
+    """Set properties of the shared instance; they count more than header and sections."""
+    instrument = get_instrument_instance(name)
+    _check_properties(name, type(instrument), properties)
+    instrument.settings.update(properties)
+    return instrument
+
+
+def _check_properties(name: str, cls: type[Instrument], properties: Mapping[str, Any]) -> None:
+    known = [
+        attribute
+        for attribute in dir(cls)
+        if not attribute.startswith("_") and not callable(getattr(cls, attribute))
+    ]
+    for given in properties:
+        if given not in known:
+            near = difflib.get_close_matches(given, known, n=1)
+            raise BadSettings(
+                subject=f"instrument {name}",
+                field=given,
+                hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}",
+            )
