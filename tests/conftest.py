@@ -1,0 +1,22 @@
+"""Fixtures that every suite may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["fixtures_s3"]
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of real sample data; skips without it unless FIRSTLIGHT_REQUIRE names it."""
+    folder = os.environ.get("FIRSTLIGHT_SAMPLES")
+    if folder and Path(folder).is_dir():
+        return Path(folder)
+    reason = f"no sample data: FIRSTLIGHT_SAMPLES is {folder!r}"
+    if "samples" in os.environ.get("FIRSTLIGHT_REQUIRE", "").replace(",", " ").split():
+        pytest.fail(reason)
+    pytest.skip(reason)
