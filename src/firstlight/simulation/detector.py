@@ -144,23 +144,28 @@ class Detector:
         wander *= self.bias_drift / max(float(wander.std()), 1e-12)
         return np.asarray(self.bias_level + offset + wander)
 
+    def held(self, charge: Plane) -> Plane:
+        """What of the expected electrons `charge` the pixels hold, after bleeding; a copy."""
+        held = charge.astype(np.float32, copy=True)
+        if self.bleed:
+            _bleed(held, np.float32(self.full_well))
+        else:
+            np.minimum(held, np.float32(self.full_well), out=held)
+        return held
+
     def read_out(self, charge: Plane, frame: Frame) -> NDArray[np.uint16]:
         """Raw pixels as the camera delivers them.
 
         Parameters
         ----------
         charge
-            Expected electrons, shape ``(ny, nx)``; changed in place where it bleeds.
+            Expected electrons that the pixels hold (see `held`), shape ``(ny, nx)``.
 
         Returns
         -------
         ndarray
             ADU, shape ``(ny, nx + overscan)``.
         """
-        if self.bleed:
-            _bleed(charge, np.float32(self.full_well))
-        else:
-            np.minimum(charge, np.float32(self.full_well), out=charge)
         ny, nx = charge.shape
         random = stream(self.seed, Purpose.NOISE, *self._numbers(frame))
         noise = random.standard_normal((ny, nx + self.overscan), dtype=np.float32)

@@ -150,7 +150,7 @@ def _pixels(truth: Truth, file: _File, section: str) -> NDArray[np.uint16]:
         # The same twilight on both sections: what one has less of is its efficiency.
         full = min(d.full_well for d in truth.detectors.values())
         charge += np.float32(file.flat_level * full * detector.efficiency) * detector.flat
-    return detector.read_out(charge, file.frame)
+    return detector.read_out(detector.held(charge), file.frame)
 
 
 def _write(truth: Truth, file: _File, path: Path) -> None:

@@ -59,7 +59,7 @@ def _explained(cls: type[BaseModel], fault: ValidationError) -> BadSettings:
         "A setting cannot be used.",
         subject=cls.__name__,
         field=key or None,
-        found=None if not key else repr(first["input"]),
+        found=repr(first["input"])[:60],
         expected=first["msg"],
     )
 

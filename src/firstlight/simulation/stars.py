@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 ANCHOR_MAGNITUDE = 11.0
 FEWEST_ANCHORS = 3.0
 BIN = 0.25
+MOST_STARS = 2_000_000
 IMPACT = 0.3
 LIMB_DARKENING = (0.4, 0.25)
 
@@ -95,6 +96,16 @@ def _faint_magnitudes(settings: NightSettings, catalogued: Floats) -> Floats:
     random = stream(settings.seed, Purpose.FAINT_STARS, 0)
     slope = settings.stars.slope
     anchor = max(float((catalogued < ANCHOR_MAGNITUDE).sum()), FEWEST_ANCHORS)
+    total = anchor * 10 ** (slope * (settings.stars.faintest - ANCHOR_MAGNITUDE))
+    if total > MOST_STARS:
+        raise BadSettings(
+            "There would be too many stars to draw.",
+            subject="NightSettings",
+            field="stars.faintest",
+            found=f"{total:.0f} stars over the field",
+            expected=f"at most {MOST_STARS}",
+            hint="a brighter limit, a flatter slope or a smaller field",
+        )
     chunks = [np.empty(0)]
     for low in np.arange(ANCHOR_MAGNITUDE - 1, settings.stars.faintest, BIN):
         high = min(low + BIN, settings.stars.faintest)

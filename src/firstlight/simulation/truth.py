@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from scipy.spatial import cKDTree
 
+from firstlight.algorithms.flags import DTYPE, Flag
 from firstlight.algorithms.projection import Projection
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import BadFile, FirstlightError, MissingError
@@ -48,6 +49,15 @@ VERSION = 1
 """Rises with every change that gives the same seed another night."""
 
 FOLDER = "truth"
+
+CONVENTIONS = {
+    "pixels": "0-based, centres at integers, x along columns",
+    "times": "MJD (UTC); epoch_bjd is BJD (TDB)",
+    "positions": "ICRS degrees at the epoch of the night",
+    "magnitudes": "V_T (Vega) above the air; electrons = 10 ** (0.4 * (zero_point - magnitude))",
+    "zero_points": "by exposure and section, in the whole exposure, at the middle of the section",
+    "electrons": "after bias, gain, dark and division by a flat of median 1 in each section",
+}
 VARIABLES: TypeAdapter[tuple[Variable, ...]] = TypeAdapter(tuple[Variable, ...])
 APERTURE_DIAMETER_CM = 15.0
 
@@ -208,20 +218,44 @@ class Truth:
         return image
 
     def expected_charge(self, exposure: int, section: str) -> Plane:
-        """Electrons in the pixels before readout: with flat, dark current and cosmic rays."""
-        detector, time = self.detectors[section], self.settings.exposure_time
-        charge = self.expected_electrons(exposure, section) * detector.flat + detector.dark * time
-        return np.asarray(charge + self.cosmic_rays(exposure, section), np.float32)
+        """Electrons in the pixels before noise, shape ``(ny, nx)``.
+
+        With flat, dark current and cosmic rays, after full wells have bled.
+        """
+        return self.detectors[section].held(self._collected(exposure, section))
 
     def cosmic_rays(self, exposure: int, section: str) -> Plane:
-        """Electrons from cosmic rays, shape ``(ny, nx)``; the mask is where they are above 0."""
+        """Electrons from cosmic rays, shape ``(ny, nx)``."""
         frame = Frame(FrameKind.SCIENCE, exposure)
         return self.detectors[section].cosmic_rays(frame, self.settings.exposure_time)
+
+    def flags(self, exposure: int, section: str, hot: float = 1.0) -> NDArray[np.uint16]:
+        """What is wrong with each pixel, in the bits of `firstlight.algorithms.flags.Flag`.
+
+        ``SATURATED`` where the converter is expected to clip, ``BLEED`` where charge came from
+        a full neighbour, ``COSMIC_RAY`` wherever one left charge, ``BAD`` for dead pixels and
+        those of at least `hot` electrons a second. Shape ``(ny, nx)``.
+        """
+        detector = self.detectors[section]
+        collected = self._collected(exposure, section)
+        held = detector.held(collected)
+        level = detector.bias(Frame(FrameKind.SCIENCE, exposure))[:, None] + detector.bias_pattern
+        flags = np.zeros(held.shape, DTYPE)
+        flags[held / detector.gain + level >= detector.saturation] |= DTYPE(Flag.SATURATED)
+        flags[held > collected] |= DTYPE(Flag.BLEED)
+        flags[self.cosmic_rays(exposure, section) > 0] |= DTYPE(Flag.COSMIC_RAY)
+        flags[detector.hot_pixels(hot) | detector.dead_pixels()] |= DTYPE(Flag.BAD)
+        return flags
 
     def raw(self, exposure: int, section: str) -> NDArray[np.uint16]:
         """ADU as delivered, shape ``(ny, nx + overscan)``."""
         charge = self.expected_charge(exposure, section)
         return self.detectors[section].read_out(charge, Frame(FrameKind.SCIENCE, exposure))
+
+    def _collected(self, exposure: int, section: str) -> Plane:
+        detector, time = self.detectors[section], self.settings.exposure_time
+        charge = self.expected_electrons(exposure, section) * detector.flat + detector.dark * time
+        return np.asarray(charge + self.cosmic_rays(exposure, section), np.float32)
 
     def psf_matrix(self, exposure: int, section: str, x: Floats, y: Floats) -> Floats:
         """Moffat matrix (xx, xy, yy) at pixels of `section`, shape ``(n, 3)``.
@@ -350,6 +384,7 @@ class Truth:
     def _facts(self) -> dict[str, Any]:
         return {
             "version": VERSION,
+            "conventions": CONVENTIONS,
             "settings": self.settings.model_dump(mode="json"),
             "catalog": self.catalog,
             "exposures": [e.as_dict() for e in self.exposures],
