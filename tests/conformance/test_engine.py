@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from firstlight.errors import InvalidInput
+from firstlight.work.dbos_engine import DbosEngine
 from firstlight.work.engine import (
     UNSUCCESSFUL,
     Engine,
@@ -41,10 +42,32 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "work")
 
 
-@pytest.fixture(params=["inline"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    with InlineEngine(JOBS, SETUP) as engine:
+Make = Callable[[], Engine]
+
+
+@pytest.fixture(params=["inline", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Make engines of one sort, all on one record where there is one."""
+    if request.param == "inline":
+        return lambda: InlineEngine(JOBS, SETUP)
+    if request.param == "sqlite":
+        database: Path | str = tmp_path / "jobs.sqlite"
+    else:
+        database = str(request.getfixturevalue("postgres_url"))
+    return lambda: DbosEngine(database, JOBS, workers=2, setup=SETUP)
+
+
+@pytest.fixture
+def engine(make: Make) -> Iterator[Engine]:
+    with make() as engine:
         yield engine
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "products"
+    folder.mkdir()
+    return folder
 
 
 def test_it_is_an_engine(engine: Engine) -> None:
@@ -68,20 +91,20 @@ def test_a_job_runs_and_its_result_is_kept(engine: Engine) -> None:
     assert engine.wait(["e1"]) == {"e1": outcome}
 
 
-def test_asking_twice_is_asking_once(engine: Engine, tmp_path: Path) -> None:
-    request = JobRequest("p", "make_product", {"folder": str(tmp_path), "name": "one"})
+def test_asking_twice_is_asking_once(engine: Engine, folder: Path) -> None:
+    request = JobRequest("p", "make_product", {"folder": str(folder), "name": "one"})
     engine.submit([request, request])
     engine.submit([request])
     engine.wait(["p", "p"])
     engine.submit([request])
     assert engine.wait(["p"])["p"].state is JobState.DONE
-    assert len((tmp_path / "ledger").read_text().splitlines()) == 1
+    assert len((folder / "ledger").read_text().splitlines()) == 1
 
 
-def test_a_bad_file_never_stops_the_rest(engine: Engine, tmp_path: Path) -> None:
+def test_a_bad_file_never_stops_the_rest(engine: Engine, folder: Path) -> None:
     requests = [
         JobRequest(
-            f"job-{n}", "make_product", {"folder": str(tmp_path), "name": str(n), "bad": n == 3}
+            f"job-{n}", "make_product", {"folder": str(folder), "name": str(n), "bad": n == 3}
         )
         for n in range(8)
     ]
@@ -97,7 +120,7 @@ def test_a_bad_file_never_stops_the_rest(engine: Engine, tmp_path: Path) -> None
     assert failed.error["subject"] == "3"
     assert failed.result is None
     assert failed.attempts == 1
-    assert {p.name for p in tmp_path.iterdir()} == {str(n) for n in range(8) if n != 3} | {"ledger"}
+    assert {p.name for p in folder.iterdir()} == {str(n) for n in range(8) if n != 3} | {"ledger"}
 
 
 def test_an_unforeseen_fault_is_internal_and_keeps_its_traceback(engine: Engine) -> None:
@@ -110,9 +133,9 @@ def test_an_unforeseen_fault_is_internal_and_keeps_its_traceback(engine: Engine)
     assert outcome.attempts == SOON[Cause.INTERNAL].attempts
 
 
-def test_what_others_did_wrong_is_tried_again(engine: Engine, tmp_path: Path) -> None:
+def test_what_others_did_wrong_is_tried_again(engine: Engine, folder: Path) -> None:
     def request(name: str, failures: int) -> JobRequest:
-        payload = {"counter": str(tmp_path / name), "failures": failures}
+        payload = {"counter": str(folder / name), "failures": failures}
         return JobRequest(name, "fail_at_first", payload)
 
     engine.submit([request("comes-back", 2), request("stays-away", 99)])
@@ -126,14 +149,14 @@ def test_what_others_did_wrong_is_tried_again(engine: Engine, tmp_path: Path) ->
     assert outcomes["stays-away"].error["code"] == "remote"
 
 
-def test_failed_jobs_run_again_only_when_asked(engine: Engine, tmp_path: Path) -> None:
-    payload = {"counter": str(tmp_path / "c"), "failures": 5}
+def test_failed_jobs_run_again_only_when_asked(engine: Engine, folder: Path) -> None:
+    payload = {"counter": str(folder / "c"), "failures": 5}
     request = JobRequest("r", "fail_at_first", payload)
     engine.submit([request])
     assert engine.wait(["r"])["r"].state is JobState.FAILED
     engine.submit([request])
     assert engine.wait(["r"])["r"].state is JobState.FAILED
-    assert (tmp_path / "c").stat().st_size == 4
+    assert (folder / "c").stat().st_size == 4
     engine.submit([request], again=UNSUCCESSFUL)
     outcome = engine.wait(["r"])["r"]
     assert outcome.state is JobState.DONE
@@ -159,19 +182,19 @@ def test_changes_are_told_in_order(engine: Engine) -> None:
         assert states == sorted(set(states), key=order.index)
 
 
-def test_a_queued_job_can_be_cancelled_and_revived(engine: Engine, tmp_path: Path) -> None:
+def test_a_queued_job_can_be_cancelled_and_revived(engine: Engine, folder: Path) -> None:
     first = [JobRequest(f"n{n}", "nap", {"seconds": 0.3}) for n in range(8)]
-    last = JobRequest("p", "make_product", {"folder": str(tmp_path), "name": "late"})
+    last = JobRequest("p", "make_product", {"folder": str(folder), "name": "late"})
     engine.submit([*first, last])
     engine.cancel(["p", "no-such-job"])
     assert engine.wait(["p"])["p"].state is JobState.CANCELLED
-    assert not (tmp_path / "late").exists()
+    assert not (folder / "late").exists()
     engine.submit([last])
     assert engine.outcomes(["p"])["p"].state is JobState.CANCELLED
     engine.cancel([r.job_id for r in first])
     engine.submit([last], again=UNSUCCESSFUL)
     assert engine.wait(["p"])["p"].state is JobState.DONE
-    assert (tmp_path / "late").exists()
+    assert (folder / "late").exists()
 
 
 def test_cancelling_what_is_finished_changes_nothing(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
@@ -112,6 +112,22 @@ class JobOutcome:
     attempts: int = 0
     started: datetime | None = None
     finished: datetime | None = None
+
+    def as_dict(self) -> dict[str, JsonValue]:
+        """Everything a program needs, as JSON."""
+        facts = asdict(self)
+        for moment in ("started", "finished"):
+            facts[moment] = facts[moment] and facts[moment].isoformat()
+        return facts
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, JsonValue]) -> JobOutcome:
+        """Read what `as_dict` wrote."""
+        moments = {
+            moment: facts[moment] and datetime.fromisoformat(facts[moment])
+            for moment in ("started", "finished")
+        }
+        return cls(**{**facts, **moments, "state": JobState(facts["state"])})
 
 
 @dataclass(frozen=True, slots=True)

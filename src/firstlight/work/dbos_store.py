@@ -1,0 +1,262 @@
+"""The record of jobs in DBOS's system database, read and written through its public client.
+
+Imported only when an engine starts: loading DBOS takes more than a second.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, Serializer, WorkflowStatus
+from dbos import error as dbos_error
+
+from firstlight.errors import InternalError, MissingDependency
+from firstlight.work.engine import JobOutcome, JobRequest, JobState, JsonValue, to_json
+
+__all__ = [
+    "APPLICATION",
+    "QUEUE",
+    "SCHEMA",
+    "VERSION",
+    "WORKFLOW",
+    "JobFailed",
+    "JobStore",
+    "JsonSerializer",
+    "open_database",
+]
+
+SCHEMA = "firstlight_work"  # of DBOS's tables and ours, where the database knows schemas
+QUEUE = "jobs"
+WORKFLOW = "job"
+APPLICATION = "firstlight"
+# Jobs are taken up again only by the version that began them: change it with the order of steps.
+VERSION = "firstlight-jobs-1"
+_CHUNK = 500  # ids a query, below the limit of variables in a statement
+
+# DBOS says on standard error whatever nobody else listens to.
+logging.getLogger("dbos").addHandler(logging.NullHandler())
+
+
+class JobFailed(Exception):
+    """How a workflow tells DBOS that its job came to nothing; carries the record."""
+
+    def __init__(self, record: Mapping[str, JsonValue]) -> None:
+        super().__init__(record["state"])
+        self.record = dict(record)
+
+
+class CrashLoop(InternalError):
+    """Each process that ran this job died."""
+
+    code = "work.crash_loop"
+
+
+class _NotFailures(logging.Filter):
+    """Keeps failed jobs out of the log of DBOS, which takes every exception for a fault."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], JobFailed))
+
+
+logging.getLogger("dbos").addFilter(_NotFailures())
+
+
+class JsonSerializer(Serializer):
+    """JSON instead of DBOS's pickle: who can write to the database must not run code here."""
+
+    def name(self) -> str:
+        """The mark in the database."""
+        return "firstlight_json"
+
+    def serialize(self, data: Any) -> str:
+        """Write arguments, results, and the errors of workflows."""
+        if isinstance(data, JobFailed):
+            return to_json({"failed": data.record})
+        if isinstance(data, BaseException):
+            return to_json({"exception": f"{type(data).__name__}: {data}"})
+        return to_json({"value": data})
+
+    def deserialize(cls, serialized_data: str) -> Any:  # noqa: N805 - the base names it so
+        """Read what `serialize` wrote."""
+        stored = json.loads(serialized_data)
+        if "failed" in stored:
+            return JobFailed(stored["failed"])
+        if "exception" in stored:
+            return RuntimeError(stored["exception"])
+        return stored["value"]
+
+
+def open_database(url: str) -> sa.Engine:
+    """Connect, and create or upgrade the tables where that is needed.
+
+    Raises
+    ------
+    MissingDependency
+        No driver for PostgreSQL.
+    """
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sa.create_engine(parsed, pool_size=16, max_overflow=32)
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+    else:
+        try:
+            engine = sa.create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_size=16,
+                max_overflow=32,
+                pool_pre_ping=True,
+            )
+        except ImportError as error:
+            raise MissingDependency(
+                subject="psycopg", hint="pip install 'firstlight[postgres]'"
+            ) from error
+    with engine.connect():
+        pass  # sets the journal mode of a new SQLite file before DBOS opens it by itself
+    DBOS.migrate(parsed.render_as_string(hide_password=False), schema=SCHEMA)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # Several processes write: take the write lock at the start of a transaction, and wait for it.
+    connection.isolation_level = "IMMEDIATE"
+    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute("PRAGMA journal_mode=WAL")
+    # A crash of the machine may lose the last moments; those jobs are then done again.
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+class JobStore:
+    """Jobs as rows. Safe to use from several threads and by several processes at once."""
+
+    def __init__(self, engine: sa.Engine, polling_s: float) -> None:
+        self.engine = engine
+        self._client = DBOSClient(
+            system_database_engine=engine,
+            dbos_system_schema=SCHEMA,
+            serializer=JsonSerializer(),
+            application_name=APPLICATION,
+        )
+        if self._client.retrieve_queue(QUEUE) is None:
+            self._client.register_queue(QUEUE, polling_interval_sec=polling_s)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._client.destroy()
+        self.engine.dispose()
+
+    def add(self, requests: Iterable[JobRequest]) -> None:
+        """Enqueue all in one transaction. Ids that are known are left as they are."""
+        with self.engine.begin() as connection:
+            for request in requests:
+                self._client.enqueue_in_transaction(
+                    connection,
+                    {
+                        "workflow_name": WORKFLOW,
+                        "queue_name": QUEUE,
+                        "workflow_id": request.job_id,
+                        "app_version": VERSION,
+                        "application_name": APPLICATION,
+                        "attributes": {"job": request.name},
+                    },
+                    request.name,
+                    dict(request.payload),
+                )
+
+    def run_again(self, job_id: str) -> None:
+        """Forget how a finished job ended, and enqueue it."""
+        with suppress(dbos_error.DBOSException):  # somebody else has just done that
+            self._client.rewind_workflow(job_id, queue_name=QUEUE)
+
+    def requeue(self, executor_id: str) -> None:
+        """Enqueue what that executor has under way. It must not be alive."""
+        job_ids = [job_id for job_id, owner in self.under_way().items() if owner == executor_id]
+        if job_ids:
+            self._client.resume_workflows(job_ids, queue_name=QUEUE)
+
+    def under_way(self) -> dict[str, str]:
+        """The executor of each job that one has taken."""
+        rows = self._client.list_workflows(
+            status="PENDING", name=WORKFLOW, load_input=False, load_output=False
+        )
+        return {row.workflow_id: row.executor_id or "" for row in rows}
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """Mark as cancelled those that are not finished."""
+        if job_ids:
+            self._client.cancel_workflows(list(job_ids))
+
+    def cancelled(self, job_ids: Collection[str]) -> set[str]:
+        """Those of these that somebody has cancelled."""
+        rows = self._rows(job_ids, status="CANCELLED", load_output=False)
+        return {row.workflow_id for row in rows}
+
+    def outcomes(
+        self, job_ids: Collection[str] | None, states: Collection[JobState] | None = None
+    ) -> dict[str, JobOutcome]:
+        """Read what is known of these, or of all."""
+        found = (_outcome(row) for row in self._rows(job_ids))
+        return {o.job_id: o for o in found if states is None or o.state in states}
+
+    def _rows(
+        self,
+        job_ids: Collection[str] | None,
+        *,
+        load_output: bool = True,
+        status: str | None = None,
+    ) -> Iterator[WorkflowStatus]:
+        if job_ids is None:
+            yield from self._client.list_workflows(
+                name=WORKFLOW, status=status, load_input=False, load_output=load_output
+            )
+            return
+        ordered = list(job_ids)
+        for first in range(0, len(ordered), _CHUNK):
+            yield from self._client.list_workflows(
+                workflow_ids=ordered[first : first + _CHUNK],
+                status=status,
+                load_input=False,
+                load_output=load_output,
+            )
+
+
+_STATES = {
+    "ENQUEUED": JobState.QUEUED,
+    "DELAYED": JobState.QUEUED,
+    "PENDING": JobState.RUNNING,
+    "SUCCESS": JobState.DONE,
+    "ERROR": JobState.FAILED,
+    "CANCELLED": JobState.CANCELLED,
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobState.FAILED,
+}
+
+
+def _outcome(row: WorkflowStatus) -> JobOutcome:
+    name = (row.attributes or {}).get("job", "")
+    if row.status == "SUCCESS" and row.output is not None:
+        return JobOutcome.from_dict(row.output)
+    if isinstance(row.error, JobFailed):
+        return JobOutcome.from_dict(row.error.record)
+    state = _STATES[row.status]
+    error = None
+    if state is JobState.FAILED:
+        fault = InternalError(str(row.error)) if row.error else CrashLoop()
+        error = fault.as_dict()
+    return JobOutcome(
+        row.workflow_id,
+        name,
+        state,
+        error=error,
+        started=_moment(row.dequeued_at),
+        finished=_moment(row.completed_at),
+    )
+
+
+def _moment(epoch_ms: int | None) -> datetime | None:
+    return None if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC)
