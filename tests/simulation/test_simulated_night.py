@@ -75,6 +75,7 @@ def test_science_file_is_what_the_camera_delivers(night, tiny):
     assert (primary["INSTRUME"], primary["TELESCOP"]) == ("DemoInstrument", "DemoTelescope")
     assert (primary["RA"], primary["DEC"]) == (tiny.ra, tiny.dec)
     assert (primary["SITELAT"], primary["SITELONG"]) == (tiny.latitude, tiny.longitude)
+    assert primary["PIXSCALE"] == tiny.sky.pixel_scale
     assert "CRVAL1" not in header
     start = np.datetime64(primary["DATE-OBS"]) - np.datetime64("1858-11-17")
     assert start / np.timedelta64(1, "D") == pytest.approx(now.start_mjd, abs=2e-3 / 86400)

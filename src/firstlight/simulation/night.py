@@ -183,6 +183,7 @@ def _primary(settings: NightSettings, file: _File) -> fits.Header:
         "SITELONG": (settings.longitude, "[deg] longitude, east positive"),
         "SITEELEV": (settings.elevation, "[m] elevation"),
         "CCD-TEMP": (DETECTOR_CELSIUS, "[deg C] detector temperature"),
+        "PIXSCALE": (settings.sky.pixel_scale, "[arcsec] of a pixel, by design"),
         "XBINNING": (1, "binning along columns"),
         "YBINNING": (1, "binning along rows"),
     }
