@@ -1,322 +1,316 @@
-"""Raw FITS files: what is in them, their headers, and their pixels one image at a time.
+"""The planes of a calibrated image, in one FITS file or one for each plane.
 
-Plain files and those packed by gzip, bzip2, xz or FITS tile compression (``.fz``) read alike.
+What is written depends on the planes and the header alone, byte for byte, so that equal
+products have equal checksums.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import os
+import tempfile
+import uuid
 import warnings
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits import Header
+from astropy.io.fits import Card, Header
 from numpy.typing import NDArray
 
-from firstlight.errors import BadFile
+from firstlight.errors import InvalidInput
 from firstlight.formats import fits_errors as bad
-from firstlight.formats.file_errors import check_is_readable_file
-from firstlight.formats.fits_cards import CARD, is_blank
-from firstlight.formats.fits_layout import BLOCK, Hdu, scan
-from firstlight.formats.packed_stream import compression_of, open_unpacked, unpack_to_disk
+from firstlight.formats.fits_cards import STRUCTURAL, is_blank, writable_cards
+from firstlight.formats.fits_file import FitsFile
+from firstlight.formats.fits_layout import BLOCK
 
-__all__ = ["FitsFile", "Inspection", "check_pixels", "inspect", "read_header", "read_image"]
+__all__ = [
+    "PLANE_EXTENSIONS",
+    "Planes",
+    "encode_planes",
+    "encode_sections",
+    "read_planes",
+    "write_planes",
+]
 
-Pixels = NDArray[Any]
-HduKey = int | str | None
-_EXACT = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
-_UNSIGNED = {(8, -128.0): "i1", (16, 2.0**15): "u2", (32, 2.0**31): "u4", (64, 2.0**63): "u8"}
+PLANE_EXTENSIONS = (".image.fits", ".weight.fits", ".flags.fits")
+_NAMES = ("DATA", "WEIGHT", "FLAGS")
+# BITPIX and BZERO of the types of numpy that FITS can hold as they are.
+_STORED = {
+    "u1": (8, 0),
+    "i2": (16, 0),
+    "u2": (16, 1 << 15),
+    "i4": (32, 0),
+    "u4": (32, 1 << 31),
+    "f4": (-32, 0),
+}
+_ROWS = 256  # a strip of rows is swapped and written at a time, to bound the memory
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What a file is, found without keeping its pixels.
+@dataclass
+class Planes:
+    """The arrays of an image, each of shape ``(ny, nx)``, and its header.
 
     Attributes
     ----------
-    compression
-        Of the whole file: ``gzip``, ``bzip2``, ``xz`` or ``""``.
-    images
-        The HDUs that hold a single plane, in file order.
-    notes
-        What is odd but can be lived with, one sentence each.
+    data
+        float32, electrons.
+    weight
+        float32, inverse variance; zero where there is no value.
+    flags
+        uint16, see `algorithms.flags`.
+    header
+        Cards without those that describe the file's layout.
+    extras
+        Further float32 planes by name, such as ``score`` or ``psf``; of any 2-D shape.
     """
 
-    path: Path
-    size: int
-    compression: str
-    hdus: tuple[Hdu, ...]
-    images: tuple[Hdu, ...]
-    notes: tuple[str, ...]
+    data: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    flags: NDArray[np.uint16]
+    header: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.data = np.asarray(self.data, dtype=np.float32)
+        self.weight = np.asarray(self.weight, dtype=np.float32)
+        self.flags = np.asarray(self.flags, dtype=np.uint16)
+        if self.data.ndim != 2 or not self.data.shape == self.weight.shape == self.flags.shape:
+            raise InvalidInput(
+                "The planes of an image must have one shape.",
+                found=f"data {self.data.shape}, weight {self.weight.shape}, "
+                f"flags {self.flags.shape}",
+            )
 
 
-class FitsFile:
-    """An open FITS file. Use it as a context manager.
+def encode_planes(
+    planes: Planes, *, single_file: bool = True, packed: bool = False
+) -> dict[str, bytes]:
+    """Encode the planes of an image.
 
     Parameters
     ----------
-    path
-        A FITS file, packed or not.
-
-    Notes
-    -----
-    Nothing is read until it is asked for. A packed file is unpacked once, to an unnamed
-    temporary file, when the first pixels are asked for. Memory holds one plane at a time.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = check_is_readable_file(path)
-        self._stream: BinaryIO | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    @cached_property
-    def hdus(self) -> tuple[Hdu, ...]:
-        """All HDUs. Walks through the whole file once, so damage of a packed file is found."""
-        with open_unpacked(self.path) as (stream, size):
-            found = tuple(scan(stream, self.path, size))
-            # The checksum of a packed file is at its end, behind the last HDU.
-            while size is None and stream.read(1 << 20):
-                pass
-        return found
-
-    @property
-    def images(self) -> tuple[Hdu, ...]:
-        """The HDUs with pixels of any number of axes, in file order."""
-        return tuple(hdu for hdu in self.hdus if hdu.is_image)
-
-    def find(self, key: HduKey = None) -> Hdu:
-        """Return one HDU.
-
-        Parameters
-        ----------
-        key
-            The index of an HDU, its EXTNAME in any case, or ``None`` for the first image.
-        """
-        if key is None:
-            if not self.images:
-                raise bad.NoImage(subject=self.path, found=self._contents())
-            return self.images[0]
-        if isinstance(key, str):
-            for hdu in self.hdus:
-                if hdu.name == key.strip().upper():
-                    return hdu
-        elif 0 <= key < len(self.hdus):
-            return self.hdus[key]
-        raise bad.NoSuchImage(subject=self.path, found=self._contents(), expected=f"an HDU {key!r}")
-
-    def image(self, key: HduKey = None) -> Pixels:
-        """Read the pixels of one plane.
-
-        Returns
-        -------
-        array
-            Shape ``(ny, nx)``, native byte order, first row of the file first. Integers stay
-            integers (unsigned ones, which FITS stores with BZERO, come back unsigned); scaled
-            integers, integers with BLANK (undefined pixels become NaN) and floats of 64 bits
-            come back as float32.
-        """
-        hdu = self.find(key)
-        if not hdu.is_image:
-            raise bad.NoImage(subject=self.path, field=hdu.label, found=hdu.kind)
-        shape = hdu.plane_shape(self.path)
-        if hdu.kind == "tiles":
-            return self._unpack_tiles(hdu).reshape(shape)
-        raw = np.frombuffer(self._bytes(hdu.start, hdu.size), f">{_EXACT[hdu.bitpix]}")
-        return _scaled(raw, hdu, self.path).reshape(shape)
-
-    def _contents(self) -> str:
-        return ", ".join(f"{hdu.label}: {hdu.kind}" for hdu in self.hdus)
-
-    def _bytes(self, start: int, size: int) -> bytes:
-        if self._stream is None:
-            packed = compression_of(self.path)
-            self._stream = unpack_to_disk(self.path) if packed else self.path.open("rb")
-        self._stream.seek(start)
-        return self._stream.read(size)
-
-    def _unpack_tiles(self, hdu: Hdu) -> Pixels:
-        """Let astropy unpack the tiles, from a small file in memory with this HDU alone."""
-        primary = fits.PrimaryHDU().header.tostring().encode()
-        head = hdu.raw + b"END".ljust(CARD)
-        alone = b"".join(
-            (
-                primary,
-                head.ljust(-(-len(head) // BLOCK) * BLOCK),
-                self._bytes(hdu.start, -(-hdu.size // BLOCK) * BLOCK).ljust(
-                    -(-hdu.size // BLOCK) * BLOCK, b"\0"
-                ),
-            )
-        )
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about odd cards, which `notes` tells
-                with fits.open(io.BytesIO(alone), memmap=False) as opened:
-                    pixels = np.asarray(opened[1].data)
-        except Exception as error:
-            raise bad.CorruptTiles(
-                subject=self.path, field=hdu.label, found=f"{type(error).__name__}: {error}"
-            ) from error
-        if pixels.shape != hdu.shape:
-            raise bad.CorruptTiles(
-                subject=self.path, field=hdu.label, found=pixels.shape, expected=hdu.shape
-            )
-        return _native(pixels)
-
-
-def _native(pixels: Pixels) -> Pixels:
-    kind = np.float32 if pixels.dtype == np.float64 else pixels.dtype.newbyteorder("=")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        return np.array(pixels, dtype=kind, order="C")
-
-
-def _scaled(raw: Pixels, hdu: Hdu, subject: object) -> Pixels:
-    """Apply BSCALE, BZERO and BLANK; the type is described at `FitsFile.image`."""
-    header = hdu.header
-    scale = _scaling(header, "BSCALE", 1.0, hdu, subject)
-    zero = _scaling(header, "BZERO", 0.0, hdu, subject)
-    if scale == 0:
-        raise bad.BadScaling(subject=subject, field="BSCALE", found=0, expected="not zero")
-    pixels = _native(raw)
-    blank = None if hdu.bitpix < 0 else header.get("BLANK")
-    if blank is not None and (isinstance(blank, bool) or not isinstance(blank, int)):
-        raise bad.BadScaling(subject=subject, field="BLANK", found=blank, expected="an integer")
-    undefined = None if blank is None else pixels == blank
-    if undefined is not None and not undefined.any():
-        undefined = None
-    unsigned = _UNSIGNED.get((hdu.bitpix, zero)) if scale == 1 else None
-    if undefined is None and scale == 1 and zero == 0:
-        return pixels
-    if undefined is None and unsigned is not None:
-        # Adding half the range to a two's complement integer flips its highest bit.
-        flipped = pixels.view(unsigned)
-        flipped ^= flipped.dtype.type(1 << (hdu.bitpix - 1)) if unsigned != "i1" else np.int8(-128)
-        return flipped
-    result = (pixels * np.float64(scale) + zero).astype(np.float32)
-    if undefined is not None:
-        result[undefined] = np.nan
-    return result
-
-
-def _scaling(header: Header, keyword: str, default: float, hdu: Hdu, subject: object) -> float:
-    value = header.get(keyword)
-    if is_blank(value):
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise bad.BadScaling(
-            subject=subject, field=f"{keyword} of {hdu.label}", found=value, expected="a number"
-        )
-    return float(value)
-
-
-def read_header(path: str | os.PathLike[str], key: HduKey = 0) -> Header:
-    """Read one header, without its pixels and without what comes behind it.
-
-    Parameters
-    ----------
-    path
-        A FITS file, packed or not.
-    key
-        The index of an HDU, its EXTNAME in any case, or ``None`` for the first image.
+    single_file
+        One file, the image first and WEIGHT, FLAGS and the extras as extensions, or a file
+        for each plane (the extras go with the image). The header is the same in all.
+    packed
+        Tile-compress with RICE: lossless for the flags, quantised to a sixteenth of the noise
+        for the rest.
 
     Returns
     -------
-    Header
-        Its cards neither warn nor fail when they are used. Structural cards are included.
+    dict
+        The bytes of each file under the end of its name: ``.fits`` (``.fits.fz`` where
+        packed) for a single file, else `PLANE_EXTENSIONS`.
     """
-    path = check_is_readable_file(path)
-    wanted = key.strip().upper() if isinstance(key, str) else key
-    seen = []
-    with open_unpacked(path) as (stream, size):
-        for hdu in scan(stream, path, size):
-            first_image = wanted is None and hdu.is_image
-            if first_image or wanted == hdu.index or (wanted == hdu.name and hdu.name):
-                return hdu.header
-            seen.append(f"{hdu.label}: {hdu.kind}")
-    if wanted is None:
-        raise bad.NoImage(subject=path, found=", ".join(seen))
-    raise bad.NoSuchImage(subject=path, found=", ".join(seen), expected=f"an HDU {key!r}")
+    end = ".fz" if packed else ""
+    files = {}
+    for extension, arrays in _files(planes, single_file=single_file).items():
+        stream = io.BytesIO()
+        _write(stream, writable_cards(planes.header), arrays, packed=packed)
+        files[extension + end] = stream.getvalue()
+    return files
 
 
-def read_image(path: str | os.PathLike[str], key: HduKey = None) -> Pixels:
-    """Read one plane of a FITS file; see `FitsFile.image`."""
-    with FitsFile(path) as opened:
-        return opened.image(key)
-
-
-def inspect(path: str | os.PathLike[str], *, pixels: bool = False) -> Inspection:
-    """Check a raw file as it arrives.
+def write_planes(
+    path: str | os.PathLike[str],
+    planes: Planes,
+    *,
+    single_file: bool = True,
+    packed: bool = False,
+) -> list[Path]:
+    """Write the planes of an image to disk, with little memory; see `encode_planes`.
 
     Parameters
     ----------
     path
-        Any path.
-    pixels
-        Whether to read every image too, and refuse those with no or only one value.
+        The file; with ``single_file=False`` its beginning, which `PLANE_EXTENSIONS` complete.
 
     Returns
     -------
-    Inspection
-        Raises an error that names what is wrong: the structure of every HDU, the declared
-        against the true size, and at least one image of a single plane. With `pixels`, also
-        tiles that cannot be unpacked.
+    list of Path
+        Each file appears whole or not at all: it is written beside its place and renamed.
     """
-    with FitsFile(path) as opened:
-        if not opened.images:
-            opened.find(None)
-        shapes = [(hdu, _problem_of_plane(hdu, opened.path)) for hdu in opened.images]
-        planes = tuple(hdu for hdu, problem in shapes if problem is None)
-        problems = [problem for _, problem in shapes if problem is not None]
-        if not planes:
-            raise problems[0]
-        notes = [f"{hdu.label}: {note}" for hdu in opened.hdus for note in hdu.notes]
-        notes += [f"{problem.field}: {problem.message} ({problem.found})" for problem in problems]
-        if pixels:
-            for hdu in planes:
-                check_pixels(opened.image(hdu.index), opened.path, hdu.label)
-        return Inspection(
-            path=opened.path,
-            size=opened.path.stat().st_size,
-            compression=compression_of(opened.path),
-            hdus=opened.hdus,
-            images=planes,
-            notes=tuple(notes),
-        )
+    base = os.fspath(path)
+    written = []
+    for extension, arrays in _files(planes, single_file=single_file).items():
+        target = Path(base if single_file else base + extension)
+        with written_whole(target) as stream:
+            _write(stream, writable_cards(planes.header), arrays, packed=packed)
+        written.append(target)
+    return written
 
 
-def _problem_of_plane(hdu: Hdu, subject: object) -> BadFile | None:
+def encode_sections(header: Mapping[str, Any], sections: Mapping[str, NDArray[Any]]) -> bytes:
+    """Encode raw sections as a camera would write them.
+
+    Parameters
+    ----------
+    header
+        The global cards.
+    sections
+        Arrays ``(ny, nx)`` by section id. A single one becomes the primary image; several
+        become extensions named by their ids, and the primary HDU has the cards alone.
+
+    Returns
+    -------
+    bytes
+        Integers of 8, 16 and 32 bits are kept; everything else is written as float32.
+    """
+    cards = writable_cards(header)
+    stream = io.BytesIO()
+    if len(sections) == 1:
+        (array,) = sections.values()
+        _write_hdu(stream, cards, _storable(array), "", first=True)
+        return stream.getvalue()
+    _write_header(stream, [Card("SIMPLE", True), Card("BITPIX", 8), Card("NAXIS", 0)], cards)
+    for name, array in sections.items():
+        _write_hdu(stream, [], _storable(array), name, first=False)
+    return stream.getvalue()
+
+
+def _files(planes: Planes, *, single_file: bool) -> dict[str, dict[str, NDArray[Any]]]:
+    """Which planes go to which file."""
+    arrays: tuple[NDArray[Any], ...] = (planes.data, planes.weight, planes.flags)
+    extras = {name.upper(): np.asarray(a, np.float32) for name, a in planes.extras.items()}
+    if single_file:
+        named: dict[str, NDArray[Any]] = dict(zip(_NAMES, arrays, strict=True))
+        return {".fits": named | extras}
+    files = {
+        extension: {name: array}
+        for extension, name, array in zip(PLANE_EXTENSIONS, _NAMES, arrays, strict=True)
+    }
+    files[PLANE_EXTENSIONS[0]] |= extras
+    return files
+
+
+def _write(
+    stream: BinaryIO, cards: Sequence[Card], arrays: Mapping[str, NDArray[Any]], *, packed: bool
+) -> None:
+    if packed:
+        _write_packed(stream, cards, arrays)
+        return
+    for number, (name, array) in enumerate(arrays.items()):
+        _write_hdu(stream, cards, array, name, first=number == 0)
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when it is complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        hdu.plane_shape(subject)
-    except BadFile as problem:
-        return problem
-    return None
+        with part.open("xb") as stream:
+            yield stream
+        part.replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
 
 
-def check_pixels(image: Pixels, subject: object, label: str) -> None:
-    """Refuse an image that says nothing: all undefined, or all of one value."""
-    low, high = image.min(), image.max()
-    if np.isnan(low):
-        defined = image[np.isfinite(image)]
-        if not defined.size:
-            raise bad.AllNan(subject=subject, field=label, found=f"{image.size} undefined pixels")
-        low, high = defined.min(), defined.max()
-    if low == high:
-        raise bad.ConstantImage(
-            subject=subject, field=label, found=f"{low} everywhere", expected="an exposed image"
+def _storable(array: NDArray[Any]) -> NDArray[Any]:
+    return array if array.dtype.str[1:] in _STORED else array.astype(np.float32)
+
+
+def _write_header(stream: BinaryIO, own: Sequence[Card], cards: Sequence[Card]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # comments that do not fit are cut, on purpose
+        stream.write(Header([*own, *cards]).tostring(padding=True).encode("ascii"))
+
+
+def _write_hdu(
+    stream: BinaryIO, cards: Sequence[Card], array: NDArray[Any], name: str, *, first: bool
+) -> None:
+    bitpix, zero = _STORED[array.dtype.str[1:]]
+    own = [
+        Card("SIMPLE", True) if first else Card("XTENSION", "IMAGE"),
+        Card("BITPIX", bitpix),
+        Card("NAXIS", 2),
+        Card("NAXIS1", array.shape[1]),
+        Card("NAXIS2", array.shape[0]),
+        *([Card("EXTEND", True)] if first else [Card("PCOUNT", 0), Card("GCOUNT", 1)]),
+        *([Card("BSCALE", 1), Card("BZERO", zero)] if zero else []),
+        *([Card("EXTNAME", name)] if name else []),
+    ]
+    _write_header(stream, own, cards)
+    big_endian = array.dtype.newbyteorder(">")
+    for start in range(0, array.shape[0], _ROWS):
+        strip = array[start : start + _ROWS]
+        if zero:
+            # Subtracting half the range flips the highest bit of a two's complement integer.
+            strip = strip ^ array.dtype.type(zero)
+        stream.write(np.ascontiguousarray(strip, dtype=big_endian).tobytes())
+    stream.write(b"\0" * (-array.nbytes % BLOCK))
+
+
+def _write_packed(
+    stream: BinaryIO, cards: Sequence[Card], arrays: Mapping[str, NDArray[Any]]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        hdus = fits.HDUList([fits.PrimaryHDU()])
+        for name, array in arrays.items():
+            quantised = (
+                {}
+                if array.dtype == np.uint16
+                else {
+                    "quantize_level": 16.0,
+                    "quantize_method": 2,  # dithered, and exact zeros stay zero
+                    "dither_seed": 1,  # the same bytes at every run
+                }
+            )
+            hdus.append(
+                fits.CompImageHDU(
+                    array, Header(list(cards)), name, compression_type="RICE_1", **quantised
+                )
+            )
+        # Written through a file of astropy's own, which wants to seek.
+        with tempfile.TemporaryFile() as spool:
+            hdus.writeto(spool)
+            spool.seek(0)
+            while piece := spool.read(1 << 20):
+                stream.write(piece)
+
+
+def read_planes(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Planes:
+    """Read what `write_planes` wrote: one file, or all files of one image.
+
+    Raises
+    ------
+    NoSuchImage
+        Where a plane is missing.
+    """
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    arrays: dict[str, NDArray[Any]] = {}
+    header: dict[str, Any] = {}
+    for each in paths:
+        with FitsFile(each) as opened:
+            for hdu in opened.images:
+                arrays[hdu.name or "DATA"] = opened.image(hdu.index)
+                header = header or _plain_header(hdu.header)
+    missing = [name for name in _NAMES if name not in arrays]
+    if missing:
+        raise bad.NoSuchImage(
+            subject=paths[0], found=", ".join(arrays), expected=f"a plane {missing[0]}"
         )
+    extras = {name.lower(): array for name, array in arrays.items() if name not in _NAMES}
+    return Planes(arrays["DATA"], arrays["WEIGHT"], arrays["FLAGS"], header, extras)
+
+
+def _plain_header(header: Header) -> dict[str, Any]:
+    """Cards as a dictionary; the lines of a commentary become one text."""
+    plain: dict[str, Any] = {}
+    for card in header.cards:
+        if not card.keyword or STRUCTURAL.match(card.keyword):
+            continue
+        if card.keyword in ("COMMENT", "HISTORY"):
+            earlier = plain.get(card.keyword)
+            plain[card.keyword] = card.value if earlier is None else f"{earlier}\n{card.value}"
+        else:
+            plain.setdefault(card.keyword, None if is_blank(card.value) else card.value)
+    return plain

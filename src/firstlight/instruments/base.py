@@ -35,7 +35,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput
-from firstlight.formats import fits_image
+from firstlight.formats import fits_file
 from firstlight.formats.fits_cards import is_blank
 from firstlight.instruments.header_reader import AnyHeader, HeaderReader
 from firstlight.instruments.header_values import DateLike, to_datetime
@@ -456,7 +456,7 @@ class Instrument(HeaderReader):
     def find_section(
         self, filepath: PathLike | Sequence[PathLike], section_id: SectionId
     ) -> tuple[Path, int | str | None]:
-        """Return the file of a section and the HDU in it (`fits_image.HduKey`).
+        """Return the file of a section and the HDU in it (`fits_file.HduKey`).
 
         With one file a section, files are in the order of the sections. Within a file of
         several images a section is the one whose EXTNAME is its id, else the one at its place.
@@ -471,7 +471,7 @@ class Instrument(HeaderReader):
         path = Path(filepath)
         if len(self.section_ids_of_file(path)) == 1:
             return path, None
-        with fits_image.FitsFile(path) as opened:
+        with fits_file.FitsFile(path) as opened:
             images = opened.images
             names = [hdu.name for hdu in images]
         wanted = section_key(section_id).upper()
@@ -494,10 +494,10 @@ class Instrument(HeaderReader):
         -------
         array
             Shape ``(ny, nx)`` with overscan, in ADU as the file has them; see
-            `fits_image.FitsFile.image` for the types.
+            `fits_file.FitsFile.image` for the types.
         """
         path, hdu = self.find_section(filepath, section_id)
-        return fits_image.read_image(path, hdu)
+        return fits_file.read_image(path, hdu)
 
     def load(
         self,
@@ -517,9 +517,9 @@ class Instrument(HeaderReader):
         """
         if section_id is not None:
             path, hdu = self.find_section(filepath, section_id)
-            return fits_image.read_header(path, hdu)
+            return fits_file.read_header(path, hdu)
         first = filepath if isinstance(filepath, str | os.PathLike) else next(iter(filepath))
-        return fits_image.read_header(first, 0)
+        return fits_file.read_header(first, 0)
 
 
 def _engine(session: Session) -> Engine:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from firstlight.formats.fits_image import FitsFile
+from firstlight.formats.fits_file import FitsFile
 from firstlight.instruments.base import Instrument, PathLike
 from firstlight.instruments.header_reader import AnyHeader
 from firstlight.instruments.sections import SectionId, UnknownSection, section_key

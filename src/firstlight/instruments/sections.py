@@ -22,7 +22,7 @@ __all__ = [
 SectionId = int | str
 
 
-class UnknownSection(MissingError):
+class UnknownSection(MissingError, KeyError):
     """The instrument has no such section."""
 
     code = "instrument.unknown_section"
