@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from firstlight.errors import InvalidInput
 
-__all__ = ["Stretch", "percentile_limits", "to_levels", "zscale_limits"]
+__all__ = ["Stretch", "arcsinh_limits", "percentile_limits", "to_levels", "zscale_limits"]
 
 Image = NDArray[Any]
 Stretch = Literal["linear", "arcsinh"]
 
 BLANK_LIMITS = (0.0, 1.0)  # of an image without one finite pixel
 SAMPLES = 1000
+# Bounds of the arithmetic in float32.
+WIDEST = 1e30
+NARROWEST = 1e-30
 
 
 def zscale_limits(
@@ -76,6 +79,27 @@ def percentile_limits(
     return _ordered(float(bottom), float(top))
 
 
+def arcsinh_limits(image: Image) -> tuple[float, float, float]:
+    """Limits and softening with which an arcsinh stretch shows the noise and the stars.
+
+    Returns
+    -------
+    tuple
+        `low`, two sigma of the noise below the median; `high`, above which one pixel in a
+        thousand lies, and at least ten sigma above the median; and the softening that puts the
+        bend at three sigma, as a fraction of the range. ``(0, 1, 0.1)`` where no pixel is
+        finite. The noise is 1.4826 times the median absolute deviation.
+    """
+    values = _sample(image, 100_000)
+    if values.size == 0:
+        return *BLANK_LIMITS, 0.1
+    median = float(np.median(values))
+    sigma = 1.4826 * float(np.median(np.abs(values - median)))
+    top = max(float(np.percentile(values, 99.9)), median + 10.0 * sigma)
+    low, high = _ordered(median - 2.0 * sigma, top)
+    return low, high, float(np.clip(3.0 * sigma / (high - low), 1e-4, 1.0))
+
+
 def to_levels(
     image: Image,
     low: float,
@@ -103,10 +127,18 @@ def to_levels(
     """
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise InvalidInput(field="limits", found=f"{low}, {high}", expected="finite, low < high")
-    scaled = np.asarray(image, dtype=np.float32) - np.float32(low)
+    if max(-low, high) > WIDEST or high - low < NARROWEST:
+        raise InvalidInput(
+            field="limits",
+            found=f"{low}, {high}",
+            expected=f"within {WIDEST:g} and at least {NARROWEST:g} apart",
+        )
+    # Cut before the arithmetic, so that no pixel can overflow it.
+    scaled = np.clip(np.asarray(image, dtype=np.float32), np.float32(low), np.float32(high))
+    scaled -= np.float32(low)
     scaled *= np.float32(1.0 / (high - low))
-    np.clip(scaled, 0.0, 1.0, out=scaled)
     np.nan_to_num(scaled, copy=False, nan=0.0)
+    np.minimum(scaled, np.float32(1.0), out=scaled)  # the limits were rounded
     if stretch == "arcsinh":
         if not softening > 0.0:
             raise InvalidInput(field="softening", found=softening, expected="above 0")
@@ -152,7 +184,9 @@ def _clipped_slope(values: NDArray[np.float64]) -> tuple[float, int]:
 
 
 def _ordered(low: float, high: float) -> tuple[float, float]:
-    if high > low:
+    """Limits that `to_levels` takes: finite, and far enough apart for float32."""
+    low, high = (min(max(limit, -WIDEST), WIDEST) for limit in (low, high))
+    if high - low > max(NARROWEST, 1e-7 * max(abs(low), abs(high))):
         return low, high
     margin = max(0.5, abs(low) * 1e-6)
-    return low - margin, low + margin
+    return max(low - margin, -WIDEST), min(low + margin, WIDEST)

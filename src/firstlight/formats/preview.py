@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import ImageDraw
 
-from firstlight.algorithms.display import Stretch, to_levels, zscale_limits
+from firstlight.algorithms.display import Stretch, arcsinh_limits, to_levels, zscale_limits
 from firstlight.errors import InvalidInput
 
 __all__ = ["Circle", "encode_levels", "encode_preview"]
@@ -57,7 +57,8 @@ def encode_preview(
     image
         Shape ``(ny, nx)``, any numbers; NaN is black.
     limits
-        Values shown as black and white; those of `zscale_limits` by default.
+        Values shown as black and white. By default those of `arcsinh_limits` or, for the linear
+        stretch, of `zscale_limits`.
     file_format, largest_side, circles, quality
         See `encode_levels`.
 
@@ -68,9 +69,15 @@ def encode_preview(
     """
     if image.ndim != 2:
         raise InvalidInput(field="image", found=f"shape {image.shape}", expected="(ny, nx)")
-    low, high = limits or zscale_limits(image)
+    softening = 0.1
+    if limits is not None:
+        low, high = limits
+    elif stretch == "arcsinh":
+        low, high, softening = arcsinh_limits(image)
+    else:
+        low, high = zscale_limits(image)
     return encode_levels(
-        to_levels(image, low, high, stretch=stretch),
+        to_levels(image, low, high, stretch=stretch, softening=softening),
         file_format=file_format,
         largest_side=largest_side,
         circles=circles,

@@ -167,10 +167,15 @@ def write_table(
         the metadata is not JSON.
     """
     table = _to_arrow(columns, units or {}, descriptions or {}, metadata or {})
+    floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
     sink = io.BytesIO()
     pq.write_table(
         table,
         sink,
+        # Measured values hardly ever repeat, so a dictionary only costs; their bytes, sorted by
+        # significance, compress well.
+        use_dictionary=[f.name for f in table.schema if f.name not in floats],
+        use_byte_stream_split=floats,
         compression="zstd",
         compression_level=3,
         version="2.6",
