@@ -43,10 +43,16 @@ def sync_file(stream: BinaryIO) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on the disk."""
+    """Return when the names in a folder are on the disk.
+
+    One that another process has just removed holds no names any more.
+    """
     if os.name != "posix":  # Windows can neither open a folder nor needs to
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return
     try:
         os.fsync(handle)
     finally:

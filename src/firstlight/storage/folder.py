@@ -41,7 +41,7 @@ __all__ = ["FolderStore"]
 # Under the root, so that it shares the file system with the keys; valid keys never begin with
 # a dot.
 _INCOMING = Path(".firstlight") / "incoming"
-_TRIES = 10
+_TRIES = 100
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 _log = logging.getLogger(__name__)
@@ -79,16 +79,17 @@ class FolderStore:
         temporary = self._incoming / uuid.uuid4().hex
         try:
             stored = self._receive(temporary, key, data, sha256)
-            with disk_errors(key):
-                published = self._publish(temporary, target, overwrite=overwrite)
+            for _ in range(_TRIES):
+                with disk_errors(key):
+                    published = self._publish(temporary, target, overwrite=overwrite)
+                if published or self._holds_same(stored, target):
+                    return stored
         finally:
             # A failing disk may refuse this too; the first error is the one to report, and
             # the sweep removes what stays.
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        if not published:
-            self._require_same(stored, target)
-        return stored
+        raise StorageUnreachable("the key or its folder keeps disappearing", subject=key)
 
     def open(self, key: str) -> BinaryIO:
         """Return a seekable stream."""
@@ -221,23 +222,20 @@ class FolderStore:
         return stored
 
     def _publish(self, temporary: Path, target: Path, *, overwrite: bool) -> bool:
-        """Give the temporary file its key; return False where the key is taken."""
-        for _ in range(_TRIES):
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if overwrite:
-                    temporary.replace(target)
-                else:
-                    self._take_free_name(temporary, target)
-            except FileNotFoundError:
-                if not temporary.exists():
-                    raise
-                continue  # another process removed the folder, empty until now
-            except (FileExistsError, NotADirectoryError, IsADirectoryError):
-                return False
-            _sync_up_to(self.root, target.parent)
-            return True
-        raise OSError(errno.EBUSY, "the folder kept disappearing", str(target.parent))
+        """Give the temporary file its key; return False where something was in the way."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if overwrite:
+                temporary.replace(target)
+            else:
+                self._take_free_name(temporary, target)
+        except (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            # Taken, or another process has just removed the folder, empty until now.
+            if not temporary.exists():
+                raise
+            return False
+        _sync_up_to(self.root, target.parent)
+        return True
 
     def _take_free_name(self, temporary: Path, target: Path) -> None:
         """Move a file to a name, raising `FileExistsError` where that is taken."""
@@ -253,22 +251,26 @@ class FolderStore:
                     raise FileExistsError(errno.EEXIST, "taken", str(target)) from None
                 temporary.rename(target)
 
-    def _require_same(self, stored: StoredFile, target: Path) -> None:
-        """Accept a taken key that holds the same bytes."""
+    def _holds_same(self, stored: StoredFile, target: Path) -> bool:
+        """Tell a free key (False) from one with the same bytes; raise `KeyTaken` for others."""
         try:
-            existing = self.stat(stored.key)
+            found = self.stat(stored.key)
+            same = found.size == stored.size and self.checksum(stored.key) == stored
         except KeyMissing:
+            if _is_folder_or_below_file(target, self.root):
+                raise KeyTaken(
+                    "a key and a folder of keys cannot have one name",
+                    subject=stored.key,
+                    found=target,
+                ) from None
+            return False
+        if not same:
             raise KeyTaken(
-                "a key and a folder of keys cannot have one name",
                 subject=stored.key,
-                found=target,
-            ) from None
-        if existing.size != stored.size or self.checksum(stored.key) != stored:
-            raise KeyTaken(
-                subject=stored.key,
-                found=f"{existing.size} bytes",
+                found=f"{found.size} bytes",
                 expected=f"{stored.size} bytes of sha256 {stored.sha256}",
             )
+        return True
 
     def _walk(self, base: str) -> Iterator[StoredEntry]:
         """Yield the files below a folder; `base` is "" or ends with a slash."""
@@ -306,6 +308,12 @@ def _entry(key: str, facts: os.stat_result) -> StoredEntry:
         modified=datetime.fromtimestamp(facts.st_mtime, UTC),
         version=f"{facts.st_mtime_ns:x}-{facts.st_ino:x}-{facts.st_size:x}",
     )
+
+
+def _is_folder_or_below_file(target: Path, root: Path) -> bool:
+    """Tell whether a path can hold no file while other keys are there."""
+    parents = target.relative_to(root).parents
+    return target.is_dir() or any((root / parent).is_file() for parent in parents)
 
 
 def _sync_up_to(root: Path, folder: Path) -> None:

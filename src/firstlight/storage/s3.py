@@ -247,12 +247,7 @@ class S3Store:
     def check(self) -> None:
         """List a little."""
         with _remote_errors(self.identity):
-            try:
-                next(iter(obstore.list(self._bucket, chunk_size=1)), None)
-            except FileNotFoundError as error:
-                raise StorageUnreachable(
-                    "there is no such bucket", subject=self.identity
-                ) from error
+            next(iter(obstore.list(self._bucket, chunk_size=1)), None)
 
     def sweep(self, older_than: timedelta = STALE) -> int:  # noqa: ARG002 - the interface has it
         """Return 0: a killed writer leaves nothing under any name.
@@ -407,18 +402,23 @@ def _remote_errors(subject: str) -> Iterator[None]:
     """Turn errors of obstore into those of a store; `AlreadyExistsError` is left to `put`."""
     try:
         yield
-    except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error):
-            raise StorageUnreachable("there is no such bucket", subject=subject) from error
-        raise KeyMissing(subject=subject) from None
-    except remote.PreconditionError as error:
-        raise KeyChanged(subject=subject) from error
-    except (remote.PermissionDeniedError, remote.UnauthenticatedError) as error:
-        raise StorageRefused(subject=subject, found=_first_line(error)) from error
     except remote.AlreadyExistsError:
         raise
-    except remote.BaseError as error:
-        raise StorageUnreachable(subject=subject, found=_first_line(error)) from error
+    except remote.PreconditionError as error:
+        raise KeyChanged(subject=subject) from error
+    except (FileNotFoundError, remote.BaseError) as error:
+        found = _first_line(error)
+        if "<Code>NoSuchBucket<" in str(error):
+            raise StorageUnreachable(
+                "there is no such bucket", subject=subject, found=found
+            ) from error
+        if isinstance(error, FileNotFoundError):
+            raise KeyMissing(subject=subject) from None
+        # Listings report a refusal as a general error, so the status in the text must do.
+        refused = isinstance(error, remote.PermissionDeniedError | remote.UnauthenticatedError)
+        if refused or "403 Forbidden" in found:
+            raise StorageRefused(subject=subject, found=found) from error
+        raise StorageUnreachable(subject=subject, found=found) from error
 
 
 def _first_line(error: Exception) -> str:
