@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy import units as u
 from astropy.coordinates import Latitude, Longitude
+from astropy.table import Table
 from cdshealpix import nested
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,8 @@ from firstlight.catalogs.local import (
     LocalCatalog,
     LocalCatalogSettings,
 )
+from firstlight.catalogs.online import BUILT_IN
+from firstlight.formats.tables import save_table
 
 LAYOUT = StarLayout(
     mag="g", mag_err="g_err", pmra="pmra", pmdec="pmdec", ra_err="ra_err", dec_err="ra_err",
@@ -319,3 +322,19 @@ def test_a_file_that_is_not_parquet_is_named(tmp_path):
 def test_a_misspelt_setting_is_refused():
     with pytest.raises(ValidationError, match="magnitude"):
         StarLayout(mag="g", band="g", system="AB", magnitude="g")
+
+
+@pytest.mark.sample
+@pytest.mark.parametrize("radius", [0.05, 0.1, 0.17])
+def test_agrees_with_vizier_on_a_field_of_refcat2(samples, tmp_path, radius):
+    theirs = Table.read(samples / "catalog_fixtures" / "all_refcat2_ey_uma.ecsv")
+    layout = BUILT_IN["refcat2"].layout
+    path = tmp_path / "refcat2.parquet"
+    save_table(path, {name: theirs[name] for name in layout.column_names()})
+    got = opened(path, layout).cone(135.55089993, 49.84289111, radius, epoch=2015.5)
+    near = theirs[theirs["_r"] / 60.0 <= radius]  # arcminutes, measured by VizieR itself
+    near.sort(["rmag", "RA_ICRS"])
+    assert 5 < len(got) == len(near)
+    np.testing.assert_allclose(got.mag, near["rmag"])
+    np.testing.assert_allclose(got.ra, near["RA_ICRS"], atol=1e-9)
+    np.testing.assert_allclose(got.colour, near["gmag"] - near["rmag"], atol=1e-5)
