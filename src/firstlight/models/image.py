@@ -99,7 +99,7 @@ class Image(OnSky, Product, Base):
         if self._planes is None:
             if not self.filename:
                 raise InternalError("this image has neither pixels nor a file")
-            self._planes = read_planes(self.get_fullpath(as_list=True))
+            self._planes = read_planes(self._paths())
         return self._planes
 
     @planes.setter
@@ -135,9 +135,12 @@ class Image(OnSky, Product, Base):
 
     def get_fullpath(self, *, as_list: bool = False) -> str | list[str]:
         """Path of the file on this machine, fetched from the server where needed."""
-        names = [self.filename + ext for ext in self.filename_extensions or [""]]
-        paths = [str(data_path(name)) for name in names]
+        paths = self._paths()
         return paths if as_list or self.filename_extensions else paths[0]
+
+    def _paths(self) -> list[str]:
+        names = [self.filename + extension for extension in self.filename_extensions or [""]]
+        return [str(data_path(name)) for name in names]
 
     def free(self) -> None:
         """Let go of the pixels; they are read again when needed."""

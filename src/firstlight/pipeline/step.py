@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
 from firstlight.errors import UserError
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.exposure import Exposure
@@ -15,7 +13,7 @@ from firstlight.models.image import Image
 from firstlight.models.sources import SourceList
 from firstlight.models.zero_point import ZeroPoint
 
-__all__ = ["Calibrations", "Step", "StepImpossible", "StepSettings", "Workpiece", "uncritical"]
+__all__ = ["Calibrations", "Step", "StepImpossible", "Workpiece"]
 
 AnyProduct = Image | SourceList | WorldCoordinates | ZeroPoint
 
@@ -24,28 +22,6 @@ class StepImpossible(UserError):
     """This step cannot be done on this image."""
 
     code = "step.impossible"
-
-
-class StepSettings(BaseModel):
-    """Parameters of a step. Every field is critical unless marked by `uncritical`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def critical(self) -> dict[str, Any]:
-        """The parameters that change the product, as JSON values."""
-        extras = {
-            name: field_info.json_schema_extra or {}
-            for name, field_info in type(self).model_fields.items()
-        }
-        return {
-            name: value
-            for name, value in self.model_dump(mode="json").items()
-            if not (isinstance(extra := extras[name], dict) and extra.get("uncritical"))
-        }
-
-
-uncritical: dict[str, Any] = {"json_schema_extra": {"uncritical": True}}
-"""``Field(default, **uncritical)``: a parameter that does not change the product."""
 
 
 @dataclass

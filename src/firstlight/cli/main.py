@@ -1,0 +1,68 @@
+"""The command `firstlight`: its options, and the list of its commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import firstlight
+from firstlight.cli import archive, light_curves, look, reduction, simulation, workspace
+from firstlight.cli.console import guarded, out
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="firstlight",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"firstlight {firstlight.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--workspace", "-w", envvar="FIRSTLIGHT_WORKSPACE", help="The workspace folder."
+        ),
+    ] = Path(),
+    version: Annotated[  # noqa: ARG001, its callback does the work
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """From first light to light curve: archive, calibrate, solve, measure."""
+    context.obj = folder
+
+
+for name, command in (
+    ("init", workspace.init),
+    ("ingest", archive.ingest),
+    ("reduce", reduction.reduce),
+    ("status", reduction.status),
+    ("lightcurve", light_curves.lightcurve),
+    ("stars", light_curves.stars),
+    ("show", look.show),
+    ("solve", look.solve),
+    ("simulate", simulation.simulate),
+    ("sample", simulation.sample),
+    ("doctor", workspace.doctor),
+    ("upgrade", workspace.upgrade),
+):
+    app.command(name)(guarded(command))
+
+
+def main() -> None:
+    """Entry point."""
+    app()

@@ -1,0 +1,19 @@
+"""Opening the workspace that ``-w`` names, only when a command really needs the house."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from firstlight.factory import Factory
+
+__all__ = ["open_workspace"]
+
+
+def open_workspace(context: typer.Context) -> Factory:
+    """The factory of the workspace; `--help` and errors of usage never load it."""
+    from firstlight.factory import Factory  # noqa: PLC0415, loads most of the house
+
+    return Factory.open(context.obj)

@@ -1,0 +1,66 @@
+"""`init`, `upgrade` and `doctor`: the workspace itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from firstlight.cli.console import out, print_json
+from firstlight.cli.opening import open_workspace
+
+__all__ = ["doctor", "init", "upgrade"]
+
+MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[red]broken[/]"}
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    database: Annotated[
+        str | None,
+        typer.Option(help="URL of a PostgreSQL database instead of the embedded SQLite."),
+    ] = None,
+) -> None:
+    """Make a workspace: settings, database, data folder.
+
+    Example: [bold]firstlight init mynight[/]
+    """
+    from firstlight.factory import Factory  # noqa: PLC0415, loads most of the house
+
+    Factory.create(folder, database_url=database)
+    out.print(f"made the workspace [bold]{escape(str(folder))}[/]")
+    out.print(f"next: firstlight -w {escape(str(folder))} ingest /path/to/*.fits", highlight=False)
+
+
+def upgrade(context: typer.Context) -> None:
+    """Bring the database of a workspace to this version of firstlight.
+
+    Example: [bold]firstlight -w mynight upgrade[/]
+    """
+    from firstlight.factory import Factory  # noqa: PLC0415, loads most of the house
+
+    revision = Factory.upgrade(context.obj)
+    out.print(f"the database stands at {revision}")
+
+
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """What is installed, reachable, missing, and how to mend it.
+
+    Example: [bold]firstlight -w mynight doctor[/]
+    """
+    checks = open_workspace(context).health.check()
+    if as_json:
+        print_json([check.as_dict() for check in checks])
+    else:
+        table = Table("what", "state", "found", "how to mend it", box=None, pad_edge=False)
+        for check in checks:
+            table.add_row(check.name, MARKS[check.state], escape(check.found), escape(check.mend))
+        out.print(table)
+    if any(check.state == "broken" for check in checks):
+        raise typer.Exit(1)

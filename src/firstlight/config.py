@@ -1,0 +1,154 @@
+"""Settings of a workspace: `firstlight.toml`, then the environment (``FIRSTLIGHT_*``)."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from firstlight.catalogs.registry import CatalogSettings
+from firstlight.errors import BadSettings, MissingError
+from firstlight.pipeline.settings import RecipeSettings
+from firstlight.services.settings import (
+    CalibrationSettings,
+    ImageFileSettings,
+    LightCurveSettings,
+    ReduceSettings,
+)
+from firstlight.storage import StorageSettings
+
+__all__ = ["FILE_NAME", "Settings", "load_settings", "settings_template"]
+
+FILE_NAME = "firstlight.toml"
+DEFAULT_DATABASE = "sqlite:///firstlight.sqlite"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class DatabaseSettings(_Section):
+    """Where the tables are."""
+
+    url: str = DEFAULT_DATABASE
+    """SQLAlchemy URL; a relative SQLite path is relative to the workspace."""
+
+
+class PathSettings(_Section):
+    """Roots of the data folders."""
+
+    data_root: str = "data"
+    """Local root; relative to the workspace."""
+    server_data: str | None = None
+    """Folder on a server, from which missing files are fetched."""
+
+
+class StorageSection(StorageSettings):
+    """Where bytes are kept, and how images are written."""
+
+    images: ImageFileSettings = ImageFileSettings()
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Unknown keys are errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FIRSTLIGHT_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    database: DatabaseSettings = DatabaseSettings()
+    path: PathSettings = PathSettings()
+    storage: StorageSection = StorageSection()
+    catalogs: CatalogSettings = CatalogSettings()
+    instruments: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Overrides by instrument: gain, read_noise, saturation_limit, pixel_scale."""
+    calibration: CalibrationSettings = CalibrationSettings()
+    recipe: RecipeSettings = RecipeSettings()
+    light_curves: LightCurveSettings = LightCurveSettings()
+    reduce: ReduceSettings = ReduceSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load_settings(workspace: Path) -> Settings:
+    """Read the settings of a workspace.
+
+    Raises
+    ------
+    MissingError
+        The folder is not a workspace.
+    BadSettings
+        The file is not TOML, or a key or value is wrong; names the key and the nearest known.
+    """
+    path = workspace / FILE_NAME
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as fault:
+        raise MissingError(
+            "this folder is not a workspace",
+            subject=workspace,
+            expected=f"a file {FILE_NAME} in it",
+            hint=f"firstlight init {workspace}",
+        ) from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise BadSettings(f"not a TOML file: {fault}", subject=path) from fault
+    try:
+        return Settings(**values)
+    except ValidationError as fault:
+        raise _explain(fault, path) from fault
+
+
+def settings_template(database_url: str | None = None) -> str:
+    """The text of a new workspace's settings file."""
+    return f"""\
+# Settings of this workspace; every key may also be set by the environment,
+# for example FIRSTLIGHT_DATABASE__URL. See the page "Settings" of the documentation.
+
+[database]
+url = "{database_url or DEFAULT_DATABASE}"
+
+[path]
+data_root = "data"
+"""
+
+
+def _explain(fault: ValidationError, path: Path) -> BadSettings:
+    first = fault.errors()[0]
+    keys = [str(part) for part in first["loc"]]
+    name = ".".join(keys)
+    if first["type"] != "extra_forbidden":
+        return BadSettings(
+            str(first["msg"]), subject=path, field=name, found=repr(first.get("input"))
+        )
+    known = _known_keys(Settings, keys[:-1])
+    near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.4)
+    return BadSettings(
+        "there is no such setting",
+        subject=path,
+        field=name,
+        expected="one of " + ", ".join(known),
+        hint=f"did you mean {'.'.join([*keys[:-1], near[0]])}?" if near else None,
+    )
+
+
+def _known_keys(model: type[BaseModel], keys: list[str]) -> list[str]:
+    here: Any = model
+    for key in keys:
+        info = getattr(here, "model_fields", {}).get(key)
+        here = info.annotation if info is not None else None
+    return sorted(getattr(here, "model_fields", {}))

@@ -1,0 +1,171 @@
+"""One raw section with everything that is known of its detector, and its way to electrons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.algorithms.calibrate import (
+    CalibratedImage,
+    Detector,
+    Masters,
+    OverscanLevel,
+    calibrate,
+    overscan_level,
+)
+from firstlight.instruments.base import Instrument
+from firstlight.instruments.header_reader import AmplifierArea, AnyHeader
+from firstlight.models.image import Image
+
+__all__ = ["DetectorFrame", "masters_from"]
+
+Slices = tuple[slice, slice]
+
+
+@dataclass
+class DetectorFrame:
+    """A raw section, trimmed and calibrated amplifier by amplifier.
+
+    Attributes
+    ----------
+    raw
+        ADU, shape ``(ny, nx)`` with overscan.
+    areas
+        Where overscan and image of each amplifier are; empty where the header is silent.
+    known
+        Gain, read noise, saturation: value, and who told it.
+    """
+
+    raw: NDArray[Any]
+    areas: list[AmplifierArea]
+    gain: float
+    read_noise: float
+    saturation: float | None
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, instrument: Instrument, header: AnyHeader, section_id: str, raw: NDArray[Any]
+    ) -> DetectorFrame:
+        """Gather what header, section and instrument say."""
+        told = {
+            prop: instrument.look_up(prop, section_id, header)
+            for prop in ("gain", "read_noise", "saturation_limit")
+        }
+        saturation = told["saturation_limit"].value
+        return cls(
+            raw=raw,
+            areas=instrument.overscan_and_data_sections(header),
+            gain=float(told["gain"].value or 1.0),
+            read_noise=float(told["read_noise"].value or 0.0),
+            saturation=None if saturation is None else float(saturation),
+            known={prop: {"value": k.value, "from": k.source} for prop, k in told.items()},
+        )
+
+    @property
+    def has_overscan(self) -> bool:
+        """Whether every amplifier has one."""
+        return bool(self.areas) and all(area.bias is not None for area in self.areas)
+
+    def to_electrons(
+        self, masters: Masters, exposure_time: float, *, overscan: bool, growth: int
+    ) -> CalibratedImage:
+        """Calibrate all amplifiers and put them together, without their overscan."""
+        detector = Detector(
+            gain=self.gain,
+            read_noise=self.read_noise,
+            saturation=self.saturation,
+            saturation_growth=growth,
+        )
+        areas = [area for area in self.areas if area.data is not None]
+        if len(areas) <= 1:
+            area = areas[0] if areas else None
+            return calibrate(
+                self.raw,
+                detector,
+                masters,
+                overscan=self._level(area) if overscan else None,
+                data_section=area.data if area else None,
+                exposure_time=exposure_time,
+            )
+        return self._assemble(areas, masters, (detector, exposure_time), overscan=overscan)
+
+    def _level(self, area: AmplifierArea | None) -> OverscanLevel | None:
+        if area is None or area.bias is None:
+            return None
+        bias, data = area.bias, area.data or (slice(None), slice(None))
+        beside = bias[0].stop - bias[0].start >= bias[1].stop - bias[1].start
+        # A strip beside the image follows the drift of the rows; what is too short for that
+        # still gives one level.
+        spans = bias[0].start <= (data[0].start or 0) and bias[0].stop >= (data[0].stop or 0)
+        if beside and spans and bias[1].stop - bias[1].start >= 8:
+            return overscan_level(self.raw, (data[0], bias[1]), along="rows")
+        return overscan_level(self.raw, bias, along="constant")
+
+    def _assemble(
+        self,
+        areas: list[AmplifierArea],
+        masters: Masters,
+        rest: tuple[Detector, float],
+        *,
+        overscan: bool,
+    ) -> CalibratedImage:
+        detector, exposure_time = rest
+        places = [area.trim or area.data for area in areas]
+        top = min(place[0].start for place in places if place)
+        left = min(place[1].start for place in places if place)
+        ny = max(place[0].stop for place in places if place) - top
+        nx = max(place[1].stop for place in places if place) - left
+        data = np.zeros((ny, nx), np.float32)
+        variance = np.full((ny, nx), np.inf, np.float32)
+        flags = np.zeros((ny, nx), np.uint16)
+        for area, place in zip(areas, places, strict=True):
+            assert place is not None  # noqa: S101, areas without data were left out
+            here = (
+                slice(place[0].start - top, place[0].stop - top),
+                slice(place[1].start - left, place[1].stop - left),
+            )
+            part = calibrate(
+                self.raw,
+                detector,
+                _cut(masters, here),
+                overscan=self._level(area) if overscan else None,
+                data_section=area.data,
+                exposure_time=exposure_time,
+            )
+            data[here], variance[here], flags[here] = part.data, part.variance, part.flags
+        return CalibratedImage(data, variance, flags)
+
+
+def masters_from(images: dict[str, Image]) -> Masters:
+    """The master calibrations as arrays, by role: bias (ADU), dark (electrons/s), flat."""
+    bias, dark, flat, bad = (images.get(role) for role in ("bias", "dark", "flat", "bad_pixels"))
+    planes = [image.flags for image in (bias, dark, flat, bad) if image is not None]
+    marked = np.bitwise_or.reduce(planes) if planes else None
+    return Masters(
+        bias=bias.data if bias else None,
+        dark=dark.data if dark else None,
+        flat=flat.data if flat else None,
+        bad=marked,
+        bias_variance=bias.variance if bias else None,
+        dark_variance=dark.variance if dark else None,
+        flat_variance=flat.variance if flat else None,
+    )
+
+
+def _cut(masters: Masters, here: Slices) -> Masters:
+    def part(plane: NDArray[Any] | None) -> NDArray[Any] | None:
+        return None if plane is None else plane[here]
+
+    return Masters(
+        bias=part(masters.bias),
+        dark=part(masters.dark),
+        flat=part(masters.flat),
+        bad=part(masters.bad),
+        bias_variance=part(masters.bias_variance),
+        dark_variance=part(masters.dark_variance),
+        flat_variance=part(masters.flat_variance),
+    )

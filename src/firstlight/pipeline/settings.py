@@ -1,0 +1,83 @@
+"""Settings of the steps. Light to import: the command line reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "FindSourcesSettings",
+    "PreprocessSettings",
+    "RecipeSettings",
+    "SolveAstrometrySettings",
+    "SolvePhotometrySettings",
+    "StepSettings",
+]
+
+
+class StepSettings(BaseModel):
+    """Parameters of a step. All are critical: a change makes new products downstream."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def critical(self) -> dict[str, Any]:
+        """The parameters as JSON values."""
+        return self.model_dump(mode="json")
+
+
+class PreprocessSettings(StepSettings):
+    """Raw counts to electrons."""
+
+    overscan: bool = True
+    bias: bool = True
+    dark: bool = True
+    flat: bool = True
+    cosmic_rays: bool = True
+    saturation_growth: int = Field(default=1, ge=0, le=20)
+    """Neighbours of saturated pixels that are flagged too, pixels."""
+
+
+class FindSourcesSettings(StepSettings):
+    """Background, detection and measurement of sources."""
+
+    threshold: float = Field(default=4.0, gt=0)
+    """Signal to noise of the matched filter."""
+    max_sources: int = Field(default=20_000, gt=0)
+    aperture_fwhm: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+    """Radii of the apertures in units of the seeing (FWHM)."""
+    background_cell: int | None = Field(default=None, gt=7)
+    """Size of a cell of the sky map, pixels; chosen by the image's size if not given."""
+
+
+class SolveAstrometrySettings(StepSettings):
+    """Plate solving."""
+
+    hint_radius: float = Field(default=3.0, gt=0)
+    """How far off the header's pointing may be, degrees."""
+    scale_tolerance: float = Field(default=0.2, gt=0, lt=1)
+    """How far off the nominal pixel scale may be, relative."""
+    blind: bool = True
+    """Search the whole sky when the header's pointing leads nowhere."""
+    solve_field: bool = True
+    """Ask astrometry.net's solve-field where it is installed and all else failed."""
+
+
+class SolvePhotometrySettings(StepSettings):
+    """Zero point."""
+
+    match_radius_fwhm: float = Field(default=1.0, gt=0)
+    """Largest distance between a source and its reference star, in FWHM."""
+    min_snr: float = Field(default=10.0, gt=0)
+    min_stars: int = Field(default=5, ge=3)
+
+
+class RecipeSettings(BaseModel):
+    """Settings of all steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preprocess: PreprocessSettings = PreprocessSettings()
+    find_sources: FindSourcesSettings = FindSourcesSettings()
+    solve_astrometry: SolveAstrometrySettings = SolveAstrometrySettings()
+    solve_photometry: SolvePhotometrySettings = SolvePhotometrySettings()

@@ -1,0 +1,178 @@
+"""find_sources: background, detection, positions, shapes, apertures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.algorithms.aperture import (
+    ApertureFluxes,
+    aperture_correction,
+    aperture_fluxes,
+)
+from firstlight.algorithms.background import SkyMap, estimate_background
+from firstlight.algorithms.detect import Detection, find_sources
+from firstlight.algorithms.flags import UNUSABLE
+from firstlight.formats.tables import TableData
+from firstlight.models.image import Image
+from firstlight.models.sources import SourceList
+from firstlight.pipeline.settings import FindSourcesSettings
+from firstlight.pipeline.step import Step, StepImpossible, Workpiece
+
+__all__ = ["FindSources", "NoSources"]
+
+UNITS = {
+    "x": "pix",
+    "y": "pix",
+    "x_err": "pix",
+    "y_err": "pix",
+    "flux": "electron",
+    "flux_err": "electron",
+    "fwhm": "pix",
+    "sky": "electron",
+}
+FALLBACK_FWHM = 3.0
+
+
+class NoSources(StepImpossible):
+    """There is no source in this image."""
+
+    code = "sources.none"
+
+
+class FindSources(Step):
+    """Subtract the sky, find sources by a matched filter, measure them in several apertures.
+
+    Parameters
+    ----------
+    settings
+        Thresholds and radii.
+    """
+
+    name = "find_sources"
+    version = "1"
+    makes = "sources"
+    product_class = SourceList
+    after = ("preprocess",)
+
+    def __init__(self, settings: FindSourcesSettings) -> None:
+        self.settings = settings
+
+    def parameters(self) -> dict[str, Any]:
+        """All settings."""
+        return self.settings.critical()
+
+    def run(self, piece: Workpiece) -> SourceList:
+        """Make the source list of the piece's image.
+
+        Raises
+        ------
+        NoSources
+            Nothing is above the threshold.
+        """
+        image = piece.image
+        assert image is not None  # noqa: S101, the recipe runs preprocess before
+        sky, detection = self._detect(image)
+        if detection.found == 0:
+            raise NoSources(
+                subject=piece.exposure.filename,
+                field=f"section {piece.section_id}",
+                found="nothing above the threshold",
+                expected=f"sources above {self.settings.threshold} sigma",
+            )
+        width = detection.fwhm if np.isfinite(detection.fwhm) else FALLBACK_FWHM
+        residual = image.data - sky.level
+        fluxes = self._measure(image, residual, detection, width)
+        made = SourceList(
+            image_id=image.id,
+            fwhm=_known(detection.fwhm),
+            elongation=_known(detection.elongation),
+            background=sky.median_level,
+            noise=sky.median_rms,
+            aperture_radii=[float(radius) for radius in fluxes.radii],
+            aperture_corrections=_corrections(fluxes, detection),
+            limiting_flux=_limiting_flux(sky.median_rms, width),
+            measures={
+                "found": detection.found,
+                "stars_of_fwhm": detection.stars,
+                "noise_scale": detection.noise_scale,
+                "background_cell": sky.mesh,
+            },
+        )
+        made.table = _table(detection, fluxes)
+        piece.notes["sources"] = made.n_sources
+        return made
+
+    def _detect(self, image: Image) -> tuple[SkyMap, Detection]:
+        """Detect twice: the second time on a sky map from which the sources are left out."""
+        unusable = (image.flags & UNUSABLE) != 0
+        sky = estimate_background(image.data, unusable, mesh=self.settings.background_cell)
+        first = self._find(image, sky)
+        covered = unusable | (first.footprints > 0)
+        sky = estimate_background(image.data, covered, mesh=self.settings.background_cell)
+        width = first.filter_fwhm if np.isfinite(first.filter_fwhm) else None
+        return sky, self._find(image, sky, width)
+
+    def _find(self, image: Image, sky: SkyMap, fwhm: float | None = None) -> Detection:
+        return find_sources(
+            image.data - sky.level,
+            image.variance,
+            image.flags,
+            threshold=self.settings.threshold,
+            limit=self.settings.max_sources,
+            fwhm=fwhm,
+        )
+
+    def _measure(
+        self, image: Image, residual: NDArray[np.float32], detection: Detection, width: float
+    ) -> ApertureFluxes:
+        return aperture_fluxes(
+            residual,
+            detection.sources.x_win,
+            detection.sources.y_win,
+            np.asarray(self.settings.aperture_fwhm) * width,
+            variance=image.variance,
+            flags=image.flags,
+        )
+
+
+def _table(detection: Detection, fluxes: ApertureFluxes) -> TableData:
+    sources = detection.sources
+    columns = {
+        "x": sources.x_win,
+        "y": sources.y_win,
+        "x_err": sources.x_err,
+        "y_err": sources.y_err,
+        "flux": fluxes.flux,
+        "flux_err": fluxes.error,
+        "flux_flags": fluxes.flags,
+        "peak": sources.peak,
+        "snr": sources.snr,
+        "fwhm": sources.fwhm,
+        "elongation": sources.elongation,
+        "theta": sources.theta,
+        "sharpness": sources.sharpness,
+        "flags": sources.flags,
+        "blended": sources.blended,
+    }
+    units = {name: unit for name, unit in UNITS.items() if name in columns}
+    return TableData(columns, units=units)
+
+
+def _corrections(fluxes: ApertureFluxes, detection: Detection) -> list[float]:
+    """Magnitudes from each aperture to the largest, of isolated point sources."""
+    sharp = np.abs(detection.sources.sharpness - 1.0) < 0.5
+    curve = aperture_correction(fluxes, ~detection.sources.blended & sharp)
+    factor = np.where(np.isfinite(curve.factor) & (curve.factor > 0), curve.factor, 1.0)
+    return [float(value) for value in -2.5 * np.log10(factor)]
+
+
+def _limiting_flux(noise: float, fwhm: float) -> float:
+    """Five sigma in an aperture of one FWHM radius, electrons."""
+    return float(5.0 * noise * np.sqrt(np.pi) * fwhm)
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

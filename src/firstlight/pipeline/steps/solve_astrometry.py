@@ -1,0 +1,166 @@
+"""solve_astrometry: where an image is on the sky."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from astropy.time import Time
+
+from firstlight.algorithms.flags import Flag
+from firstlight.algorithms.plate_solve import (
+    NotSolved,
+    PlateSolution,
+    Prior,
+    Stars,
+    plate_solve,
+    verify_projection,
+)
+from firstlight.algorithms.quads import QuadTable
+from firstlight.algorithms.sky_index import angular_separation
+from firstlight.catalogs.base import ReferenceCatalog
+from firstlight.formats.solve_field import SolveField
+from firstlight.formats.tables import TableData
+from firstlight.models.astrometry import WorldCoordinates
+from firstlight.models.image import Image
+from firstlight.models.sky_search import place
+from firstlight.pipeline.settings import SolveAstrometrySettings
+from firstlight.pipeline.step import Step, StepImpossible, Workpiece
+
+__all__ = ["NotSolvedError", "SolveAstrometry"]
+
+# What these bits mark is not where a star is.
+MISLEADING = Flag.BAD | Flag.COSMIC_RAY
+# Reasons after which the whole sky is worth a search.
+ELSEWHERE = frozenset({"no_match", "no_index"})
+
+
+class NotSolvedError(StepImpossible):
+    """The image was not solved."""
+
+    code = "astrometry.not_solved"
+
+
+class SolveAstrometry(Step):
+    """Plate solving: hinted, then blind, then by another program; always verified by odds.
+
+    Parameters
+    ----------
+    settings
+        How far the header may be off, and what may be tried.
+    catalog
+        Reference stars.
+    quads
+        Gives the index of the whole sky when a blind search needs it.
+    solve_field
+        The other program, where it is installed.
+    """
+
+    name = "solve_astrometry"
+    version = "1"
+    makes = "wcs"
+    product_class = WorldCoordinates
+    after = ("find_sources",)
+
+    def __init__(
+        self,
+        settings: SolveAstrometrySettings,
+        *,
+        catalog: ReferenceCatalog,
+        quads: Callable[[], QuadTable] | None,
+        solve_field: SolveField | None = None,
+    ) -> None:
+        self.settings = settings
+        self._catalog = catalog
+        self._quads = quads if settings.blind else None
+        self._solve_field = solve_field if settings.solve_field else None
+
+    def parameters(self) -> dict[str, Any]:
+        """All settings, and the catalogue's release."""
+        return {**self.settings.critical(), "catalog": self._catalog.release}
+
+    def run(self, piece: Workpiece) -> WorldCoordinates:
+        """Solve the piece's source list.
+
+        Raises
+        ------
+        NotSolvedError
+            With the reason; a solution that may be a chance coincidence is not accepted.
+        """
+        image, sources = piece.image, piece.sources
+        assert image is not None  # noqa: S101, the recipe runs the earlier steps before
+        assert sources is not None  # noqa: S101, likewise
+        table = sources.table
+        good = (np.asarray(table["flags"]) & MISLEADING) == 0
+        pixels = np.stack([table["x"], table["y"], _brightness(table)])[:, good]
+        answer = self._solve(image, pixels)
+        if isinstance(answer, NotSolved):
+            raise NotSolvedError(
+                f"not solved: {answer.reason}",
+                subject=piece.exposure.filename,
+                field=f"section {piece.section_id}",
+                found=f"{pixels.shape[1]} sources",
+            )
+        piece.notes |= {"how": answer.how, "expected": answer.n_expected}
+        return self._product(answer, image, sources.id)
+
+    def _solve(self, image: Image, pixels: np.ndarray) -> PlateSolution | NotSolved:
+        shape = (image.ny, image.nx)
+        epoch = float(Time(image.mjd, format="mjd").jyear)
+
+        def stars_near(ra: float, dec: float, radius: float) -> Stars:
+            stars = self._catalog.cone(ra, dec, radius, epoch=epoch)
+            return stars.ra, stars.dec, stars.mag
+
+        prior = self._prior(image)
+        answer = plate_solve(*pixels, shape, stars_near, prior=prior)
+        if isinstance(answer, NotSolved) and answer.code in ELSEWHERE and self._quads is not None:
+            blind = Prior(scale_low=prior.scale_low, scale_high=prior.scale_high)
+            found = plate_solve(*pixels, shape, stars_near, prior=blind, index=self._quads())
+            answer = found if isinstance(found, PlateSolution) else answer
+        if isinstance(answer, NotSolved) and self._solve_field is not None:
+            given = self._solve_field.solve(*pixels, shape, prior)
+            if given is not None:
+                verified = verify_projection(*pixels, shape, stars_near, projection=given)
+                answer = verified if isinstance(verified, PlateSolution) else answer
+        return answer
+
+    def _prior(self, image: Image) -> Prior:
+        scale, tolerance = image.pixel_scale, self.settings.scale_tolerance
+        return Prior(
+            ra=image.ra,
+            dec=image.dec,
+            radius=self.settings.hint_radius,
+            scale_low=scale * (1 - tolerance) if scale else None,
+            scale_high=scale * (1 + tolerance) if scale else None,
+        )
+
+    def _product(
+        self, solution: PlateSolution, image: Image, sources_id: object
+    ) -> WorldCoordinates:
+        projection = solution.projection.with_inverse((image.ny, image.nx))
+        ra, dec = projection.pixel_to_sky((image.nx - 1) / 2, (image.ny - 1) / 2)
+        corners = projection.footprint((image.ny, image.nx))
+        scale = projection.pixel_scale
+        made = WorldCoordinates(
+            sources_id=sources_id,
+            cards=projection.to_header(),
+            catalog=f"{self._catalog.name} {self._catalog.release}",
+            method=solution.how,
+            pixel_scale=scale,
+            rms_pixels=solution.rms,
+            rms_arcsec=solution.rms * scale,
+            n_matched=len(solution.detected),
+            log_odds=float(solution.log_odds),
+            radius=float(np.max(angular_separation(ra, dec, *corners))),
+        )
+        place(made, float(ra), float(dec))
+        return made
+
+
+def _brightness(table: TableData) -> np.ndarray:
+    """Flux in the middle aperture; the matched filter's signal where that is not known."""
+    flux = np.asarray(table["flux"])
+    middle = flux[:, flux.shape[1] // 2]
+    return np.where(np.isfinite(middle) & (middle > 0), middle, np.asarray(table["snr"]))

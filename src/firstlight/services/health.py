@@ -1,0 +1,116 @@
+"""Health: what is installed, reachable, missing, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import firstlight
+from firstlight.errors import FirstlightError
+from firstlight.models.database import Database
+from firstlight.storage import Store
+
+__all__ = ["Check", "HealthService"]
+
+LOW_DISK_GB = 5.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. `state` is ``ok``, ``missing`` (optional) or ``broken``."""
+
+    name: str
+    state: str
+    found: str
+    mend: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """JSON values."""
+        return asdict(self)
+
+
+class HealthService:
+    """Looks at everything firstlight stands on. Changes nothing but a probe file.
+
+    Parameters
+    ----------
+    workspace
+        The folder.
+    database, store
+        As configured.
+    catalog_release
+        Opens the embedded catalogue and says its release.
+    """
+
+    def __init__(
+        self,
+        *,
+        workspace: Path,
+        database: Database,
+        store: Store,
+        catalog_release: Callable[[], str],
+    ) -> None:
+        self._workspace = workspace
+        self._database = database
+        self._store = store
+        self._catalog_release = catalog_release
+
+    def check(self) -> list[Check]:
+        """All findings, required things first."""
+        return [
+            Check(
+                "firstlight", "ok", f"{firstlight.__version__} on Python {platform.python_version()}"
+            ),
+            Check("processor cores", "ok", str(os.cpu_count() or 1)),
+            self._disk(),
+            _attempt("database", self._ask_database, "see [database] in firstlight.toml"),
+            _attempt("storage", self._probe_storage, "see [storage] in firstlight.toml"),
+            _attempt("catalogue Tycho-2", self._catalog_release, "install firstlight again"),
+            _optional("astroquery", "Gaia, RefCat2, Pan-STARRS", "pip install 'firstlight[online]'"),
+            _optional("psycopg", "PostgreSQL", "pip install 'firstlight[postgres]'"),
+            _program("solve-field", "second plate solver", "apt install astrometry.net"),
+        ]
+
+    def _disk(self) -> Check:
+        free = shutil.disk_usage(self._workspace).free / 1e9
+        state = "ok" if free > LOW_DISK_GB else "broken"
+        return Check("disk space", state, f"{free:.0f} GB free", "make room" if state != "ok" else "")
+
+    def _ask_database(self) -> str:
+        self._database.check_current()
+        return self._database.url.render_as_string(hide_password=True)
+
+    def _probe_storage(self) -> str:
+        key = f"probe/{uuid.uuid4().hex}"
+        self._store.put(key, b"firstlight")
+        back = self._store.read(key)
+        self._store.delete(key)
+        return "write, read, delete" if back == b"firstlight" else "read other bytes than written"
+
+
+def _attempt(name: str, ask: Callable[[], str], mend: str) -> Check:
+    try:
+        return Check(name, "ok", ask())
+    except FirstlightError as fault:
+        return Check(name, "broken", str(fault), fault.hint or mend)
+
+
+def _optional(module: str, purpose: str, mend: str) -> Check:
+    if importlib.util.find_spec(module) is None:
+        return Check(f"{module} ({purpose})", "missing", "not installed", mend)
+    return Check(f"{module} ({purpose})", "ok", "installed")
+
+
+def _program(name: str, purpose: str, mend: str) -> Check:
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name) or (str(beside) if beside.exists() else None)
+    if found is None:
+        return Check(f"{name} ({purpose})", "missing", "not on PATH", mend)
+    return Check(f"{name} ({purpose})", "ok", found)

@@ -1,0 +1,247 @@
+"""Lineage: what an exposure or image is, what was made of it, and how each product was made."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from firstlight.errors import ConflictError, MissingError
+from firstlight.models.astrometry import Registration, WorldCoordinates
+from firstlight.models.database import Database
+from firstlight.models.exposure import Exposure
+from firstlight.models.image import Image
+from firstlight.models.provenance import Product, Provenance, Software
+from firstlight.models.sources import SourceList
+from firstlight.models.step_run import StepRun, StepState
+from firstlight.models.zero_point import ZeroPoint
+
+__all__ = ["LineageService", "Node", "NotFound", "View"]
+
+
+class NotFound(MissingError):
+    """There is no exposure or image of this name."""
+
+    code = "lineage.not_found"
+
+
+class Ambiguous(ConflictError):
+    """More than one exposure or image has this name."""
+
+    code = "lineage.ambiguous"
+
+
+@dataclass
+class Node:
+    """One product in the tree, with what was made of it below."""
+
+    title: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    children: list[Node] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "title": self.title,
+            "facts": self.facts,
+            "children": [child.as_dict() for child in self.children],
+        }
+
+
+@dataclass
+class View:
+    """What `show` shows."""
+
+    title: str
+    header: dict[str, Any]
+    tree: Node
+    images: list[tuple[Image, SourceList | None]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"title": self.title, "header": self.header, "tree": self.tree.as_dict()}
+
+
+class LineageService:
+    """Answers where products come from and what was made of them.
+
+    Parameters
+    ----------
+    database
+        The tables.
+    """
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    def view(self, name: str) -> View:
+        """Everything about one exposure or image.
+
+        Parameters
+        ----------
+        name
+            The end of a file name (``night.fits``), or an id.
+
+        Raises
+        ------
+        NotFound, Ambiguous
+            Nothing, or more than one, has this name.
+        """
+        with self._database.reading() as session:
+            found = _find(session, name)
+            if isinstance(found, Exposure):
+                images = session.scalars(
+                    select(Image)
+                    .where(Image.exposure_id == found.id)
+                    .order_by(Image.section_id, Image.created_at)
+                ).all()
+                tree = Node(f"Exposure {found.filename}", _exposure_facts(found))
+                header = dict(found.header or {})
+            else:
+                images = [found]
+                tree = _ancestors(session, found)
+                header = dict(found.header)
+            pairs: list[tuple[Image, SourceList | None]] = []
+            for image in images:
+                node, sources = _image_node(session, image)
+                tree.children.append(node)
+                pairs.append((image, sources))
+            if isinstance(found, Exposure):
+                tree.children += _failures(session, found.id)
+            return View(tree.title, header, tree, pairs)
+
+
+def _find(session: Session, name: str) -> Exposure | Image:
+    try:
+        ident = uuid.UUID(name)
+    except ValueError:
+        ident = None
+    matches: list[Exposure | Image] = []
+    for table in (Exposure, Image):
+        if ident is not None:
+            row = session.get(table, ident)
+            matches += [row] if row is not None else []
+        else:
+            matches += session.scalars(
+                select(table)
+                .where(
+                    or_(table.filename == name, table.filename.endswith(f"/{name}", autoescape=True))
+                )
+                .limit(5)
+            ).all()
+    if not matches:
+        raise NotFound(subject=name, hint="firstlight status lists the exposures")
+    if len(matches) > 1:
+        names = ", ".join(f"{row.filename} ({row.id})" for row in matches)
+        raise Ambiguous(subject=name, found=names, hint="give the id")
+    return matches[0]
+
+
+def _exposure_facts(exposure: Exposure) -> dict[str, Any]:
+    return _known(
+        {
+            "id": exposure.id,
+            "instrument": exposure.instrument,
+            "kind": exposure.kind,
+            "mjd": exposure.mjd,
+            "exposure time": exposure.exp_time,
+            "filter": exposure.filter,
+            "sha256": exposure.sha256,
+        }
+    )
+
+
+def _ancestors(session: Session, image: Image) -> Node:
+    if image.exposure_id is None:
+        return Node(f"Image {image.filename}", {"kind": image.kind})
+    exposure = session.get_one(Exposure, image.exposure_id)
+    return Node(f"Exposure {exposure.filename}", _exposure_facts(exposure))
+
+
+def _image_node(session: Session, image: Image) -> tuple[Node, SourceList | None]:
+    node = _product_node(session, image, f"Image {image.filename}")
+    node.facts["section"] = image.section_id
+    for name, facts in image.calibration.items():
+        node.facts[name] = _sentence(facts)
+    for link in image.inputs:
+        source = link.input_image_id or link.input_exposure_id
+        if source not in (None, image.exposure_id):
+            node.facts.setdefault(f"made of ({link.role})", []).append(str(source))
+    chosen: SourceList | None = None
+    for sources in session.scalars(select(SourceList).where(SourceList.image_id == image.id)):
+        chosen = sources
+        node.children.append(_sources_node(session, sources))
+    return node, chosen
+
+
+def _sources_node(session: Session, sources: SourceList) -> Node:
+    node = _product_node(session, sources, f"SourceList {sources.filename}")
+    node.facts["sources"] = sources.n_sources
+    for wcs in session.scalars(
+        select(WorldCoordinates).where(WorldCoordinates.sources_id == sources.id)
+    ):
+        child = _product_node(session, wcs, "WorldCoordinates")
+        child.facts |= {
+            "catalogue": wcs.catalog,
+            "found": wcs.method,
+            "matched": wcs.n_matched,
+            "rms": f"{wcs.rms_arcsec:.3f}″ = {wcs.rms_pixels:.3f} px",
+        }
+        for zero_point in session.scalars(select(ZeroPoint).where(ZeroPoint.wcs_id == wcs.id)):
+            grandchild = _product_node(session, zero_point, "ZeroPoint")
+            grandchild.facts |= {
+                "catalogue": zero_point.catalog,
+                "zero point": f"{zero_point.zero_point:.4f} ± {zero_point.zero_point_err:.4f} "
+                f"{zero_point.band} ({zero_point.system})",
+                "stars": zero_point.n_stars,
+            }
+            child.children.append(grandchild)
+        node.children.append(child)
+    for row in session.scalars(select(Registration).where(Registration.sources_id == sources.id)):
+        child = _product_node(session, row, "Registration")
+        child.facts |= {"matched": row.n_matched, "rms": f"{row.rms_pixels:.3f} px"}
+        node.children.append(child)
+    return node
+
+
+def _product_node(session: Session, product: Product, title: str) -> Node:
+    provenance = session.get_one(Provenance, product.provenance_id)
+    software = session.get_one(Software, product.software_id)
+    return Node(
+        title,
+        {
+            "id": str(product.id),
+            "provenance": provenance.id,
+            "step": f"{provenance.process} version {provenance.step_version}",
+            "parameters": _sentence(provenance.parameters),
+            "software": _sentence(software.versions),
+        },
+    )
+
+
+def _failures(session: Session, exposure_id: uuid.UUID) -> list[Node]:
+    runs = session.scalars(
+        select(StepRun)
+        .where(StepRun.exposure_id == exposure_id, StepRun.state == StepState.FAILED)
+        .order_by(StepRun.section_id, StepRun.number)
+    )
+    return [
+        Node(
+            f"failed: {run.step} of section {run.section_id}",
+            _known({key: value for key, value in (run.error or {}).items() if key != "traceback"}),
+        )
+        for run in runs
+    ]
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: str(value) for key, value in facts.items() if value is not None}
+
+
+def _sentence(facts: Any) -> str:
+    if isinstance(facts, dict):
+        return ", ".join(f"{key} {_sentence(value)}" for key, value in facts.items())
+    return str(facts)

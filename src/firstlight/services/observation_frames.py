@@ -1,0 +1,72 @@
+"""The reduced frames of one section of one observation, as the present parameters left them."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from firstlight.models.astrometry import WorldCoordinates
+from firstlight.models.exposure import Exposure
+from firstlight.models.image import Image
+from firstlight.models.sources import SourceList
+from firstlight.models.step_run import StepRun, StepState
+from firstlight.models.zero_point import ZeroPoint
+
+__all__ = ["ReducedFrame", "reduced_frames"]
+
+
+@dataclass
+class ReducedFrame:
+    """One section of one exposure with its products; later ones may be missing."""
+
+    exposure: Exposure
+    image: Image
+    sources: SourceList
+    wcs: WorldCoordinates | None
+    zero_point: ZeroPoint | None
+
+    @property
+    def product_ids(self) -> list[str]:
+        """Ids of what a light curve takes from this frame."""
+        products = (self.sources, self.wcs, self.zero_point)
+        return [str(product.id) for product in products if product is not None]
+
+
+def reduced_frames(session: Session) -> dict[tuple[uuid.UUID, str], list[ReducedFrame]]:
+    """All frames with a source list, by observation and section, each list in order of time."""
+    done: dict[tuple[uuid.UUID, str], dict[str, uuid.UUID]] = {}
+    for run in session.scalars(select(StepRun).where(StepRun.state == StepState.DONE)):
+        if run.product_id is not None:
+            done.setdefault((run.exposure_id, run.section_id), {})[run.step] = run.product_id
+    exposures = {
+        row.id: row
+        for row in session.scalars(
+            select(Exposure).where(Exposure.kind == "science").order_by(Exposure.mjd, Exposure.id)
+        )
+    }
+    rows = {
+        table: {row.id: row for row in session.scalars(select(table))}
+        for table in (Image, SourceList, WorldCoordinates, ZeroPoint)
+    }
+    frames: dict[tuple[uuid.UUID, str], list[ReducedFrame]] = {}
+    order = {ident: number for number, ident in enumerate(exposures)}
+    known = [key for key in done if key[0] in order]
+    for exposure_id, section_id in sorted(known, key=lambda key: (key[1], order[key[0]])):
+        steps = done[exposure_id, section_id]
+        exposure = exposures[exposure_id]
+        if "find_sources" not in steps or exposure.observation_id is None:
+            continue
+        sources = rows[SourceList][steps["find_sources"]]
+        frames.setdefault((exposure.observation_id, section_id), []).append(
+            ReducedFrame(
+                exposure,
+                rows[Image][sources.image_id],
+                sources,
+                rows[WorldCoordinates].get(steps.get("solve_astrometry")),
+                rows[ZeroPoint].get(steps.get("solve_photometry")),
+            )
+        )
+    return frames

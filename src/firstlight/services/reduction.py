@@ -1,0 +1,184 @@
+"""Reduction: what is still to be done, and taking one section through the recipe."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from firstlight.models.database import Database
+from firstlight.models.exposure import Exposure
+from firstlight.models.image import Image
+from firstlight.models.provenance import Provenance, ProvenanceTag, Software
+from firstlight.models.sources import SourceList
+from firstlight.models.step_run import StepRun, StepState
+from firstlight.pipeline.recipe import Outcome, Recipe
+from firstlight.pipeline.step import AnyProduct, Workpiece
+from firstlight.provenance.fingerprint import fingerprint
+from firstlight.services.calibration import CalibrationService
+from firstlight.services.products import ProductFiles, save_rows, section_stem
+from firstlight.work.engine import JobRequest
+
+__all__ = ["ReductionService"]
+
+CURRENT = "current"
+# Failures of other systems and of ours may pass; those of the data stay until something changes.
+PASSING = frozenset({"remote", "internal"})
+
+
+class ReductionService:
+    """Plans and does the reduction of science exposures, a section at a time.
+
+    Parameters
+    ----------
+    database, files
+        Rows and files.
+    recipe
+        The steps with their parameters.
+    calibration
+        Chooses the masters.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        recipe: Recipe,
+        calibration: CalibrationService,
+        files: ProductFiles,
+    ) -> None:
+        self._database = database
+        self._recipe = recipe
+        self._calibration = calibration
+        self._files = files
+
+    def plan(self, retry_failed: bool = False) -> list[JobRequest]:
+        """Jobs for every section that does not stand where the present parameters lead.
+
+        A step that failed for reasons of the data is not tried again, unless asked or its
+        inputs or parameters have changed.
+        """
+        requests = []
+        with self._database.reading() as session:
+            exposures = session.scalars(
+                select(Exposure).where(Exposure.kind == "science").order_by(Exposure.mjd)
+            ).all()
+            runs = _runs_by_section(session)
+            chooser = self._calibration.chooser(session)
+            for exposure in exposures:
+                for section_id in map(str, exposure.instrument_object.get_section_ids()):
+                    masters = chooser.choose(exposure, section_id).master_ids
+                    expected = self._recipe.expected_ids(exposure.id, section_id, masters)
+                    past = runs.get((exposure.id, section_id), [])
+                    if not _is_settled(past, expected, retry_failed=retry_failed):
+                        requests.append(_request(exposure.id, section_id, expected))
+        with self._database.begin() as session:
+            for lineage in self._recipe.lineages.values():
+                ProvenanceTag.point(session, CURRENT, lineage)
+            Software.record(session)
+        return requests
+
+    def reduce_section(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Take one section through the recipe and save all of it in one transaction.
+
+        Returns
+        -------
+        dict
+            ``failures``: one sentence for each step that failed.
+        """
+        exposure_id, section_id = uuid.UUID(payload["exposure"]), str(payload["section"])
+        with self._database.reading() as session:
+            exposure = session.get_one(Exposure, exposure_id)
+            calibrations = self._calibration.chooser(session).calibrations(exposure, section_id)
+            masters = {role: image.id for role, image in calibrations.masters.items()}
+            expected = self._recipe.expected_ids(exposure_id, section_id, masters)
+            found = self._find(session, expected)
+        piece = Workpiece(exposure, section_id, calibrations)
+        outcomes = self._recipe.run(piece, found)
+        self._save(piece, outcomes)
+        exposure.data.clear_cache()
+        stem = section_stem(exposure, section_id)
+        return {
+            "failures": [
+                f"{stem}: {outcome.step}: {(outcome.error or {}).get('message')}"
+                for outcome in outcomes
+                if outcome.state is StepState.FAILED
+            ]
+        }
+
+    def _find(
+        self, session: Session, expected: dict[str, uuid.UUID]
+    ) -> dict[uuid.UUID, AnyProduct]:
+        classes = {step.name: step.product_class for step in self._recipe.steps}
+        rows = {ident: session.get(classes[name], ident) for name, ident in expected.items()}
+        return {ident: row for ident, row in rows.items() if row is not None}
+
+    def _save(self, piece: Workpiece, outcomes: Sequence[Outcome]) -> None:
+        stem = section_stem(piece.exposure, piece.section_id)
+        new = [o.product for o in outcomes if o.is_new and o.product is not None]
+        for product in new:
+            if isinstance(product, Image):
+                self._files.write_image(product, stem)
+            elif isinstance(product, SourceList):
+                assert piece.image is not None  # noqa: S101, sources are found in an image
+                self._files.write_sources(product, piece.image, stem)
+        with self._database.begin() as session:
+            Software.record(session)
+            for lineage in self._recipe.lineages.values():
+                Provenance.record(session, lineage)
+            save_rows(session, list(new))
+            session.execute(
+                delete(StepRun).where(
+                    StepRun.exposure_id == piece.exposure.id,
+                    StepRun.section_id == piece.section_id,
+                )
+            )
+            session.add_all(self._step_run(piece, outcome) for outcome in outcomes)
+
+    def _step_run(self, piece: Workpiece, outcome: Outcome) -> StepRun:
+        return StepRun(
+            exposure_id=piece.exposure.id,
+            section_id=piece.section_id,
+            step=outcome.step,
+            number=outcome.number,
+            state=outcome.state.value,
+            provenance_id=self._recipe.lineages[outcome.step].id,
+            product_id=outcome.expected_id,
+            error=outcome.error,
+            notes=outcome.notes,
+            cpu_s=outcome.cpu_s,
+            wall_s=outcome.wall_s,
+        )
+
+
+def _request(
+    exposure_id: uuid.UUID, section_id: str, expected: dict[str, uuid.UUID]
+) -> JobRequest:
+    facts = [str(exposure_id), section_id, *map(str, expected.values())]
+    return JobRequest(
+        job_id=f"reduce-{fingerprint(facts)}",
+        name="reduce_section",
+        payload={"exposure": str(exposure_id), "section": section_id},
+    )
+
+
+def _runs_by_section(session: Session) -> dict[tuple[uuid.UUID, str], list[StepRun]]:
+    runs: dict[tuple[uuid.UUID, str], list[StepRun]] = defaultdict(list)
+    for run in session.scalars(select(StepRun)):
+        runs[run.exposure_id, run.section_id].append(run)
+    return runs
+
+
+def _is_settled(
+    runs: list[StepRun], expected: dict[str, uuid.UUID], *, retry_failed: bool
+) -> bool:
+    if {run.product_id for run in runs} != set(expected.values()):
+        return False
+    failed = [run for run in runs if run.state == StepState.FAILED]
+    if retry_failed and failed:
+        return False
+    return not any((run.error or {}).get("kind") in PASSING for run in failed)

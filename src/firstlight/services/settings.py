@@ -1,0 +1,58 @@
+"""Settings of the services. Light to import: the command line reads them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["CalibrationSettings", "ImageFileSettings", "LightCurveSettings", "ReduceSettings"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CalibrationSettings(_Settings):
+    """How master calibrations are made and chosen."""
+
+    min_frames: int = Field(default=3, ge=1)
+    """Fewer raw calibration frames than this make no master."""
+    max_age_days: float = Field(default=30.0, gt=0)
+    """A master farther in time than this is not used."""
+    temperature_tolerance: float = Field(default=2.0, gt=0)
+    """A master whose detector temperature differs by more is not used, kelvin."""
+    bad_pixels_from_sky: bool = True
+    """Find bad pixels in the exposures themselves where there is no master dark."""
+    min_sky_frames: int = Field(default=8, ge=3)
+    """Fewer exposures than this cannot tell a bad pixel from a star."""
+
+
+class LightCurveSettings(_Settings):
+    """How light curves are made."""
+
+    min_coverage: float = Field(default=0.8, gt=0, le=1)
+    """Stars seen in a smaller fraction of the exposures get no light curve."""
+    min_exposures: int = Field(default=3, ge=2)
+    match_radius_fwhm: float = Field(default=1.0, gt=0)
+    """Sources nearer than this (in units of the seeing) are one star."""
+    object_radius_arcsec: float = Field(default=3.0, gt=0)
+    """An Object nearer than this is the same star."""
+
+
+class ReduceSettings(_Settings):
+    """How a reduction runs."""
+
+    workers: int = Field(default=0, ge=0)
+    """Worker processes; 0 means one a core."""
+    timeout_s: float = Field(default=600.0, gt=0)
+    """A section that takes longer than this is given up."""
+
+
+class ImageFileSettings(_Settings):
+    """How image products are written."""
+
+    format: Literal["fits", "fits.fz"] = "fits"
+    """Plain, or tile-compressed with RICE."""
+    single_file: bool = True
+    """All planes in one file, or a file a plane."""
