@@ -220,6 +220,24 @@ def test_a_column_can_hold_the_epoch(tmp_path):
     np.testing.assert_allclose((got.ra - 10.0) * 3600.0, [72.0, 36.0], atol=1e-4)
 
 
+def test_a_fast_star_is_found_where_it_has_gone(tmp_path):
+    # 280 arcsec east of where it was; nothing else is in the file.
+    columns = {"ra": [10.0], "dec": [0.0], "g": [9.0], "pmra": [10_000.0], "pmdec": [0.0]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    layout = StarLayout(mag="g", pmra="pmra", pmdec="pmdec", band="g", system="AB")
+    catalog = opened(tmp_path, layout)
+    assert len(catalog.cone(10.0 + 280.0 / 3600.0, 0.0, 0.001, epoch=2028.0)) == 1
+    assert len(catalog.cone(10.0, 0.0, 0.001, epoch=2028.0)) == 0
+
+
+def test_the_error_of_one_axis_is_enough(tmp_path):
+    columns = {"ra": [10.0, 10.0], "dec": [0.0, 0.0], "g": [9.0, 10.0], "e": [40.0, None]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    layout = StarLayout(mag="g", dec_err="e", position_err=0.7, band="g", system="AB")
+    got = opened(tmp_path, layout).cone(10.0, 0.0, 0.1, epoch=2000.0)
+    np.testing.assert_allclose(got.position_err, [0.04, 0.7])
+
+
 def test_numbers_that_mean_none_are_none(tmp_path):
     columns = {"ra": [10.0, 10.0, 10.0], "dec": [0.0, 0.0, 0.0], "g": [99.0, -999.0, 12.0]}
     columns["r"] = [11.0, -999.0, 11.5]
