@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.errors import BadFile, BadSettings, MissingError
 from firstlight.simulation import DetectorSettings, NightSettings, StarSettings, Truth
 from firstlight.simulation.detector import Frame, FrameKind
-from firstlight.simulation.optics import SECTIONS
+from firstlight.simulation.optics import SECTIONS, Optics, Pointing
 
 CLEAN = {
     "hot_fraction": 0.0,
@@ -80,6 +81,49 @@ def test_distortion_and_sections_have_the_size_that_was_set():
     # One star, seen by both sections: the frames differ by the columns and the gap.
     xa, xb = truth.positions(0, "A")[0], truth.positions(0, "B")[0]
     assert xa - xb == pytest.approx(1024 + settings.detector.gap, abs=1e-6)
+
+
+def test_decentring_is_browns():
+    sky = {"distortion": 0.0, "decentring": 0.6}
+    optics = Optics.from_settings(NightSettings(sky=sky))
+    plane = optics.focal_plane(Pointing(10.0, 20.0, 0.0))
+    straight = replace(plane, a=np.zeros((1, 1)), b=np.zeros((1, 1)))
+    r = optics.corner
+    u, v = np.array([r, 0.0, r / 2]), np.array([0.0, r, r / 2])
+    to_u, to_v = straight.sky_to_pixel(*plane.pixel_to_sky(u, v))
+    du, dv = to_u - u, to_v - v
+    assert np.hypot(du, dv)[0] == pytest.approx(0.6, abs=1e-6)
+    # Brown: along the direction of the tilt three times as much as across it.
+    assert du[0] == pytest.approx(3 * du[1], abs=1e-6)
+    assert dv[1] == pytest.approx(3 * dv[0], abs=1e-6)
+    assert du[2] == pytest.approx(du[1] + dv[0] / 2, abs=1e-6)
+    assert dv[2] == pytest.approx(dv[0] + du[1] / 2, abs=1e-6)
+
+
+def test_sky_has_its_level_efficiency_and_gradient(quiet):
+    truth = lonely(quiet, 9.0)
+    now = truth.exposures[0]
+    both = np.hstack([truth.expected_sky(0, s) / e for s, e in (("A", 1.0), ("B", 0.95))])
+    assert both.mean() == pytest.approx(now.sky, rel=1e-6)
+    corners = both[[0, 0, -1, -1], [0, -1, 0, -1]] / now.sky - 1
+    assert np.hypot(*now.gradient) == pytest.approx(quiet.sky.gradient)
+    u, v = np.array([-1, 1, -1, 1]) * 275.5, np.array([-1, -1, 1, 1]) * 127.5
+    expected = (u * now.gradient[0] + v * now.gradient[1]) / truth.optics.corner
+    assert corners == pytest.approx(expected, rel=1e-9)
+
+
+def test_stars_grow_and_stretch_away_from_the_axis(quiet):
+    truth = lonely(quiet, 9.0)
+    x0, y0 = truth.optics.axis("A")
+    away = truth.optics.corner
+    x, y = x0 - np.array([0.0, away, away / 2]), np.full(3, y0)
+    along, across, turned = truth.psf_matrix(0, "A", x, y)[:, [0, 2, 1]].T
+    unit = 2 * np.sqrt(2 ** (1 / quiet.sky.moffat_beta) - 1)
+    mean = unit / (along * across) ** 0.25
+    fwhm = truth.exposures[0].fwhm
+    assert mean == pytest.approx(fwhm * (1 + quiet.sky.field_blur * np.array([0, 1, 0.25])))
+    assert np.sqrt(along / across) == pytest.approx([1, 0.95, 0.9875])
+    assert turned == pytest.approx(0, abs=1e-12)
 
 
 def test_one_star_has_its_flux_and_place(quiet):

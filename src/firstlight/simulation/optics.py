@@ -20,6 +20,7 @@ __all__ = ["SECTIONS", "Optics", "Pointing"]
 Floats = NDArray[np.float64]
 
 SECTIONS = ("A", "B")
+TILT = -0.2  # radians; any direction but along an axis
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,10 @@ class Optics:
             gap=detector.gap,
             scale=sky.pixel_scale / 3600,
             cubic=float(sky.distortion / corner**3),
-            tilt=(float(sky.decentring / corner**2 / 3), float(-sky.decentring / corner**2 / 5)),
+            tilt=(
+                float(sky.decentring * np.cos(TILT) / corner**2 / 3),
+                float(sky.decentring * np.sin(TILT) / corner**2),
+            ),
         )
 
     @property

@@ -144,8 +144,8 @@ class SkySettings(_Checked):
     pixel_scale
         Arcseconds per pixel at the optical axis.
     distortion, decentring
-        Pixels by which a star at the corner of the focal plane is displaced: cubic and
-        quadratic term.
+        Pixels by which a star is displaced, as far from the axis as the corners are: radial
+        term, and Brown's decentring there along the rows.
     rotation, rotation_rate
         Degrees (position angle of the columns, north through east) and degrees per hour.
     pointing_error
