@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import obstore
 import pytest
@@ -97,7 +98,7 @@ def s3_bucket(s3_server: S3Server) -> str:
     return bucket
 
 
-def _give_up(reason: str) -> None:
+def _give_up(reason: str) -> NoReturn:
     if "s3" in os.environ.get("FIRSTLIGHT_REQUIRE", "").replace(",", " ").split():
         pytest.fail(reason)
     pytest.skip(reason)

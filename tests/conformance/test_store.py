@@ -36,6 +36,7 @@ from firstlight.storage import (
     check_key,
     open_store,
 )
+from fixtures_s3 import S3Server
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -61,7 +62,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
             "link_base_url": "https://portal.example/api",
             "link_secret": "0123456789abcdef",
         }
-    server = request.getfixturevalue("s3_server")
+    server: S3Server = request.getfixturevalue("s3_server")
     bucket = request.getfixturevalue("s3_bucket")
     cache = tmp_path / "cache" if request.param == "cached" else None
     return server.settings(

@@ -6,6 +6,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -44,7 +45,7 @@ def test_links_are_set_up_from_the_settings(tmp_path: Path) -> None:
 
 
 def test_a_bucket_opens_with_or_without_a_cache(tmp_path: Path) -> None:
-    keys = {"access_key_id": "k", "secret_access_key": SecretStr("s")}
+    keys: dict[str, Any] = {"access_key_id": "k", "secret_access_key": SecretStr("s")}
     plain = open_store(StorageSettings(root="s3://bucket/some/prefix", **keys))
     assert isinstance(plain, S3Store)
     assert plain.identity == "/bucket/some/prefix"

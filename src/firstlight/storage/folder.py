@@ -82,7 +82,7 @@ class FolderStore:
             for _ in range(_TRIES):
                 with disk_errors(key):
                     published = self._publish(temporary, target, overwrite=overwrite)
-                if published or self._holds_same(stored, target):
+                if published or self._holds_same(stored, target, overwrite=overwrite):
                     return stored
         finally:
             # A failing disk may refuse this too; the first error is the one to report, and
@@ -251,8 +251,11 @@ class FolderStore:
                     raise FileExistsError(errno.EEXIST, "taken", str(target)) from None
                 temporary.rename(target)
 
-    def _holds_same(self, stored: StoredFile, target: Path) -> bool:
-        """Tell a free key (False) from one with the same bytes; raise `KeyTaken` for others."""
+    def _holds_same(self, stored: StoredFile, target: Path, *, overwrite: bool) -> bool:
+        """Tell a key that may be tried again (False) from one with the same bytes.
+
+        Raise `KeyTaken` for one with other bytes, unless those may be overwritten.
+        """
         try:
             found = self.stat(stored.key)
             same = found.size == stored.size and self.checksum(stored.key) == stored
@@ -264,13 +267,13 @@ class FolderStore:
                     found=target,
                 ) from None
             return False
-        if not same:
+        if not same and not overwrite:
             raise KeyTaken(
                 subject=stored.key,
                 found=f"{found.size} bytes",
                 expected=f"{stored.size} bytes of sha256 {stored.sha256}",
             )
-        return True
+        return same
 
     def _walk(self, base: str) -> Iterator[StoredEntry]:
         """Yield the files below a folder; `base` is "" or ends with a slash."""
