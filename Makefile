@@ -42,7 +42,7 @@ format: $(STAMP)
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-header --no-annotate --no-emit-index-url --extra postgres --extra online \
+	    --no-header --no-annotate --no-emit-index-url --extra postgres \
 	    --group dev pyproject.toml -o requirements.lock
 
 $(STAMP): pyproject.toml requirements.lock

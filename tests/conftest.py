@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["fixtures_s3"]
+pytest_plugins = ["fixtures_postgres", "fixtures_s3"]
 
 
 @pytest.fixture(scope="session")

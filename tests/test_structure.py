@@ -38,6 +38,14 @@ def test_functions_and_files_keep_their_bounds(path):
     assert len(text.splitlines()) <= MAX_FILE
 
 
+@pytest.mark.parametrize(
+    "path", sorted((SOURCE / "algorithms").glob("*.py")), ids=lambda path: path.stem
+)
+def test_algorithms_read_no_files_of_the_sky(path):
+    # import-linter cannot forbid a part of an external package.
+    assert "astropy.io" not in path.read_text()
+
+
 @pytest.mark.parametrize("word", ["utils", "common", "core", "helpers", "misc"])
 def test_no_room_has_a_name_without_meaning(word):
     assert [path for path in SOURCE.rglob(f"{word}*") if path.stem == word] == []

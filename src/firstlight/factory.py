@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,11 +143,17 @@ class Factory:
     @cached_property
     def recipe(self) -> Recipe:
         """The standard recipe with this workspace's parameters."""
-        from firstlight.catalogs.registry import get_catalog
+        from firstlight.catalogs.quad_index import quad_index
+        from firstlight.catalogs.registry import choose_catalog, get_catalog
+        from firstlight.catalogs.tycho2 import Tycho2
         from firstlight.pipeline.standard import standard_recipe
 
+        catalogs = self.settings.catalogs
         return standard_recipe(
-            self.settings.recipe, lambda name: get_catalog(name, self.settings.catalogs)
+            self.settings.recipe,
+            astrometry=get_catalog(choose_catalog(catalogs, "astrometry"), catalogs),
+            photometry=get_catalog(choose_catalog(catalogs, "photometry"), catalogs),
+            quads=lambda: quad_index(Tycho2()),
         )
 
     @cached_property
@@ -158,16 +165,12 @@ class Factory:
             database=self.database,
             files=self.files,
             settings=self.settings.calibration,
-            preprocess=self.settings.recipe.preprocess,
         )
 
     @cached_property
     def reduction(self) -> ReductionService:
         """Sections through the recipe."""
-        from firstlight.services.pictures import PictureService
-    from firstlight.services.products import ProductFiles
-    from firstlight.services.reduction import ReductionService
-    from firstlight.services.registration import RegistrationService
+        from firstlight.services.reduction import ReductionService
 
         return ReductionService(
             database=self.database,
@@ -305,3 +308,46 @@ def register(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
 def solve_light_curves(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
     """Job: the light curves of one section of one observation."""
     return factory.light_curves.solve(payload)
+
+
+def solve_file(path: Path, scale: tuple[float, float] | None = None) -> dict[str, Any]:
+    """Where does one file point? Needs no workspace."""
+    from firstlight.catalogs.quad_index import quad_index
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.services.plate_solving import solve_file as solve
+
+    catalog = Tycho2()
+    return solve(path, catalog=catalog, quads=lambda: quad_index(catalog), scale=scale)
+
+
+def simulate_night(
+    folder: Path, seed: int, exposures: int, *, faults: bool, on_progress: Callable[[int], None]
+) -> str:
+    """Make a simulated night; says in a sentence what it is."""
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.simulation import NightSettings
+    from firstlight.simulation import simulate_night as simulate
+
+    settings = NightSettings(seed=seed, n_exposures=exposures, with_faults=faults)
+    truth = simulate(
+        settings,
+        folder,
+        catalog=Tycho2(),
+        progress=lambda done, _total, _name: on_progress(done),
+    )
+    told = f"{len(truth.exposures)} exposures, {len(truth.variables)} variable stars in {folder}"
+    if truth.transit is not None:
+        star = truth.transit.star
+        ra, dec = float(truth.stars.ra[star]), float(truth.stars.dec[star])
+        (folder / "truth" / "transit.txt").write_text(f"{ra:.6f} {dec:+.6f}\n")
+        told += f"; a transit of depth {truth.transit.depth:.4f} at {ra:.6f} {dec:+.6f}"
+    return told
+
+
+def fetch_sample(
+    name: str, folder: Path | None, on_progress: Callable[[int, int], None]
+) -> Path:
+    """Fetch a public sample night."""
+    from firstlight.services.samples import fetch_sample as fetch
+
+    return fetch(name, folder, on_progress=on_progress)

@@ -70,6 +70,13 @@ class DetectorFrame:
         """Whether every amplifier has one."""
         return bool(self.areas) and all(area.bias is not None for area in self.areas)
 
+    def known_as_done(self) -> dict[str, dict[str, Any]]:
+        """What was taken for gain, read noise and saturation, as entries of the record."""
+        return {
+            prop: {"done": facts["value"] is not None, "why": f"told by: {facts['from']}", **facts}
+            for prop, facts in self.known.items()
+        }
+
     def to_electrons(
         self, masters: Masters, exposure_time: float, *, overscan: bool, growth: int
     ) -> CalibratedImage:

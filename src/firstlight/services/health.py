@@ -73,7 +73,6 @@ class HealthService:
             _attempt("database", self._ask_database, "see [database] in firstlight.toml"),
             _attempt("storage", self._probe_storage, "see [storage] in firstlight.toml"),
             _attempt("catalogue Tycho-2", self._catalog_release, "install firstlight again"),
-            _optional("astroquery", "Gaia, RefCat2, Pan-STARRS", "pip install 'firstlight[online]'"),
             _optional("psycopg", "PostgreSQL", "pip install 'firstlight[postgres]'"),
             _program("solve-field", "second plate solver", "apt install astrometry.net"),
         ]

@@ -1,0 +1,175 @@
+"""preprocess: one raw section to electrons with variance and flags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.algorithms.background import estimate_background
+from firstlight.algorithms.calibrate import CalibratedImage
+from firstlight.algorithms.cosmic_rays import find_cosmic_rays
+from firstlight.algorithms.detect import find_sources
+from firstlight.algorithms.flags import UNUSABLE, Flag
+from firstlight.formats.fits_image import Planes
+from firstlight.models.image import Image, ImageInput, ImageKind
+from firstlight.models.sky_search import place
+from firstlight.pipeline.detector_frame import DetectorFrame, masters_from
+from firstlight.pipeline.settings import PreprocessSettings
+from firstlight.pipeline.step import Step, StepImpossible, Workpiece
+
+__all__ = ["Preprocess"]
+
+CLEAR_STARS = 20.0  # signal to noise
+WIDTH_STARS = 500
+CORRECTIONS = ("bias", "dark", "flat", "bad_pixels")
+
+
+class Preprocess(Step):
+    """Overscan, bias, dark, flat, gain, bad pixels, cosmic rays: each done, or said not to be.
+
+    Parameters
+    ----------
+    settings
+        Which corrections are wanted.
+    """
+
+    name = "preprocess"
+    version = "1"
+    makes = "image"
+    product_class = Image
+
+    def __init__(self, settings: PreprocessSettings) -> None:
+        self.settings = settings
+
+    def parameters(self) -> dict[str, Any]:
+        """All settings."""
+        return self.settings.critical()
+
+    def run(self, piece: Workpiece) -> Image:
+        """Make the calibrated image of the piece's section."""
+        exposure, section = piece.exposure, piece.section_id
+        if exposure.mjd is None:
+            raise StepImpossible(
+                "the header does not say when it was taken",
+                subject=exposure.filename,
+                field="DATE-OBS",
+            )
+        header = exposure.section_headers[section]
+        camera = exposure.instrument_object
+        merged = {**dict(exposure.raw_header), **dict(header)}
+        frame = DetectorFrame.of(camera, merged, section, exposure.data[section])
+        wanted = {
+            role: image
+            for role, image in piece.calibrations.masters.items()
+            if role == "bad_pixels" or getattr(self.settings, role)
+        }
+        done = self._record(piece, frame, set(wanted))
+        overscan = self.settings.overscan and frame.has_overscan
+        planes = frame.to_electrons(
+            masters_from(wanted),
+            exposure.exp_time or 0.0,
+            overscan=overscan,
+            growth=self.settings.saturation_growth,
+        )
+        if not overscan and "bias" not in wanted:
+            planes = _with_measured_noise(planes)
+            done["noise"] = {"done": True, "why": "the level of zero light is not known: measured"}
+        pattern = camera.get_cfa_pattern(merged)
+        if pattern is not None:
+            planes = green_image(planes, pattern)  # noqa: F821
+            done["colour_mosaic"] = {"done": True, "why": f"green interpolated from {pattern}"}
+        if self.settings.cosmic_rays:
+            done["cosmic_rays"] = {"done": True, "pixels": _flag_cosmic_rays(planes)}
+        image = self._image(piece, frame, planes)
+        image.calibration = done
+        image.pixel_scale = camera.get_pixel_scale(merged, section)
+        piece.notes |= {name: facts["why"] for name, facts in done.items() if not facts["done"]}
+        return image
+
+    def _record(
+        self, piece: Workpiece, frame: DetectorFrame, roles: set[str]
+    ) -> dict[str, dict[str, Any]]:
+        """For each correction, whether it is done, with what, and why (not)."""
+        told: dict[str, dict[str, Any]] = {"overscan": {"done": False}}
+        if not self.settings.overscan:
+            told["overscan"]["why"] = "switched off"
+        elif frame.has_overscan:
+            told["overscan"] = {"done": True, "why": "the header tells where it is"}
+        else:
+            told["overscan"]["why"] = "the header tells of none"
+        for role in CORRECTIONS:
+            reason = piece.calibrations.reasons.get(role, "no master")
+            if role in roles:
+                master = piece.calibrations.masters[role]
+                told[role] = {"done": True, "why": reason, "master": str(master.id)}
+            elif role in piece.calibrations.masters:
+                told[role] = {"done": False, "why": "switched off"}
+            else:
+                told[role] = {"done": False, "why": reason}
+        return told | frame.known_as_done()
+
+    def _image(self, piece: Workpiece, frame: DetectorFrame, planes: CalibratedImage) -> Image:
+        exposure = piece.exposure
+        index = exposure.instrument_object.get_section_filter_array_index(piece.section_id)
+        image = Image(
+            kind=ImageKind.SCIENCE.value,
+            exposure_id=exposure.id,
+            instrument=exposure.instrument,
+            section_id=piece.section_id,
+            filter=exposure.filter_array[index] if exposure.filter_array else exposure.filter,
+            binning=exposure.binning,
+            temperature=exposure.temperature,
+            mjd=exposure.mjd,
+            exp_time=exposure.exp_time,
+            gain=frame.gain,
+            read_noise=frame.read_noise,
+            saturation=frame.saturation,
+            header=dict(exposure.header or {}),
+        )
+        if exposure.ra is not None and exposure.dec is not None:
+            place(image, exposure.ra, exposure.dec)
+        weight = np.where(planes.variance > 0, 1.0 / planes.variance, 0.0)
+        raw_header = dict(exposure.section_headers[piece.section_id])
+        image.planes = Planes(planes.data, weight, planes.flags, raw_header)
+        image.inputs = [
+            ImageInput(role=role, number=0, input_image_id=master.id)
+            for role, master in piece.calibrations.masters.items()
+        ]
+        return image
+
+
+def _flag_cosmic_rays(planes: CalibratedImage) -> int:
+    """Flag hits in place; the width of the stars, measured first, keeps their cores safe."""
+    sky = estimate_background(planes.data, (planes.flags & UNUSABLE) != 0)
+    stars = find_sources(
+        planes.data - sky.level,
+        planes.variance,
+        planes.flags,
+        threshold=CLEAR_STARS,
+        limit=WIDTH_STARS,
+    )
+    width = stars.fwhm if np.isfinite(stars.fwhm) else None
+    found = find_cosmic_rays(planes.data, planes.variance, planes.flags, fwhm=width)
+    planes.flags[found.mask] |= np.uint16(Flag.COSMIC_RAY)
+    return int(found.mask.sum())
+
+
+def _with_measured_noise(planes: CalibratedImage) -> CalibratedImage:
+    """Set the variance of the sky to the scatter that it has.
+
+    Where neither bias nor overscan is known, the pedestal of the camera counts as light and
+    the variance comes out too large. The Poisson part of the sources is kept.
+    """
+    good = (planes.flags & UNUSABLE) == 0
+    # Neighbours two pixels apart: the sky cancels, and so does most of a smooth source.
+    pairs = good[:, 2:] & good[:, :-2]
+    steps: NDArray[np.float32] = (planes.data[:, 2:] - planes.data[:, :-2])[pairs]
+    if steps.size < 100:
+        return planes
+    low, high = np.percentile(steps, [15.865, 84.135])
+    measured = ((high - low) / 2.0) ** 2 / 2.0
+    modelled = float(np.median(planes.variance[good]))
+    variance = np.maximum(planes.variance + np.float32(measured - modelled), 0.25 * measured)
+    return CalibratedImage(planes.data, variance.astype(np.float32), planes.flags)

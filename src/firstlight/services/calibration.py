@@ -1,0 +1,263 @@
+"""Master calibrations: made of raw frames, and chosen for each section with a reason."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from firstlight.models.database import Database
+from firstlight.models.exposure import Exposure
+from firstlight.models.image import Image, ImageInput, ImageKind
+from firstlight.models.provenance import Provenance, Software
+from firstlight.pipeline.make_master import MasterSettings, make_master, master_lineage
+from firstlight.pipeline.step import Calibrations
+from firstlight.provenance.fingerprint import fingerprint, product_id
+from firstlight.services.archive import night_of
+from firstlight.services.products import ProductFiles, save_rows
+from firstlight.services.settings import CalibrationSettings
+from firstlight.work.engine import JobRequest
+
+__all__ = ["CalibrationService", "MasterChooser"]
+
+ROLES = {
+    "bias": ImageKind.MASTER_BIAS,
+    "dark": ImageKind.MASTER_DARK,
+    "flat": ImageKind.MASTER_FLAT,
+    "bad_pixels": ImageKind.BAD_PIXELS,
+}
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The masters for one section: ids by role, and why."""
+
+    images: dict[str, Image] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def master_ids(self) -> dict[str, uuid.UUID]:
+        return {role: image.id for role, image in self.images.items()}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Raw frames that make one master."""
+
+    role: str
+    section_id: str
+    exposures: tuple[Exposure, ...]
+
+
+class MasterChooser:
+    """Chooses masters for sections out of all there are.
+
+    Parameters
+    ----------
+    masters
+        All master images.
+    settings
+        How old and how different a master may be.
+    """
+
+    def __init__(self, masters: Iterable[Image], settings: CalibrationSettings) -> None:
+        self._settings = settings
+        self._masters: dict[tuple[str, str, str, str], list[Image]] = defaultdict(list)
+        for image in masters:
+            key = (image.kind, image.instrument, image.section_id, image.binning)
+            self._masters[key].append(image)
+
+    def choose(
+        self, exposure: Exposure, section_id: str, roles: Iterable[str] = tuple(ROLES)
+    ) -> _Choice:
+        """Nearest in time of those that fit, for each role."""
+        choice = _Choice()
+        for role in roles:
+            if role == "bad_pixels" and "dark" in choice.images:
+                choice.reasons[role] = "the master dark tells the bad pixels"
+                continue
+            image, reason = self._nearest(role, exposure, section_id)
+            choice.reasons[role] = reason
+            if image is not None:
+                choice.images[role] = image
+        return choice
+
+    def calibrations(self, exposure: Exposure, section_id: str) -> Calibrations:
+        """What `choose` chose, for the recipe."""
+        choice = self.choose(exposure, section_id)
+        return Calibrations(dict(choice.images), dict(choice.reasons))
+
+    def _nearest(
+        self, role: str, exposure: Exposure, section_id: str
+    ) -> tuple[Image | None, str]:
+        key = (ROLES[role].value, exposure.instrument, section_id, exposure.binning)
+        there = self._masters.get(key, [])
+        kind = role.replace("_", " ")
+        if not there:
+            return None, f"no master {kind} for this section and binning"
+        if role == "flat":
+            there = [image for image in there if image.filter == exposure.filter]
+            if not there:
+                return None, f"no master flat in filter {exposure.filter}"
+        warm = self._settings.temperature_tolerance if role != "bad_pixels" else np.inf
+        there = [
+            image for image in there if _apart(image.temperature, exposure.temperature) <= warm
+        ]
+        if not there:
+            return None, f"no master {kind} within {warm:g} K of {exposure.temperature:g} °C"
+        when = exposure.mjd or 0.0
+        best = min(there, key=lambda image: (abs(image.mjd - when), str(image.id)))
+        age = abs(best.mjd - when)
+        if age > self._settings.max_age_days:
+            return None, f"the nearest master {kind} is {age:.0f} days away"
+        return best, f"nearest of {len(there)}, {age:.2f} days away"
+
+
+class CalibrationService:
+    """Plans, makes and chooses master calibrations.
+
+    Parameters
+    ----------
+    database, files
+        Rows and files.
+    settings
+        How masters are chosen and how many frames they need.
+    """
+
+    KINDS = ("bias", "dark", "flat", "bad_pixels")
+
+    def __init__(
+        self, *, database: Database, files: ProductFiles, settings: CalibrationSettings
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._settings = settings
+
+    def chooser(self, session: Session) -> MasterChooser:
+        """A chooser over all masters there are now."""
+        kinds = [kind.value for kind in ROLES.values()]
+        masters = session.scalars(select(Image).where(Image.kind.in_(kinds)))
+        return MasterChooser(masters, self._settings)
+
+    def plan(self, kind: str, retry_failed: bool = False) -> list[JobRequest]:
+        """One job for each master of this kind that can be made and is not there."""
+        del retry_failed  # a master that is missing is planned anyhow
+        requests = []
+        with self._database.reading() as session:
+            chooser = self.chooser(session)
+            for group in self._groups(session, kind):
+                ident = self._master_id(group, chooser)
+                if session.get(Image, ident) is not None:
+                    continue
+                if kind == "bad_pixels" and not self._needs_bad_pixels(group, chooser):
+                    continue
+                requests.append(
+                    JobRequest(
+                        job_id=f"master-{fingerprint(str(ident))}",
+                        name="make_master",
+                        payload={
+                            "role": kind,
+                            "section": group.section_id,
+                            "exposures": [str(exposure.id) for exposure in group.exposures],
+                        },
+                    )
+                )
+        return requests
+
+    def make_master(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Make one master of raw frames and save it."""
+        ids = [uuid.UUID(text) for text in payload["exposures"]]
+        with self._database.reading() as session:
+            exposures = [session.get_one(Exposure, ident) for ident in ids]
+            group = _Group(payload["role"], payload["section"], tuple(exposures))
+            chooser = self.chooser(session)
+            ident = self._master_id(group, chooser)
+            used = self._used(group, chooser)
+        image = make_master(group.role, group.section_id, exposures, used, MasterSettings())
+        lineage = master_lineage(group.role)
+        image.made_by(lineage, {}, "")
+        image.id = ident
+        image.inputs = [
+            ImageInput(image_id=ident, role=group.role, number=n, input_exposure_id=exposure.id)
+            for n, exposure in enumerate(exposures)
+        ]
+        self._files.write_image(image, f"master-{group.role}.{group.section_id}")
+        with self._database.begin() as session:
+            Software.record(session)
+            Provenance.record(session, lineage)
+            save_rows(session, [image])
+        return {"failures": []}
+
+    def _groups(self, session: Session, kind: str) -> list[_Group]:
+        """Raw frames by instrument, section, binning, night (and filter, or observation)."""
+        raw_kind = "science" if kind == "bad_pixels" else kind
+        together: dict[tuple[object, ...], list[Exposure]] = defaultdict(list)
+        rows = session.scalars(
+            select(Exposure).where(Exposure.kind == raw_kind).order_by(Exposure.mjd, Exposure.id)
+        )
+        for exposure in rows:
+            if exposure.mjd is None:
+                continue
+            night = night_of(exposure.mjd, exposure.longitude)
+            special: tuple[object, ...] = (exposure.filter if kind == "flat" else None,)
+            if kind == "bad_pixels":
+                special = (exposure.observation_id,)
+            else:
+                special += (self._warmth(exposure),)
+            key = (exposure.instrument, exposure.binning, night, special)
+            together[key].append(exposure)
+        least = (
+            self._settings.min_sky_frames if kind == "bad_pixels" else self._settings.min_frames
+        )
+        return [
+            _Group(kind, str(section_id), tuple(_spread(exposures, kind)))
+            for exposures in together.values()
+            if len(exposures) >= least
+            for section_id in exposures[0].data
+        ]
+
+    def _warmth(self, exposure: Exposure) -> int | None:
+        """Temperatures that one master may serve, numbered."""
+        if exposure.temperature is None:
+            return None
+        return round(exposure.temperature / self._settings.temperature_tolerance)
+
+    def _used(self, group: _Group, chooser: MasterChooser) -> dict[str, Image]:
+        """Masters that are taken off the raw frames first."""
+        before = {"bias": (), "dark": ("bias",), "flat": ("bias", "dark")}.get(group.role, ())
+        middle = group.exposures[len(group.exposures) // 2]
+        return chooser.choose(middle, group.section_id, before).images
+
+    def _master_id(self, group: _Group, chooser: MasterChooser) -> uuid.UUID:
+        lineage = master_lineage(group.role)
+        used = self._used(group, chooser)
+        inputs = sorted(str(exposure.id) for exposure in group.exposures)
+        if group.role == "bad_pixels":
+            # Made once for an observation: exposures that come later do not make it again.
+            inputs = [str(group.exposures[0].observation_id)]
+        inputs += [f"{role} {image.id}" for role, image in sorted(used.items())]
+        return product_id(lineage.id, inputs, group.section_id)
+
+    def _needs_bad_pixels(self, group: _Group, chooser: MasterChooser) -> bool:
+        middle = group.exposures[len(group.exposures) // 2]
+        dark = chooser.choose(middle, group.section_id, ("dark",)).images
+        return self._settings.bad_pixels_from_sky and not dark
+
+
+def _spread(exposures: Sequence[Exposure], kind: str, most: int = 40) -> Sequence[Exposure]:
+    """Few enough to be quick, spread over the night so that the field has drifted."""
+    if kind != "bad_pixels" or len(exposures) <= most:
+        return exposures
+    picked = np.unique(np.linspace(0, len(exposures) - 1, most).round().astype(int))
+    return [exposures[i] for i in picked]
+
+
+def _apart(one: float | None, other: float | None) -> float:
+    """Temperature difference; none where either is not known."""
+    return 0.0 if one is None or other is None else abs(one - other)

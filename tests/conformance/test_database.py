@@ -1,0 +1,164 @@
+"""The database on SQLite and on PostgreSQL: the same tables, rules and answers."""
+
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from firstlight.algorithms.sky_index import angular_separation, healpix_index
+from firstlight.models import Arrival, Base, LightCurve, Object, Photometry, Provenance
+from firstlight.models.database import Database, DatabaseOutdated, DatabaseUnreachable, bulk_insert
+from firstlight.models.provenance import ProvenanceTag
+from firstlight.models.sky_search import find_in_cone
+from firstlight.provenance.lineage import Lineage
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.sqlite'}"
+    return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def database(url):
+    opened = Database(url)
+    opened.upgrade()
+    yield opened
+    opened.dispose()
+
+
+def _stars(count: int, seed: int = 1) -> list[dict[str, object]]:
+    rng = np.random.default_rng(seed)
+    ra = rng.uniform(0, 360, count)
+    dec = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
+    index = healpix_index(ra, dec)
+    now = datetime.now(UTC)
+    return [
+        {
+            "id": uuid.UUID(int=n + 1),
+            "name": f"star {n}",
+            "ra": float(ra[n]),
+            "dec": float(dec[n]),
+            "hpx": int(index[n]),
+            "origin": "test",
+            "created_at": now,
+        }
+        for n in range(count)
+    ]
+
+
+def test_an_empty_database_is_brought_to_the_models(database):
+    assert database.revision() == database.head()
+    assert set(Base.metadata.tables) <= set(database.table_names())
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_upgrading_twice_changes_nothing(database):
+    before = database.table_names()
+    database.upgrade()
+    assert database.table_names() == before
+
+
+def test_a_database_of_another_version_is_refused(url):
+    opened = Database(url)
+    with pytest.raises(DatabaseOutdated) as caught:
+        opened.check_current()
+    assert caught.value.hint == "firstlight upgrade"
+    opened.dispose()
+
+
+def test_bulk_insert_takes_many_rows_and_leaves_those_that_are_there(database):
+    rows = _stars(10_000)
+    with database.begin() as session:
+        bulk_insert(session, Object.__table__, rows)
+        bulk_insert(session, Object.__table__, rows[:100])
+    with database.reading() as session:
+        assert session.scalar(text("select count(*) from objects")) == 10_000
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0), (359.99, 10.0), (123.0, 89.9), (77.0, -90.0)])
+@pytest.mark.parametrize("radius", [0.5, 5.0, 40.0])
+def test_cones_find_exactly_the_stars_inside_nearest_first(database, place, radius):
+    rows = _stars(3_000)
+    with database.begin() as session:
+        bulk_insert(session, Object.__table__, rows)
+    apart = angular_separation(*place, [r["ra"] for r in rows], [r["dec"] for r in rows])
+    expected = [rows[i]["name"] for i in np.argsort(apart) if apart[i] <= radius]
+    with database.reading() as session:
+        found = find_in_cone(session, Object, *place, radius)
+    assert [row.name for row, _ in found] == expected
+    distances = [distance for _, distance in found]
+    assert distances == sorted(distances)
+
+
+def test_foreign_keys_are_enforced(database):
+    with pytest.raises(IntegrityError), database.begin() as session:
+        session.add(LightCurve(set_id=uuid.uuid4(), number=0, x=0, y=0, n_points=1, statistics={}))
+
+
+def test_times_come_back_aware_and_in_utc(database):
+    when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=-7)))
+    row = Arrival(id=uuid.uuid4(), source="a", state="archived", created_at=when)
+    with database.begin() as session:
+        session.add(row)
+    with database.reading() as session:
+        back = session.get_one(Arrival, row.id)
+    assert back.created_at == when
+    assert back.created_at.utcoffset() == timedelta(0)
+
+
+def test_naive_times_are_refused(database):
+    row = Arrival(id=uuid.uuid4(), source="a", state="archived", created_at=datetime(2026, 1, 1))  # noqa: DTZ001, that is the point
+    with pytest.raises(StatementError), database.begin() as session:
+        session.add(row)
+
+
+def test_an_error_rolls_the_whole_transaction_back(database):
+    def half() -> None:
+        with database.begin() as session:
+            bulk_insert(session, Object.__table__, _stars(10))
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError):
+        half()
+    with database.reading() as session:
+        assert session.scalars(select(Object)).all() == []
+
+
+def test_provenances_are_recorded_once_with_their_upstreams_and_tags_move(database):
+    root = Lineage("calibrate", "1", {"clip": 3.0, "names": ["a"]})
+    leaf = Lineage("find", "2", {}, (root,))
+    with database.begin() as session:
+        ProvenanceTag.point(session, "current", leaf)
+    with database.begin() as session:
+        ProvenanceTag.point(session, "current", leaf)
+        row = Provenance.record(session, leaf)
+        assert [up.id for up in row.upstreams] == [root.id]
+        assert row.upstreams[0].parameters == {"clip": 3.0, "names": ["a"]}
+    newer = Lineage("find", "3", {}, (root,))
+    with database.begin() as session:
+        ProvenanceTag.point(session, "current", newer)
+    with database.reading() as session:
+        tags = {row.process: row.provenance_id for row in session.scalars(select(ProvenanceTag))}
+    assert tags == {"calibrate": root.id, "find": newer.id}
+
+
+def test_photometry_has_an_index_for_light_curves(database):
+    names = {index.name for index in Photometry.__table__.indexes}
+    assert "ix_photometry_object_mjd" in names
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path):
+    opened = Database("postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(DatabaseUnreachable) as caught, opened.reading() as session:
+        session.execute(text("select 1"))
+    assert "127.0.0.1" in str(caught.value)
+    opened.dispose()
