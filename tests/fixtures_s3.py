@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -162,5 +163,5 @@ def _stop(process: subprocess.Popen[bytes], ports: dict[str, int]) -> None:
     process.kill()  # a polite end takes it longer than all the tests, and nothing is kept
     process.wait()
     for port in ports.values():
-        for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - its own choice
+        for left in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
             left.unlink(missing_ok=True)
