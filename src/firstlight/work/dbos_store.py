@@ -41,6 +41,7 @@ _CHUNK = 500  # ids a query, below the limit of variables in a statement
 
 # DBOS says on standard error whatever nobody else listens to.
 logging.getLogger("dbos").addHandler(logging.NullHandler())
+logging.getLogger("dbos").setLevel(logging.WARNING)
 
 
 class JobFailed(Exception):
@@ -144,7 +145,8 @@ class JobStore:
             application_name=APPLICATION,
         )
         if self._client.retrieve_queue(QUEUE) is None:
-            self._client.register_queue(QUEUE, polling_interval_sec=polling_s)
+            # One at a time is only for the moment before a runner sets its own pace.
+            self._client.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=polling_s)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -183,12 +183,16 @@ class ProcessPool:
                 seat = self._take_seat(None)
             except PoolClosed:
                 return
-            if seat.worker is None:
-                self._seat_worker(seat)
-            with self._changed:
-                # To the other end of the line, so that the next turn finds an empty seat.
-                self._idle.insert(0, seat)
-                self._changed.notify_all()
+            try:
+                if seat.worker is None:
+                    self._seat_worker(seat)
+            except (OSError, EOFError):
+                return  # told by the first job, which will try again
+            finally:
+                with self._changed:
+                    # To the other end of the line, so that the next turn finds an empty seat.
+                    self._idle.insert(0, seat)
+                    self._changed.notify_all()
 
     def __enter__(self) -> ProcessPool:
         self.start()
@@ -306,20 +310,22 @@ class ProcessPool:
 
     def _give(self, seat: _Seat, handler: str, payload: JsonValue) -> _Worker | Report:
         """Hand the job to a living worker; deaths before that are not the job's fault."""
+        trouble: Exception | None = None
         for _ in range(3):
-            worker = seat.worker or self._seat_worker(seat)
             try:
+                worker = seat.worker or self._seat_worker(seat)
                 setup = worker.set_up()
                 if setup.cause is not None:
                     self._bury(seat)
                     return setup
                 worker.give(handler, payload)
-            except _Gone:
+            except (_Gone, OSError, EOFError) as error:
+                trouble = error
                 self._bury(seat)
                 self._raise_if_ended(seat)
                 continue
             return worker
-        died = WorkerDied("Workers die before they can take a job", subject=handler)
+        died = WorkerDied("No worker lives to take a job", subject=handler, found=trouble)
         return Report(error=dict(died.as_dict()), cause=Cause.WORKER_DIED)
 
     def _await_report(
@@ -373,7 +379,7 @@ def _start_forkserver(preload: tuple[str, ...]) -> None:
     It is started with SIGINT blocked, which it and its children inherit: Ctrl-C is for the parent
     to answer, also while modules are still being loaded there.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    multiprocessing.get_context("forkserver").set_forkserver_preload([serve.__module__, *preload])
     with _starting, _environment(dict.fromkeys(_THREAD_LIMITS, "1")):
         # The tracker first, because starting it unblocks SIGINT as a side effect.
         resource_tracker.ensure_running()
