@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from astropy.io.fits import Card, Header
@@ -28,13 +28,15 @@ Value = str | int | float | complex | bool | None
 # Cards that describe the bytes of a file rather than the observation. A writer sets its own.
 STRUCTURAL = re.compile(
     r"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|TFIELDS|GROUPS|BSCALE|BZERO|BLANK"
-    r"|END|CHECKSUM|DATASUM|ZHECKSUM|ZDATASUM|TTYPE\d+|TFORM\d+|TUNIT\d+|THEAP|EXTNAME|EXTVER"
+    r"|END|CONTINUE|CHECKSUM|DATASUM|ZHECKSUM|ZDATASUM|TTYPE\d+|TFORM\d+|TUNIT\d+|THEAP|EXTNAME|EXTVER"
     r"|ZIMAGE|ZTENSION|ZBITPIX|ZNAXIS\d*|ZTILE\d+|ZCMPTYPE|ZNAME\d+|ZVAL\d+|ZSIMPLE|ZEXTEND"
     r"|ZPCOUNT|ZGCOUNT|ZQUANTIZ|ZDITHER0|ZBLANK|ZSCALE|ZZERO|LONGSTRN)$"
 )
 
 _PRINTABLE = bytes(b if 0x20 <= b <= 0x7E else ord("?") for b in range(256))
 _WHOLE = re.compile(r"^[+-]?\d{19,}$")
+# Others would be taken for patterns by `Header`, which knows "*", "?" and "...".
+_KEYWORD = re.compile(r"[A-Za-z0-9_ -]*(\.[A-Za-z0-9_ -]+)*")
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
 
@@ -60,24 +62,38 @@ def clean_header(raw: bytes) -> tuple[Header, tuple[str, ...]]:
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each repair is a note instead
-        parsed = Header.fromstring(raw.translate(_PRINTABLE))
-        cards = [_clean_card(card, notes) for card in parsed.cards]
+        cards = [_clean_card(image, notes) for image in _images(raw.translate(_PRINTABLE).decode())]
         return Header([card for card in cards if card is not None]), tuple(notes)
 
 
-def _clean_card(card: Card, notes: list[str]) -> Card | None:
-    image = str(card.rawvalue) if card.keyword in _COMMENTARY else card.image
-    if card.keyword in _COMMENTARY:
-        return Card(card.keyword, image) if image.strip() or card.keyword else None
+def _images(text: str) -> Iterator[str]:
+    """Yield the text of each card, with the CONTINUE cards that belong to it."""
+    image = ""
+    for at in range(0, len(text), CARD):
+        piece = text[at : at + CARD]
+        if piece.startswith("CONTINUE") and image:
+            image += piece
+            continue
+        if image:
+            yield image
+        image = piece
+    if image:
+        yield image
+
+
+def _clean_card(image: str, notes: list[str]) -> Card | None:
     try:
-        value, comment = card.value, card.comment
-        if isinstance(value, Undefined):
-            value = None
+        card = Card.fromstring(image)
+        if card.keyword in _COMMENTARY:
+            return Card(card.keyword, str(card.rawvalue)) if image.strip() else None
+        value = None if isinstance(card.value, Undefined) else card.value
         # Built anew, so that no later use of the card parses, verifies or warns again.
-        fresh = Card(card.keyword, value, comment)
+        fresh = Card(card.keyword, value, card.comment)
         str(fresh)
     except Exception:  # noqa: BLE001, astropy raises many kinds for a malformed card
-        notes.append(f"card {card.image[:8].strip()!r} does not follow the FITS standard")
+        fresh = None
+    if fresh is None or not _KEYWORD.fullmatch(fresh.keyword) or fresh.keyword == "CONTINUE":
+        notes.append(f"card {image[:8].strip()!r} does not follow the FITS standard")
         return _as_text(image)
     return fresh
 
@@ -109,6 +125,8 @@ def plain_text(text: str) -> str:
             kept.append(letter)
         elif letter.isspace():
             kept.append(" ")
+        elif letter < " " or letter == "\x7f":
+            kept.append("?")
         elif not unicodedata.combining(letter):
             kept.append(letter.encode("ascii", "backslashreplace").decode())
     return "".join(kept)

@@ -26,7 +26,7 @@ from firstlight.errors import InvalidInput
 from firstlight.formats import fits_errors as bad
 from firstlight.formats.fits_cards import STRUCTURAL, is_blank, writable_cards
 from firstlight.formats.fits_file import FitsFile
-from firstlight.formats.fits_layout import BLOCK
+from firstlight.formats.fits_layout import BLOCK, scan
 
 __all__ = [
     "PLANE_EXTENSIONS",
@@ -272,9 +272,32 @@ def _write_packed(
         # Written through a file of astropy's own, which wants to seek.
         with tempfile.TemporaryFile() as spool:
             hdus.writeto(spool)
+            _stop_the_clock(spool)
             spool.seek(0)
             while piece := spool.read(1 << 20):
                 stream.write(piece)
+
+
+def _stop_the_clock(stream: BinaryIO) -> None:
+    """Set the times in gzip headers to zero, or equal planes would differ in their bytes.
+
+    Tiles of one value cannot be quantised and are packed by gzip, which notes the time.
+    """
+    stream.seek(0)
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    for hdu in list(scan(stream, "packed planes", size)):
+        if hdu.kind != "tiles" or hdu.header.get("TTYPE2") != "GZIP_COMPRESSED_DATA":
+            continue
+        width, rows = hdu.header["NAXIS1"], hdu.header["NAXIS2"]
+        stream.seek(hdu.start)
+        table = np.frombuffer(stream.read(width * rows), np.uint8).reshape(rows, width)
+        # Each of the first two columns is a pair: number of bytes, place in the heap.
+        places = np.ascontiguousarray(table[:, 8:16]).view(">i4")
+        for count, place in places.tolist():
+            if count > 10:
+                stream.seek(hdu.start + width * rows + place + 4)
+                stream.write(b"\0\0\0\0")
 
 
 def read_planes(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Planes:
