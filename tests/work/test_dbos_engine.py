@@ -168,6 +168,28 @@ def test_nothing_is_pickled_and_failures_are_not_chatter(
     assert modes == ("wal",)
 
 
+@pytest.mark.parametrize(
+    "database",
+    [Path("/no/such/folder/jobs.sqlite"), "postgresql://u:secret@localhost:1/nowhere"],
+    ids=["sqlite", "postgres"],
+)
+def test_a_database_that_cannot_be_opened_is_named(database: Path | str) -> None:
+    jobs = DbosEngine(database, JOBS)
+    with pytest.raises(FirstlightError) as found:
+        jobs.start()
+    assert found.value.code == "work.jobs_unreachable"
+    assert "secret" not in str(found.value.subject)
+    jobs.stop()
+
+
+def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
+    folder = tmp_path / "night ?#% é"
+    folder.mkdir()
+    with engine(folder, workers=0) as desk:
+        assert desk.outcomes() == {}
+    assert (folder / "jobs.sqlite").exists()
+
+
 def test_importing_the_engine_does_not_load_dbos() -> None:
     program = "import sys, firstlight.work.dbos_engine; print('dbos' in sys.modules)"
     done = subprocess.run(

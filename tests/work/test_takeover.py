@@ -22,7 +22,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engi
     url = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
     if request.param == "postgres":
         url = request.getfixturevalue("postgres_url")
-    engine = open_database(url)
+    engine = open_database(sa.make_url(url))
     yield engine
     engine.dispose()
 

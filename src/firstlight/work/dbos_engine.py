@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from firstlight.work.engine import (
@@ -82,7 +83,7 @@ class DbosEngine:
         workers: int = 1,
         setup: WorkerSetup | None = None,
     ) -> None:
-        self._url = f"sqlite:///{database}" if isinstance(database, Path) else database
+        self._url = make_url(database) if isinstance(database, str) else _sqlite_url(database)
         self._jobs = jobs
         self._workers = workers
         self._setup = setup or WorkerSetup()
@@ -112,8 +113,8 @@ class DbosEngine:
         ------
         OneRunnerOnly
             This process has a running engine with workers already.
-        MissingDependency
-            The driver for the database is not installed.
+        MissingDependency, JobsUnreachable
+            The driver for the database is not installed, or the database does not answer.
         """
         if self._store is not None:
             return
@@ -163,9 +164,10 @@ class DbosEngine:
         if self._runner is not None:
             self._runner.close()
             self._runner = None
-            if self._store is not None and self._registry is not None:
-                self._store.requeue(self._me.executor_id)
-                self._registry.strike_off(self._me.executor_id)
+        if self._store is not None and self._registry is not None:
+            self._store.requeue(self._me.executor_id)
+            self._registry.strike_off(self._me.executor_id)
+            self._registry = None
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -355,6 +357,10 @@ class DbosEngine:
             in_hand = job_ids & self._hands.keys()
         for job_id in in_hand:
             self._pool.cancel(job_id)
+
+
+def _sqlite_url(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path.absolute()))
 
 
 def _state(cause: Cause | None) -> JobState:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, Serializer, WorkflowStatus
 from dbos import error as dbos_error
 
-from firstlight.errors import InternalError, MissingDependency
+from firstlight.errors import InternalError, MissingDependency, RemoteError
 from firstlight.work.engine import JobOutcome, JobRequest, JobState, JsonValue, to_json
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "WORKFLOW",
     "JobFailed",
     "JobStore",
+    "JobsUnreachable",
     "JsonSerializer",
     "open_database",
 ]
@@ -93,22 +94,29 @@ class JsonSerializer(Serializer):
         return stored["value"]
 
 
-def open_database(url: str) -> sa.Engine:
+class JobsUnreachable(RemoteError):
+    """The database of the jobs does not answer."""
+
+    code = "work.jobs_unreachable"
+
+
+def open_database(url: sa.URL) -> sa.Engine:
     """Connect, and create or upgrade the tables where that is needed.
 
     Raises
     ------
     MissingDependency
         No driver for PostgreSQL.
+    JobsUnreachable
+        It cannot be opened.
     """
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        engine = sa.create_engine(parsed, pool_size=16, max_overflow=32)
+    if url.get_backend_name() == "sqlite":
+        engine = sa.create_engine(url, pool_size=16, max_overflow=32)
         sa.event.listen(engine, "connect", _set_up_sqlite)
     else:
         try:
             engine = sa.create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
+                url.set(drivername="postgresql+psycopg"),
                 pool_size=16,
                 max_overflow=32,
                 pool_pre_ping=True,
@@ -117,9 +125,12 @@ def open_database(url: str) -> sa.Engine:
             raise MissingDependency(
                 subject="psycopg", hint="pip install 'firstlight[postgres]'"
             ) from error
-    with engine.connect():
-        pass  # sets the journal mode of a new SQLite file before DBOS opens it by itself
-    DBOS.migrate(parsed.render_as_string(hide_password=False), schema=SCHEMA)
+    try:
+        with engine.connect():
+            pass  # sets the journal mode of a new SQLite file before DBOS opens it by itself
+    except sa.exc.OperationalError as error:
+        raise JobsUnreachable(subject=url.render_as_string(), found=error.orig) from error
+    DBOS.migrate(url.render_as_string(hide_password=False), schema=SCHEMA)
     return engine
 
 
