@@ -465,11 +465,11 @@ class Instrument(HeaderReader):
         if not isinstance(filepath, str | os.PathLike):
             paths = [Path(each) for each in filepath]
             place = self._place(section_id, paths)
-            if len(paths) > 1 and len(paths) == len(self.get_section_ids()):
+            if 1 < len(paths) == len(self.section_ids_of_file(paths)) and place < len(paths):
                 return paths[place], None
             filepath = paths[0]
         path = Path(filepath)
-        if len(self.section_ids_of_file(path)) == 1:
+        if len(self.section_ids_of_file(path)) == 1 and self._place(section_id, path) == 0:
             return path, None
         with fits_file.FitsFile(path) as opened:
             images = opened.images
@@ -479,11 +479,13 @@ class Instrument(HeaderReader):
             return path, images[names.index(wanted)].index
         place = self._place(section_id, path)
         # A file with too few images is told by the reader, which knows what is in it.
-        return path, images[place].index if place < len(images) else section_key(section_id)
+        return path, images[place].index if place < len(images) else wanted
 
     def _place(self, section_id: SectionId, filepath: PathLike | Sequence[PathLike]) -> int:
+        """Number of a section within a file; behind the last where it is not in there."""
         ids = [section_key(each) for each in self.section_ids_of_file(filepath)]
-        return ids.index(section_key(section_id)) if section_key(section_id) in ids else 0
+        key = section_key(section_id)
+        return ids.index(key) if key in ids else len(ids)
 
     def load_section_image(
         self, filepath: PathLike | Sequence[PathLike], section_id: SectionId

@@ -27,10 +27,9 @@ class GenericFITS(Instrument):
 
     name = "GenericFITS"
 
-    def matches_header(self, header: AnyHeader) -> float:
-        """Never claim a file: it is what remains."""
-        del header
-        return 0.0
+    def matches_header(self, header: AnyHeader) -> float | None:
+        """Never claim a file: it is what remains. Cameras based on it compare as all do."""
+        return 0.0 if type(self) is GenericFITS else super().matches_header(header)
 
     def check_section_id(self, section_id: SectionId) -> None:
         """Take any whole number from 0; the file decides how many there are."""

@@ -134,7 +134,7 @@ def parse_date(value: object) -> tuple[datetime, bool]:
         Aware, in UTC; and whether the text had a time of day.
     """
     text = str(value).strip()
-    day, _, clock = text.replace("T", " ", 1).replace("t", " ", 1).partition(" ")
+    day, clock = [*re.split(r"[Tt\s]", text, maxsplit=1), ""][:2]
     clock = clock.strip()
     start = _parse_day(day)
     if not clock:
