@@ -140,7 +140,8 @@ class Exposure(Timestamped, OnSky, Base):
             raise InvalidInput(field="filename", found=None, expected="a file name, or nofile=True")
         self._start()
         if filename is not None:
-            columns["filename"] = filename if nofile else relative_name(filename)
+            name = os.fspath(filename)
+            columns["filename"] = name if nofile else _stored_name(name, columns)
         super().__init__(**{"kind": "science", "binning": "1x1", "header": {}, **columns})
         self.format = self.format or "fits"
         if nofile:
@@ -491,6 +492,12 @@ class Exposure(Timestamped, OnSky, Base):
         self.section_headers.clear_cache()
         if self.sha256:  # otherwise there is no file to read it from again
             self._raw_header = None
+
+
+def _stored_name(name: str, columns: dict[str, Any]) -> str:
+    """Name below the data root; only with its extension is it that of a file."""
+    end = (columns.get("filename_extensions") or [""])[0]
+    return relative_name(name + end).removesuffix(end)
 
 
 def _as_json(value: Any) -> Any:
