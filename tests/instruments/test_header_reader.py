@@ -143,6 +143,11 @@ def test_all_problems_are_collected_and_none_twice(camera):
     assert {p.field for p in problems if p.code == "header.missing"} == {"DEC", "FILTER"}
 
 
+def test_a_bias_frame_need_not_tell_where_it_looked(camera):
+    header = {"IMAGETYP": "bias", "DATE-OBS": "2021-03-04T05:06:07", "EXPTIME": 0}
+    assert camera.check_header(header) == []
+
+
 def test_amplifiers(camera):
     one = camera.overscan_and_data_sections(
         {"DATASEC": "[1:1024,1:1024]", "BIASSEC": "[1025:1056,1:1024]"}

@@ -39,7 +39,7 @@ from firstlight.formats import fits_file
 from firstlight.formats.fits_cards import is_blank
 from firstlight.instruments.header_reader import AnyHeader, HeaderReader
 from firstlight.instruments.header_values import DateLike, to_datetime
-from firstlight.instruments.registry import register_instrument
+from firstlight.instruments.registration import register_instrument
 from firstlight.instruments.sections import (
     PROPERTIES,
     SectionHistory,

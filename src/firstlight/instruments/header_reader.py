@@ -17,7 +17,7 @@ from firstlight.instruments import header_errors as bad
 from firstlight.instruments import header_values as values
 from firstlight.instruments.header_names import KEYWORDS, normalize_keyword
 
-__all__ = ["AmplifierArea", "AnyHeader", "CardFound", "HeaderReader", "Site"]
+__all__ = ["AmplifierArea", "AnyHeader", "CardFound", "HeaderReader", "Site", "plain_header"]
 
 AnyHeader: TypeAlias = Mapping[str, Any]  # astropy's Header is used as one, too
 _MJD_RANGE = (-3000.0, 125_000.0)  # 1850 to 2200
@@ -116,7 +116,9 @@ _READERS: dict[str, tuple[Callable[[Any], Any], type[bad.BadHeader]]] = {
     "kind": (values.parse_kind, bad.BadKind),
 }
 _NUMERIC = frozenset(_READERS) - {"ra", "dec", "kind", "latitude", "longitude", "temperature"}
-# The absence of these is told, because something later is less good without them.
+# The absence of these is told, because something later is less good without them; for frames
+# that are not of the sky, only that of the first two.
+_WANTED_ALWAYS = ("mjd", "exp_time")
 _WANTED = {
     "mjd": "without a time there is no light curve and no motion of the stars",
     "exp_time": "the mid-exposure time and the dark current need it",
@@ -435,9 +437,10 @@ class HeaderReader:
         -------
         list
             Errors that are not raised: values that are nonsense, and a `MissingCard` for each
-            thing that the reduction would have liked to know.
+            thing that the reduction would have liked to know of such a frame.
         """
         problems: list[bad.BadHeader] = []
+        wanted = _WANTED if self.get_kind(header) == "science" else _WANTED_ALWAYS
         for name in (*_READERS, "binning", "filter"):
             if name == "mjd_start":
                 continue
@@ -446,7 +449,7 @@ class HeaderReader:
             except bad.BadHeader as problem:
                 problems.append(problem)
             else:
-                if name in _WANTED and info.get(name) is None:
+                if name in wanted and info.get(name) is None:
                     problems.append(self._missing(name, subject))
         try:
             self.overscan_and_data_sections(header, subject=subject)
@@ -471,6 +474,11 @@ def _distinct(problems: list[bad.BadHeader]) -> list[bad.BadHeader]:
     for problem in problems:
         seen.setdefault((problem.code, problem.field, problem.message), problem)
     return list(seen.values())
+
+
+def plain_header(header: AnyHeader) -> dict[str, Any]:
+    """Return the first card of each keyword as a dictionary, which is much faster to ask."""
+    return {keyword: header[keyword] for keyword in dict.fromkeys(header) if keyword}
 
 
 def _by_normal_name(header: AnyHeader) -> dict[str, CardFound]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-import threading
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from os import PathLike
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
-from firstlight.errors import BadSettings, ConflictError, InvalidInput, MissingError, UserError
-
-if TYPE_CHECKING:
-    from firstlight.instruments.base import Instrument
+from firstlight.errors import BadSettings, InvalidInput, MissingError, UserError
+from firstlight.instruments.base import Instrument
+from firstlight.instruments.registration import (
+    INSTANCES,
+    LOCK,
+    DuplicateInstrument,
+    forget_instrument,
+    register_instrument,
+    registered,
+)
 
 __all__ = [
     "FALLBACK",
@@ -25,6 +30,7 @@ __all__ = [
     "UnknownInstrument",
     "configure_instrument",
     "define_instrument",
+    "forget_instrument",
     "get_instrument_class",
     "get_instrument_instance",
     "guess_instrument",
@@ -33,14 +39,13 @@ __all__ = [
 ]
 
 FALLBACK = "GenericFITS"
-INSTRUMENT_INSTANCE_CACHE: dict[str, Instrument] = {}
+INSTRUMENT_INSTANCE_CACHE = cast(dict[str, Instrument], INSTANCES)
 """One shared instance of each instrument that was used, by name."""
 
 _GROUP = "firstlight.instruments"
 _SURE = 0.5  # a header that agrees less than this speaks of another camera
-_classes: dict[str, type[Instrument]] = {}
+_classes = cast(dict[str, type[Instrument]], registered)
 _broken: dict[str, str] = {}
-_lock = threading.RLock()
 _log = logging.getLogger(__name__)
 _state = {"plugins_loaded": False}
 
@@ -57,45 +62,13 @@ class AmbiguousInstrument(UserError):
     code = "instrument.ambiguous"
 
 
-class DuplicateInstrument(ConflictError):
-    """Another class has already taken the name of this instrument."""
-
-    code = "instrument.duplicate"
-
-
-def register_instrument(cls: type[Instrument]) -> None:
-    """Make a class known under its `name`.
-
-    Defining a class again (in a notebook, say) replaces it; another class of the same name
-    is refused.
-    """
-    with _lock:
-        known = _classes.get(cls.name)
-        if known is not None and _origin(known) != _origin(cls):
-            raise DuplicateInstrument(subject=cls.name, found=_origin(cls), expected=_origin(known))
-        if known is not cls:
-            INSTRUMENT_INSTANCE_CACHE.pop(cls.name, None)
-        _classes[cls.name] = cls
-
-
-def forget_instrument(name: str) -> None:
-    """Take an instrument out again."""
-    with _lock:
-        _classes.pop(name, None)
-        INSTRUMENT_INSTANCE_CACHE.pop(name, None)
-
-
-def _origin(cls: type[Any]) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 def _load_plugins() -> None:
     """Import the classes behind the entry points of installed packages, once.
 
     A package that cannot be imported must not take the others with it: its reason is told
     when its instrument is asked for.
     """
-    with _lock:
+    with LOCK:
         if _state["plugins_loaded"]:
             return
         _state["plugins_loaded"] = True
@@ -143,7 +116,7 @@ def get_instrument_class(name: str) -> type[Instrument]:
 
 def get_instrument_instance(name: str) -> Instrument:
     """Return the instance that all exposures of an instrument share."""
-    with _lock:
+    with LOCK:
         instance = INSTRUMENT_INSTANCE_CACHE.get(name)
         if instance is None:
             instance = get_instrument_class(name)()

@@ -29,6 +29,7 @@ from firstlight.formats.fits_cards import is_blank
 from firstlight.formats.fits_image import encode_sections, written_whole
 from firstlight.instruments import Instrument, get_instrument_instance, guess_instrument
 from firstlight.instruments.header_errors import BadHeader
+from firstlight.instruments.header_reader import plain_header
 from firstlight.instruments.header_values import MJD_EPOCH
 from firstlight.instruments.sections import SectionId
 from firstlight.models import sensor_section  # noqa: F401, maps SensorSection to its table
@@ -333,10 +334,11 @@ class Exposure(Timestamped, OnSky, Base):
         if not self.instrument:
             fallback = get_instrument_instance("GenericFITS")
             self._raw_header = fallback.read_header(self._paths())
-            self.instrument = guess_instrument(self.filename, self._raw_header)
+            self.instrument = guess_instrument(self.filename, plain_header(self._raw_header))
             if self.instrument != fallback.name:
                 self._raw_header = None  # another camera may read its files in its own way
-        camera, header, subject = self.instrument_object, self.raw_header, self.filename
+        camera, header = self.instrument_object, plain_header(self.raw_header)
+        subject = self.filename
         for name in _CRITICAL:
             if name not in given and name != "kind":
                 found = camera.extract_header_info(header, [name], subject=subject)
@@ -350,11 +352,11 @@ class Exposure(Timestamped, OnSky, Base):
         ]
         for name in _REST:
             if name not in given:
-                setattr(self, name, self._tolerant(name) or getattr(self, name))
+                setattr(self, name, self._tolerant(header, name) or getattr(self, name))
         self.telescope = self.telescope or camera.telescope
         self._fill_filter(given)
-        self._fill_place(given)
-        self.header = self._short_header() if "header" not in given else self.header
+        self._fill_place(header, given)
+        self.header = self._short_header(header) if "header" not in given else self.header
 
     def _is_given(self, problem: BadHeader, given: frozenset[str]) -> bool:
         """Whether the caller has said what a card lacks or garbles."""
@@ -363,10 +365,10 @@ class Exposure(Timestamped, OnSky, Base):
             "mjd" in given and problem.field in keywords["date_start"]
         )
 
-    def _tolerant(self, name: str) -> Any:
+    def _tolerant(self, header: dict[str, Any], name: str) -> Any:
         """Return what the header says; None where it says nonsense, which `problems` tells."""
         try:
-            found = self.instrument_object.extract_header_info(self.raw_header, [name])
+            found = self.instrument_object.extract_header_info(header, [name])
         except BadHeader:
             return None
         return found.get(name)
@@ -381,22 +383,22 @@ class Exposure(Timestamped, OnSky, Base):
             else:
                 self.filter = camera.default_filter
 
-    def _fill_place(self, given: frozenset[str]) -> None:
+    def _fill_place(self, header: dict[str, Any], given: frozenset[str]) -> None:
         camera = self.instrument_object
         try:
-            place = camera.get_site(self.raw_header)._asdict()
-            airmass = camera.get_airmass(self.raw_header) if self.kind == "science" else None
+            place = camera.get_site(header)._asdict()
+            airmass = camera.get_airmass(header) if self.kind == "science" else None
         except BadHeader:
-            place, airmass = {}, self._tolerant("airmass")
+            place, airmass = {}, self._tolerant(header, "airmass")
         for name, value in {**place, "airmass": airmass}.items():
             if name not in given:
                 setattr(self, name, value)
 
-    def _short_header(self) -> dict[str, Any]:
+    def _short_header(self, header: dict[str, Any]) -> dict[str, Any]:
         camera = self.instrument_object
         names = [*EXPOSURE_HEADER_KEYS, *camera.get_auxiliary_exposure_header_keys()]
-        found = {name: _as_json(self._tolerant(name)) for name in names}
-        found["cfa_pattern"] = camera.get_cfa_pattern(self.raw_header)
+        found = {name: _as_json(self._tolerant(header, name)) for name in names}
+        found["cfa_pattern"] = camera.get_cfa_pattern(header)
         return {name: value for name, value in found.items() if value is not None}
 
     def missing_attributes(self, *, for_file: bool = False) -> list[str]:
