@@ -26,7 +26,9 @@ from firstlight.errors import InvalidInput
 __all__ = ["CosmicRays", "find_cosmic_rays", "star_contrast"]
 
 _BORDER = 5  # pixels; the widest neighbourhood of the criterion
-_CONTRAST_MARGIN = 1.3  # over the sharpest noiseless star
+# Stars are sharper than the median in some part of a field, and in their core than a Gaussian.
+_SHARPEST = 0.85
+_CONTRAST_MARGIN = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ def find_cosmic_rays(
         Flags plane. Unusable pixels are bridged and never flagged; neither is anything within
         two pixels of a saturated one.
     fwhm
-        Of stars, pixels, which sets the contrast that a star may have: needed to spare the cores
-        of undersampled stars.
+        Of stars as measured (`detect.Detection.fwhm`), pixels, along their narrow axis. It sets
+        the contrast that a star may have: needed to spare the cores of undersampled stars.
     threshold
         In sigma, for the pixel that starts a hit.
     fraction
@@ -100,7 +102,7 @@ def find_cosmic_rays(
             )
     limit = contrast if contrast is not None else (5.0 if fwhm is None else 2.5)
     if fwhm is not None:
-        limit = max(limit, _CONTRAST_MARGIN * star_contrast(fwhm))
+        limit = max(limit, _CONTRAST_MARGIN * star_contrast(_SHARPEST * fwhm))
     if min(image.shape) <= _BORDER:
         return CosmicRays(np.zeros(image.shape, dtype=np.bool_), image, limit, 0)
     # Mirrored borders spare every neighbourhood a test for the edge.
@@ -142,8 +144,11 @@ def _iterate(
 
 
 def star_contrast(fwhm: float) -> float:
-    """Largest ratio of Laplacian to fine structure of a noiseless star, over all its phases."""
-    sigma = fwhm / FWHM_OF_SIGMA
+    """Largest ratio of Laplacian to fine structure of a noiseless star, over all its phases.
+
+    `fwhm` is as measured, so it holds the width of a pixel, which is taken out first.
+    """
+    sigma = np.sqrt(max((fwhm / FWHM_OF_SIGMA) ** 2 - 1 / 12, 0.3**2))
     half = 9
     grid = np.arange(-half, half + 1)
     edges = np.append(grid - 0.5, half + 0.5)

@@ -138,7 +138,7 @@ def find_sources(
     fwhm: float | None = None,
     limit: int = 50_000,
     min_pixels: int = 1,
-    contrast: float = 0.005,
+    contrast: float = 0.001,
 ) -> Detection:
     """Find and measure sources in a sky-subtracted image.
 
@@ -360,7 +360,7 @@ def _measure(
         image, noise, peak_x.astype(np.float64), peak_y.astype(np.float64), sigma
     )
     x, y = position.x, position.y
-    shapes = adaptive_shapes(image, noise, x, y, sigma, 8.0 * max(sigma, 1.0))
+    shapes = adaptive_shapes(image, noise, x, y, sigma, 6.0 * max(sigma, 1.0))
     circles = aperture_fluxes(
         image,
         x,

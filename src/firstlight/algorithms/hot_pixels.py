@@ -80,7 +80,7 @@ def hot_pixels_from_frame(
     data
         ``(ny, nx)``, with or without sky.
     fwhm
-        Of the stars, pixels, without the pixel's own width.
+        Of the stars as measured, pixels.
     threshold
         In sigma of the contrast.
     """
@@ -161,7 +161,8 @@ def _scatter(contrast: NDArray[np.float32]) -> float:
 
 def _peak_over_neighbour(fwhm: float) -> float:
     """Largest ratio of the brightest pixel of a star to its brightest neighbour."""
-    sigma = fwhm / FWHM_OF_SIGMA
+    # A measured width holds that of the pixel.
+    sigma = np.sqrt(max((fwhm / FWHM_OF_SIGMA) ** 2 - 1 / 12, 0.3**2))
     edges = np.array([-0.5, 0.5, 1.5]) / sigma / np.sqrt(2)
     centre, side = np.diff(erf(edges))
     return float(centre / side)

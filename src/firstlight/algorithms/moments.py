@@ -239,7 +239,7 @@ def _adapt(data, variance, centres, limits, matrices):  # type: ignore[no-untype
         x, y = centres[s]
         window = (start, start, 0.0)
         found = (np.nan, np.nan, np.nan)
-        for _ in range(25):
+        for _ in range(15):
             shape = _behind(_seen(data, variance, x, y, window), window)
             if np.isnan(shape[2]):
                 # Wider than what this window can tell: look again through a larger one.
