@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from firstlight.services.status import StatusService
     from firstlight.work.engine import Engine, JobKind
 
-__all__ = ["Factory", "make_master", "reduce_section", "register", "solve_light_curves", "start_worker"]
+__all__ = [
+    "Factory",
+    "make_master",
+    "reduce_section",
+    "register",
+    "solve_light_curves",
+    "start_worker",
+]
 
 # Imported once by the process that forks the workers.
 PRELOADED = (
@@ -208,7 +215,9 @@ class Factory:
         from firstlight.services.light_curves import LightCurveService
 
         return LightCurveService(
-            database=self.database, recipe=self.recipe, settings=self.settings.light_curves
+            database=self.database,
+            upstream=(self.recipe.lineages["solve_photometry"], self.registration.lineage),
+            settings=self.settings.light_curves,
         )
 
     @cached_property
@@ -344,9 +353,7 @@ def simulate_night(
     return told
 
 
-def fetch_sample(
-    name: str, folder: Path | None, on_progress: Callable[[int, int], None]
-) -> Path:
+def fetch_sample(name: str, folder: Path | None, on_progress: Callable[[int, int], None]) -> Path:
     """Fetch a public sample night."""
     from firstlight.services.samples import fetch_sample as fetch
 

@@ -85,3 +85,20 @@ def test_tangent_plane_round_trip_at_the_pole():
     ra, dec = from_tangent_plane(xi, eta, 77.0, 90.0)
     back = tangent_plane(ra, dec, 77.0, 90.0)
     assert np.allclose(back, (xi, eta), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["cd", "pc", "crota"])
+def test_cards_of_other_programs_are_read_as_astropy_does(kind):
+    cards = projection(10, 20, distorted=kind == "cd").to_header()
+    if kind != "cd":
+        for name in ("CD1_1", "CD1_2", "CD2_1", "CD2_2"):
+            del cards[name]
+        cards |= {"CDELT1": -1e-3, "CDELT2": 1.2e-3}
+    if kind == "pc":
+        cards |= {"PC1_1": 0.9, "PC1_2": 0.3, "PC2_1": -0.3, "PC2_2": 0.9}
+    if kind == "crota":
+        cards |= {"CROTA2": 25.0}
+    x, y = grid()
+    ours = Projection.from_header(Header(cards)).pixel_to_sky(x, y)
+    theirs = WCS(Header(cards)).all_pix2world(x, y, 0)
+    assert np.max(angular_separation(*ours, *theirs)) < 1e-9

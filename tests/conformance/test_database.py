@@ -78,8 +78,8 @@ def test_a_database_of_another_version_is_refused(url):
 def test_bulk_insert_takes_many_rows_and_leaves_those_that_are_there(database):
     rows = _stars(10_000)
     with database.begin() as session:
-        bulk_insert(session, Object.__table__, rows)
-        bulk_insert(session, Object.__table__, rows[:100])
+        bulk_insert(session, Object, rows)
+        bulk_insert(session, Object, rows[:100])
     with database.reading() as session:
         assert session.scalar(text("select count(*) from objects")) == 10_000
 
@@ -89,7 +89,7 @@ def test_bulk_insert_takes_many_rows_and_leaves_those_that_are_there(database):
 def test_cones_find_exactly_the_stars_inside_nearest_first(database, place, radius):
     rows = _stars(3_000)
     with database.begin() as session:
-        bulk_insert(session, Object.__table__, rows)
+        bulk_insert(session, Object, rows)
     apart = angular_separation(*place, [r["ra"] for r in rows], [r["dec"] for r in rows])
     expected = [rows[i]["name"] for i in np.argsort(apart) if apart[i] <= radius]
     with database.reading() as session:
@@ -124,7 +124,7 @@ def test_naive_times_are_refused(database):
 def test_an_error_rolls_the_whole_transaction_back(database):
     def half() -> None:
         with database.begin() as session:
-            bulk_insert(session, Object.__table__, _stars(10))
+            bulk_insert(session, Object, _stars(10))
             raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError):

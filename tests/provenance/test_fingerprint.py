@@ -10,7 +10,10 @@ from firstlight.provenance.fingerprint import canonical_json, fingerprint, produ
 from firstlight.provenance.lineage import Lineage
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=12,
@@ -25,7 +28,9 @@ def test_the_order_of_keys_does_not_matter(facts):
 
 @given(JSON, JSON)
 def test_other_facts_give_another_fingerprint(one, other):
-    assert (fingerprint(one) == fingerprint(other)) == (canonical_json(one) == canonical_json(other))
+    assert (fingerprint(one) == fingerprint(other)) == (
+        canonical_json(one) == canonical_json(other)
+    )
 
 
 def test_the_fingerprint_is_the_same_in_another_process():

@@ -16,7 +16,6 @@ Floats = NDArray[np.float64]
 
 _FEWEST_VOTERS = 12
 _NARROWEST = 0.5  # magnitudes
-_TIE = 0.01  # the votes of a dozen light curves cannot tell apertures closer than this
 
 
 def choose_apertures(mag: Floats, scatter: Floats) -> NDArray[np.int64]:
@@ -39,8 +38,8 @@ def choose_apertures(mag: Floats, scatter: Floats) -> NDArray[np.int64]:
     A vote is the logarithm of a star's scatter in each aperture relative to its own mean over the
     apertures, fitted by a straight line in brightness under a Gaussian about the star (faint
     stars are many, and a mean would lean to them). The Gaussian widens until about a dozen stars
-    count. Among apertures that the votes cannot tell apart the widest wins: it
-    minds focus, trailing and centring least.
+    count. Among apertures within one standard error of the best the widest
+    wins: it minds focus, trailing and centring least.
     """
     n_star, n_aperture = scatter.shape
     chosen = np.full(n_star, n_aperture // 2, dtype=np.int64)
@@ -56,21 +55,25 @@ def choose_apertures(mag: Floats, scatter: Floats) -> NDArray[np.int64]:
     rank = min(_FEWEST_VOTERS, len(voters) - 1) - 1
     width = np.maximum(np.partition(distance, rank, axis=1)[:, rank], _NARROWEST)
     weight = np.exp(-0.5 * (distance / width[:, None]) ** 2)
-    poll = _local_line(
-        mag[voters] - np.where(np.isfinite(mag), mag, middle)[:, None], weight, votes
-    )
-    tied = poll <= poll.min(axis=1, keepdims=True) + _TIE
-    chosen[:] = n_aperture - 1 - np.argmax(tied[:, ::-1], axis=1)
+    away = mag[voters] - np.where(np.isfinite(mag), mag, middle)[:, None]
+    balance = _local_line(away, weight)
+    poll = balance @ votes
+    best = np.argmin(poll, axis=1)
+    for a in np.unique(best):
+        rows = best == a
+        lead = votes - votes[:, a : a + 1]
+        error = np.sqrt(np.square(balance[rows]) @ np.square(lead - np.median(lead, axis=0)))
+        tied = poll[rows] - poll[rows, a : a + 1] <= error
+        chosen[rows] = n_aperture - 1 - np.argmax(tied[:, ::-1], axis=1)
     return chosen
 
 
-def _local_line(away: Floats, weight: Floats, votes: Floats) -> Floats:
-    """Weighted straight lines through the votes, read at zero: ``(n_star, n_aperture)``."""
+def _local_line(away: Floats, weight: Floats) -> Floats:
+    """What each vote counts in a weighted straight line read at zero, ``(n_star, n_voter)``."""
     total = weight.sum(axis=1)
     mean = (weight * away).sum(axis=1) / total
     power = (weight * np.square(away)).sum(axis=1) / total - mean**2
     # Where the voters lie all on one side the line would extrapolate: limit the lever.
     lever = np.clip(mean / np.maximum(power, 1e-6), -2.0, 2.0)
-    balance = weight * (1.0 - lever[:, None] * (away - mean[:, None])) / total[:, None]
-    poll: Floats = balance @ votes
-    return poll
+    balance: Floats = weight * (1.0 - lever[:, None] * (away - mean[:, None])) / total[:, None]
+    return balance

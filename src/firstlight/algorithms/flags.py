@@ -10,7 +10,7 @@ from enum import IntFlag
 
 import numpy as np
 
-__all__ = ["DTYPE", "MEANINGS", "UNUSABLE", "Flag"]
+__all__ = ["DTYPE", "MEANINGS", "UNMEASURABLE", "UNUSABLE", "Flag"]
 
 DTYPE = np.uint16
 
@@ -42,6 +42,10 @@ MEANINGS: dict[Flag, str] = {
     Flag.NONLINEAR: "above the range in which the detector is linear",
     Flag.INTERPOLATED: "value was filled in from its neighbours",
 }
+
+# Bits that leave no measurement of a source's light. Other unusable pixels of an aperture can be
+# replaced by what their neighbours say.
+UNMEASURABLE = Flag.SATURATED | Flag.BLEED | Flag.NO_DATA | Flag.EDGE | Flag.LOW_FLAT
 
 # Pixels whose value says nothing about the sky.
 UNUSABLE = (

@@ -46,8 +46,8 @@ StarsNear = Callable[[float, float, float], Stars]
 FIELD_LOW, FIELD_HIGH = 0.3, 20.0
 """Widths of frames, degrees, where the scale is not known."""
 
-_SWEEP = (10, 16, 25, 40, 60, 100, 150)
-_TRIPLES_OF_FRAME = 35
+# Stars of the frame taken, and quads begun at each: nearly all there are while stars are few.
+_SWEEP = ((10, 84), (16, 165), (25, 84), (40, 35), (60, 35), (100, 35), (150, 35))
 _FEWEST = 5
 _REFINED_PER_SWEEP = 8
 _LOCAL_STARS = 20_000
@@ -323,9 +323,10 @@ def _local_table(
     area = float(2.0 * np.pi * (1.0 - np.cos(np.radians(radius))) * np.degrees(1.0) ** 2)
     # Stars much fainter than the frame's own only make the table large.
     smallest = field.area * (_scales(field, prior)[0] / 3600.0) ** 2
-    enough = int(min(_LOCAL_STARS, max(400.0, 4.0 * len(field.x) * area / smallest)))
+    stars_per_frame = 3.0 * min(len(field.x), _SWEEP[-1][0])
+    enough = int(min(_LOCAL_STARS, max(400.0, stars_per_frame * area / smallest)))
     bright = np.argsort(mag, kind="stable")[:enough]
-    triples = (20,) if len(bright) < 3000 else (4, 4, 10)
+    triples = (20,) if len(bright) < 1000 else (4, 4, 10)
     table = build_quad_table(ra[bright], dec[bright], mag[bright], area=area, triples=triples)
     return (table if len(table.members) else None), near
 
@@ -362,7 +363,7 @@ def _sweeps(
     field: _Field, prior: Prior, options: SolveOptions
 ) -> Iterator[tuple[FrameQuads, Frame]]:
     """Quads among ever more stars, with the frame they are tested on."""
-    most = field.spread[: _SWEEP[-1]]
+    most = field.spread[: _SWEEP[-1][0]]
     x, y = field.x[most] - field.middle[0], field.y[most] - field.middle[1]
     low, high = np.radians(np.array(_scales(field, prior)) / 3600.0)
     frame = Frame(
@@ -376,9 +377,9 @@ def _sweeps(
         noise=options.noise,
         distortion=options.distortion,
     )
-    for count in _SWEEP:
+    for count, triples in _SWEEP:
         chosen = np.column_stack([x, y])[:count]
-        members = neighbour_quads(chosen, _TRIPLES_OF_FRAME)
+        members = neighbour_quads(chosen, triples)
         if len(members):
             members = np.unique(np.sort(members, axis=1), axis=0)
             # East is left on the sky as seen: with x negated, turns are the sky's.

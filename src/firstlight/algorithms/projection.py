@@ -6,7 +6,9 @@ Calabretta & Greisen 2002 (A&A 395, 1077) and Shupe et al. 2005 (ASPC 347, 491).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -127,6 +129,33 @@ class Projection:
                 cards.update(_sip_cards(name, table))
         return cards
 
+    @classmethod
+    def from_header(cls, cards: Mapping[str, Any]) -> Projection:
+        """Read the cards that `to_header` writes, or another program's TAN or TAN-SIP.
+
+        Parameters
+        ----------
+        cards
+            A FITS header or any mapping; CD cards, or CDELT with PC or CROTA2.
+
+        Raises
+        ------
+        ValueError
+            The cards describe no projection, or another one.
+        """
+        kinds = {str(cards.get(f"CTYPE{i}", "")).upper()[5:8] for i in (1, 2)}
+        if kinds != {"TAN"}:
+            raise ValueError(f"not a TAN projection: {sorted(kinds)}")
+        try:
+            crval = float(cards["CRVAL1"]), float(cards["CRVAL2"])
+            crpix = float(cards["CRPIX1"]) - 1.0, float(cards["CRPIX2"]) - 1.0
+        except KeyError as missing:
+            raise ValueError(f"the card {missing} is missing") from missing
+        tables = {name: _sip_table(name, cards) for name in ("A", "B", "AP", "BP")}
+        size = max(len(tables["A"]), len(tables["B"]))
+        a, b = (_padded(tables[name], size) for name in ("A", "B"))
+        return cls(crval, crpix, _cd(cards), a, b, tables["AP"], tables["BP"])
+
     def with_inverse(self, shape: tuple[int, int]) -> Projection:
         """The same with `ap` and `bp` fitted over an image of `shape` ``(ny, nx)``."""
         if self.order == 1:
@@ -225,3 +254,39 @@ def _sip_cards(name: str, table: Floats) -> dict[str, float | int]:
         if table[p, q] != 0.0:
             cards[f"{name}_{p}_{q}"] = float(table[p, q])
     return cards
+
+
+def _sip_table(name: str, cards: Mapping[str, Any]) -> Floats:
+    order = int(cards.get(f"{name}_ORDER", 0))
+    table = np.zeros((order + 1, order + 1))
+    for p, q in polynomial_terms(order):
+        table[p, q] = float(cards.get(f"{name}_{p}_{q}", 0.0))
+    return table
+
+
+def _padded(table: Floats, size: int) -> Floats:
+    """The same coefficients in a table of at least `size` rows and columns."""
+    more = size - len(table)
+    return np.pad(table, ((0, more), (0, more)))
+
+
+def _cd(cards: Mapping[str, Any]) -> Floats:
+    names = [["1_1", "1_2"], ["2_1", "2_2"]]
+    if any(f"CD{n}" in cards for row in names for n in row):
+        return np.array([[float(cards.get(f"CD{n}", 0.0)) for n in row] for row in names])
+    if "CDELT1" not in cards or "CDELT2" not in cards:
+        raise ValueError("neither CD nor CDELT cards")
+    delta = np.array([float(cards["CDELT1"]), float(cards["CDELT2"])])
+    if any(f"PC{n}" in cards for row in names for n in row):
+        default = np.eye(2)
+        pc = np.array(
+            [
+                [float(cards.get(f"PC{n}", default[i, j])) for j, n in enumerate(row)]
+                for i, row in enumerate(names)
+            ]
+        )
+        return np.asarray(delta[:, np.newaxis] * pc, np.float64)
+    # The older rotation card scales columns, not rows (Calabretta & Greisen 2002, section 6.1).
+    turn = np.radians(float(cards.get("CROTA2", 0.0)))
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return np.asarray(rotation * delta, np.float64)

@@ -32,7 +32,7 @@ WORST_CODE = 0.02
 """Largest tolerance on a code: half a cell of the table, so that two cells a side suffice."""
 
 NEIGHBOURS_TESTED = 48.0
-"""Catalogue stars wanted in a frame for a test."""
+"""Catalogue stars wanted in a frame for a test, or twice its detections where those are fewer."""
 
 
 class Frame(NamedTuple):
@@ -239,7 +239,8 @@ def _agreement(
 ) -> float:
     """Score of a similarity on all stars but the quad's; 0 as soon as it looks like chance."""
     scale2 = fit[0] ** 2 + fit[1] ** 2
-    rung = _rung(table.density, 4.0 * frame.half_x * frame.half_y * scale2)
+    wanted = min(NEIGHBOURS_TESTED, 2.0 * len(frame.x))
+    rung = _rung(table.density, 4.0 * frame.half_x * frame.half_y * scale2, wanted)
     density = len(frame.x) / (4.0 * frame.half_x * frame.half_y)
     qx, qy, slope = _lever(frame, members)
     radius = np.arctan(np.sqrt(scale2 * (frame.half_x**2 + frame.half_y**2))) + 1e-6
@@ -265,11 +266,11 @@ def _agreement(
 
 
 @njit(cache=True)
-def _rung(density: Floats, area: float) -> int:
-    """The sparsest rung with enough stars in an area in square radians."""
+def _rung(density: Floats, area: float, wanted: float) -> int:
+    """The sparsest rung with `wanted` stars in an area in square radians."""
     square_degrees = area * (180.0 / np.pi) ** 2
     rung = len(density) - 1
-    while rung > 0 and density[rung] * square_degrees < NEIGHBOURS_TESTED:
+    while rung > 0 and density[rung] * square_degrees < wanted:
         rung -= 1
     return rung
 

@@ -46,9 +46,8 @@ def explain(facts: dict[str, Any]) -> str:
     """One error as text with markup: what, where, found, expected, what to do."""
     subject = f"[bold]{escape(facts['subject'])}[/]: " if facts.get("subject") else ""
     lines = [f"{subject}{escape(facts['message'])} [dim]({facts['code']})[/]"]
-    for name in ("field", "found", "expected", "hint"):
-        if facts.get(name):
-            lines.append(f"  [dim]{name}:[/] {escape(str(facts[name]))}")
+    named = [name for name in ("field", "found", "expected", "hint") if facts.get(name)]
+    lines += [f"  [dim]{name}:[/] {escape(str(facts[name]))}" for name in named]
     return "\n".join(lines)
 
 
@@ -79,8 +78,8 @@ def print_json(value: object) -> None:
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error; the function given sets how many are done."""
+def progress_bar(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar on standard error; the function given sets how many are done (of how many)."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -90,4 +89,8 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
     )
     with Progress(*columns, console=notes, transient=not notes.is_terminal) as progress:
         task = progress.add_task(title, total=total)
-        yield lambda done: progress.update(task, completed=done)
+
+        def update(done: int, of: int | None = None) -> None:
+            progress.update(task, completed=done, total=of)
+
+        yield update

@@ -30,14 +30,14 @@ def show(
     factory = open_workspace(context)
     view = factory.lineage.view(name)
     if png is not None:
-        factory.pictures.image(view.image_ids[0] if view.image_ids else None, name, png)
+        view.draw(factory.pictures.image, png)
     if as_json:
         print_json(view.as_dict())
         return
     out.print(f"[bold]{escape(view.title)}[/]")
     for key, value in view.header.items():
         out.print(f"  {key:<16} {value}", markup=False, highlight=False)
-    out.print(_tree(view.tree))
+    out.print(_tree(view.as_dict()["tree"]))
     if png is not None:
         out.print(f"wrote {png}", highlight=False)
 
@@ -75,5 +75,7 @@ def _tree(node: dict[str, Any]) -> Tree:
 
 
 def _label(node: dict[str, Any]) -> str:
-    facts = "".join(f"\n[dim]{escape(key)}:[/] {escape(str(value))}" for key, value in node["facts"].items())
+    facts = "".join(
+        f"\n[dim]{escape(key)}:[/] {escape(str(value))}" for key, value in node["facts"].items()
+    )
     return f"[bold]{escape(node['title'])}[/]{facts}"

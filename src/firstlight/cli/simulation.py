@@ -43,4 +43,6 @@ def sample(
     """
     from firstlight.factory import fetch_sample  # noqa: PLC0415, loads most of the house
 
-    out.print(str(fetch_sample(name, folder)), highlight=False, soft_wrap=True)
+    with progress_bar("fetch", 0) as update:
+        path = fetch_sample(name, folder, on_progress=update)
+    out.print(str(path), highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config
@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from firstlight.errors import BadSettings, ConflictError, MissingDependency, RemoteError
+from firstlight.models.base import Base
 
 __all__ = ["Database", "DatabaseOutdated", "DatabaseUnreachable", "bulk_insert"]
 
@@ -153,13 +154,14 @@ class Database:
         )
 
 
-def bulk_insert(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def bulk_insert(session: Session, entity: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert many rows, leaving out those whose key is already there.
 
     Products are unique on their inputs and provenance, so a row that exists is the same row.
     """
     if not rows:
         return
+    table = cast("Table", entity.__table__)
     dialect = session.get_bind().dialect.name
     make = sqlite.insert if dialect == "sqlite" else postgresql.insert
     size = max(1, MAX_VARIABLES // max(1, len(table.columns)))

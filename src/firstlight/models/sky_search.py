@@ -45,6 +45,7 @@ def find_in_cone(
     rows = session.scalars(select(table).where(in_ranges(table, ra, dec, radius))).all()
     if not rows:
         return []
-    apart = angular_separation(ra, dec, [row.ra for row in rows], [row.dec for row in rows])
+    places = np.array([(row.ra, row.dec) for row in rows], dtype=float)
+    apart = angular_separation(ra, dec, places[:, 0], places[:, 1])
     order = np.argsort(apart, kind="stable")
     return [(rows[i], float(apart[i])) for i in order if apart[i] <= radius]

@@ -68,7 +68,6 @@ class SolvePhotometrySettings(StepSettings):
 
     match_radius_fwhm: float = Field(default=1.0, gt=0)
     """Largest distance between a source and its reference star, in FWHM."""
-    min_snr: float = Field(default=10.0, gt=0)
     min_stars: int = Field(default=5, ge=3)
 
 

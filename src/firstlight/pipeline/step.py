@@ -19,7 +19,7 @@ AnyProduct = Image | SourceList | WorldCoordinates | ZeroPoint
 
 
 class StepImpossible(UserError):
-    """This step cannot be done on this image."""
+    """The step cannot be done on this image."""
 
     code = "step.impossible"
 

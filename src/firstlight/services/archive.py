@@ -89,7 +89,7 @@ class ArchiveService:
         files: Sequence[Path],
         *,
         instrument: str | None = None,
-        on_progress: Callable[[int], None] = lambda done: None,
+        on_progress: Callable[[int], None] | None = None,
     ) -> IngestReport:
         """Offer files to the archive. Offering one again changes nothing.
 
@@ -105,7 +105,8 @@ class ArchiveService:
             batch = files[start : start + BATCH]
             taken = [self._take(path, instrument) for path in batch]
             self._save(taken, report)
-            on_progress(start + len(batch))
+            if on_progress is not None:
+                on_progress(start + len(batch))
         return report
 
     def _take(self, path: Path, instrument: str | None) -> _Taken:

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
-from firstlight.models.image import Image, ImageInput, ImageKind
+from firstlight.models.image import Image, ImageInput
 from firstlight.models.provenance import Provenance, Software
-from firstlight.pipeline.make_master import MasterSettings, make_master, master_lineage
+from firstlight.pipeline.make_master import KIND_OF_ROLE, make_master, master_lineage
 from firstlight.pipeline.step import Calibrations
 from firstlight.provenance.fingerprint import fingerprint, product_id
 from firstlight.services.archive import night_of
@@ -25,13 +25,6 @@ from firstlight.services.settings import CalibrationSettings
 from firstlight.work.engine import JobRequest
 
 __all__ = ["CalibrationService", "MasterChooser"]
-
-ROLES = {
-    "bias": ImageKind.MASTER_BIAS,
-    "dark": ImageKind.MASTER_DARK,
-    "flat": ImageKind.MASTER_FLAT,
-    "bad_pixels": ImageKind.BAD_PIXELS,
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ class MasterChooser:
             self._masters[key].append(image)
 
     def choose(
-        self, exposure: Exposure, section_id: str, roles: Iterable[str] = tuple(ROLES)
+        self, exposure: Exposure, section_id: str, roles: Iterable[str] = tuple(KIND_OF_ROLE)
     ) -> _Choice:
         """Nearest in time of those that fit, for each role."""
         choice = _Choice()
@@ -93,10 +86,8 @@ class MasterChooser:
         choice = self.choose(exposure, section_id)
         return Calibrations(dict(choice.images), dict(choice.reasons))
 
-    def _nearest(
-        self, role: str, exposure: Exposure, section_id: str
-    ) -> tuple[Image | None, str]:
-        key = (ROLES[role].value, exposure.instrument, section_id, exposure.binning)
+    def _nearest(self, role: str, exposure: Exposure, section_id: str) -> tuple[Image | None, str]:
+        key = (KIND_OF_ROLE[role].value, exposure.instrument, section_id, exposure.binning)
         there = self._masters.get(key, [])
         kind = role.replace("_", " ")
         if not there:
@@ -141,7 +132,7 @@ class CalibrationService:
 
     def chooser(self, session: Session) -> MasterChooser:
         """A chooser over all masters there are now."""
-        kinds = [kind.value for kind in ROLES.values()]
+        kinds = [kind.value for kind in KIND_OF_ROLE.values()]
         masters = session.scalars(select(Image).where(Image.kind.in_(kinds)))
         return MasterChooser(masters, self._settings)
 
@@ -179,7 +170,7 @@ class CalibrationService:
             chooser = self.chooser(session)
             ident = self._master_id(group, chooser)
             used = self._used(group, chooser)
-        image = make_master(group.role, group.section_id, exposures, used, MasterSettings())
+        image = make_master(group.role, group.section_id, exposures, used)
         lineage = master_lineage(group.role)
         image.made_by(lineage, {}, "")
         image.id = ident
@@ -212,9 +203,7 @@ class CalibrationService:
                 special += (self._warmth(exposure),)
             key = (exposure.instrument, exposure.binning, night, special)
             together[key].append(exposure)
-        least = (
-            self._settings.min_sky_frames if kind == "bad_pixels" else self._settings.min_frames
-        )
+        least = self._settings.min_sky_frames if kind == "bad_pixels" else self._settings.min_frames
         return [
             _Group(kind, str(section_id), tuple(_spread(exposures, kind)))
             for exposures in together.values()

@@ -66,7 +66,9 @@ class HealthService:
         """All findings, required things first."""
         return [
             Check(
-                "firstlight", "ok", f"{firstlight.__version__} on Python {platform.python_version()}"
+                "firstlight",
+                "ok",
+                f"{firstlight.__version__} on Python {platform.python_version()}",
             ),
             Check("processor cores", "ok", str(os.cpu_count() or 1)),
             self._disk(),
@@ -80,7 +82,9 @@ class HealthService:
     def _disk(self) -> Check:
         free = shutil.disk_usage(self._workspace).free / 1e9
         state = "ok" if free > LOW_DISK_GB else "broken"
-        return Check("disk space", state, f"{free:.0f} GB free", "make room" if state != "ok" else "")
+        return Check(
+            "disk space", state, f"{free:.0f} GB free", "make room" if state != "ok" else ""
+        )
 
     def _ask_database(self) -> str:
         self._database.check_current()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -59,6 +61,25 @@ class View:
     header: dict[str, Any]
     tree: Node
     images: list[tuple[Image, SourceList | None]]
+
+    def draw(
+        self, picture: Callable[[Image, SourceList | None, Path], None], path: Path
+    ) -> list[Path]:
+        """Draw every image, the first to `path`, others beside it under their section's name.
+
+        Raises
+        ------
+        NotFound
+            There is no image yet.
+        """
+        if not self.images:
+            raise NotFound("it has no image yet", subject=self.title, hint="firstlight reduce")
+        latest = {image.section_id: (image, sources) for image, sources in self.images}
+        paths = []
+        for number, (section, pair) in enumerate(latest.items()):
+            paths.append(path if number == 0 else path.with_stem(f"{path.stem}-{section}"))
+            picture(*pair, paths[-1])
+        return paths
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -119,25 +140,21 @@ def _find(session: Session, name: str) -> Exposure | Image:
         ident = uuid.UUID(name)
     except ValueError:
         ident = None
-    matches: list[Exposure | Image] = []
-    for table in (Exposure, Image):
-        if ident is not None:
-            row = session.get(table, ident)
-            matches += [row] if row is not None else []
-        else:
-            matches += session.scalars(
-                select(table)
-                .where(
-                    or_(table.filename == name, table.filename.endswith(f"/{name}", autoescape=True))
-                )
-                .limit(5)
-            ).all()
+    matches = [*_exposures(session, name, ident), *_images(session, name, ident)]
     if not matches:
         raise NotFound(subject=name, hint="firstlight status lists the exposures")
     if len(matches) > 1:
         names = ", ".join(f"{row.filename} ({row.id})" for row in matches)
         raise Ambiguous(subject=name, found=names, hint="give the id")
     return matches[0]
+
+
+def _named(session: Session, table: type[Row], name: str, ident: uuid.UUID | None) -> Sequence[Row]:
+    if ident is not None:
+        row = session.get(table, ident)
+        return [row] if row is not None else []
+    ends = table.filename.endswith(f"/{name}", autoescape=True)
+    return session.scalars(select(table).where(or_(table.filename == name, ends)).limit(5)).all()
 
 
 def _exposure_facts(exposure: Exposure) -> dict[str, Any]:

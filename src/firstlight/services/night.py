@@ -73,7 +73,9 @@ class NightReport:
         if not self.stages:
             return "nothing to do: everything is reduced with these parameters"
         jobs = ", ".join(f"{count} × {title}" for title, count in self.stages.items())
-        return f"{jobs}: {self.done} jobs done, {len(self.failures)} failures; see: firstlight status"
+        return (
+            f"{jobs}: {self.done} jobs done, {len(self.failures)} failures; see: firstlight status"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.models.astrometry import WorldCoordinates
+from firstlight.models.astrometry import Registration, WorldCoordinates
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
 from firstlight.models.sources import SourceList
 from firstlight.models.step_run import StepRun, StepState
 from firstlight.models.zero_point import ZeroPoint
+from firstlight.pipeline.reduced_frame import ReducedFrame
 
-__all__ = ["ReducedFrame", "reduced_frames"]
+__all__ = ["reduced_frames"]
 
-
-@dataclass
-class ReducedFrame:
-    """One section of one exposure with its products; later ones may be missing."""
-
-    exposure: Exposure
-    image: Image
-    sources: SourceList
-    wcs: WorldCoordinates | None
-    zero_point: ZeroPoint | None
-
-    @property
-    def product_ids(self) -> list[str]:
-        """Ids of what a light curve takes from this frame."""
-        products = (self.sources, self.wcs, self.zero_point)
-        return [str(product.id) for product in products if product is not None]
+NOTHING = uuid.UUID(int=0)
 
 
 def reduced_frames(session: Session) -> dict[tuple[uuid.UUID, str], list[ReducedFrame]]:
@@ -47,10 +32,11 @@ def reduced_frames(session: Session) -> dict[tuple[uuid.UUID, str], list[Reduced
             select(Exposure).where(Exposure.kind == "science").order_by(Exposure.mjd, Exposure.id)
         )
     }
-    rows = {
-        table: {row.id: row for row in session.scalars(select(table))}
-        for table in (Image, SourceList, WorldCoordinates, ZeroPoint)
-    }
+    images = {row.id: row for row in session.scalars(select(Image))}
+    lists = {row.id: row for row in session.scalars(select(SourceList))}
+    solutions = {row.id: row for row in session.scalars(select(WorldCoordinates))}
+    zero_points = {row.id: row for row in session.scalars(select(ZeroPoint))}
+    registrations = {row.sources_id: row for row in session.scalars(select(Registration))}
     frames: dict[tuple[uuid.UUID, str], list[ReducedFrame]] = {}
     order = {ident: number for number, ident in enumerate(exposures)}
     known = [key for key in done if key[0] in order]
@@ -59,14 +45,15 @@ def reduced_frames(session: Session) -> dict[tuple[uuid.UUID, str], list[Reduced
         exposure = exposures[exposure_id]
         if "find_sources" not in steps or exposure.observation_id is None:
             continue
-        sources = rows[SourceList][steps["find_sources"]]
+        sources = lists[steps["find_sources"]]
         frames.setdefault((exposure.observation_id, section_id), []).append(
             ReducedFrame(
                 exposure,
-                rows[Image][sources.image_id],
+                images[sources.image_id],
                 sources,
-                rows[WorldCoordinates].get(steps.get("solve_astrometry")),
-                rows[ZeroPoint].get(steps.get("solve_photometry")),
+                solutions.get(steps.get("solve_astrometry", NOTHING)),
+                zero_points.get(steps.get("solve_photometry", NOTHING)),
+                registrations.get(sources.id),
             )
         )
     return frames

@@ -18,13 +18,13 @@ from firstlight.errors import InvalidInput
 from firstlight.formats.preview import Circle, encode_preview
 from firstlight.models.image import Image
 from firstlight.models.sources import SourceList
-from firstlight.services.light_curves import StarLightCurve
+from firstlight.services.star_light_curve import StarLightCurve
 
 __all__ = ["PictureService"]
 
 FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#9ca3af"
-FLAGGED = dict(marker="x", linestyle="none", color=GREY, markersize=4, label="flagged")
+FLAGGED: dict[str, Any] = {"marker": "x", "linestyle": "none", "color": GREY, "label": "flagged"}
 
 
 class PictureService:

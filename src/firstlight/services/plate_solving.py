@@ -1,4 +1,4 @@
-"""Solving one file, without a workspace: where does this picture point?"""
+"""Solving one file, without a workspace: where it points."""
 
 from __future__ import annotations
 
@@ -64,15 +64,16 @@ def solve_file(
         near = catalog.cone(ra, dec, radius)
         return near.ra, near.dec, near.mag
 
-    answer = plate_solve(*stars, pixels.shape, stars_near, prior=prior)
+    x, y, light = stars
+    ny, nx = pixels.shape
+    answer = plate_solve(x, y, light, (ny, nx), stars_near, prior=prior)
     if isinstance(answer, NotSolved) and answer.code in ("no_match", "no_index"):
         blind = Prior(scale_low=prior.scale_low, scale_high=prior.scale_high)
-        again = plate_solve(*stars, pixels.shape, stars_near, prior=blind, index=quads())
+        again = plate_solve(x, y, light, (ny, nx), stars_near, prior=blind, index=quads())
         answer = answer if isinstance(again, NotSolved) and prior.ra is not None else again
     if isinstance(answer, NotSolved):
         raise NotSolvedError(f"not solved: {answer.reason}", subject=path)
-    projection = answer.projection.with_inverse(pixels.shape)
-    ny, nx = pixels.shape
+    projection = answer.projection.with_inverse((ny, nx))
     ra, dec = projection.pixel_to_sky((nx - 1) / 2, (ny - 1) / 2)
     return {
         "ra": float(ra),

@@ -68,4 +68,3 @@ def save_rows(session: Session, products: list[Product]) -> None:
         if session.get(type(product), product.id) is None:
             session.add(product)
             session.flush()
-

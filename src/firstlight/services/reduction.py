@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -113,9 +113,12 @@ class ReductionService:
     def _find(
         self, session: Session, expected: dict[str, uuid.UUID]
     ) -> dict[uuid.UUID, AnyProduct]:
-        classes = {step.name: step.product_class for step in self._recipe.steps}
-        rows = {ident: session.get(classes[name], ident) for name, ident in expected.items()}
-        return {ident: row for ident, row in rows.items() if row is not None}
+        found: dict[uuid.UUID, AnyProduct] = {}
+        for step in self._recipe.steps:
+            row = cast("AnyProduct | None", session.get(step.product_class, expected[step.name]))
+            if row is not None:
+                found[row.id] = row
+        return found
 
     def _save(self, piece: Workpiece, outcomes: Sequence[Outcome]) -> None:
         stem = section_stem(piece.exposure, piece.section_id)
@@ -155,9 +158,7 @@ class ReductionService:
         )
 
 
-def _request(
-    exposure_id: uuid.UUID, section_id: str, expected: dict[str, uuid.UUID]
-) -> JobRequest:
+def _request(exposure_id: uuid.UUID, section_id: str, expected: dict[str, uuid.UUID]) -> JobRequest:
     facts = [str(exposure_id), section_id, *map(str, expected.values())]
     return JobRequest(
         job_id=f"reduce-{fingerprint(facts)}",
@@ -173,9 +174,7 @@ def _runs_by_section(session: Session) -> dict[tuple[uuid.UUID, str], list[StepR
     return runs
 
 
-def _is_settled(
-    runs: list[StepRun], expected: dict[str, uuid.UUID], *, retry_failed: bool
-) -> bool:
+def _is_settled(runs: list[StepRun], expected: dict[str, uuid.UUID], *, retry_failed: bool) -> bool:
     if {run.product_id for run in runs} != set(expected.values()):
         return False
     failed = [run for run in runs if run.state == StepState.FAILED]

@@ -11,9 +11,10 @@ from firstlight.algorithms.registration import NotRegistered, register
 from firstlight.models.astrometry import Registration
 from firstlight.models.database import Database
 from firstlight.models.provenance import Provenance, Software
+from firstlight.pipeline.reduced_frame import ReducedFrame
 from firstlight.provenance.fingerprint import fingerprint
 from firstlight.provenance.lineage import Lineage
-from firstlight.services.observation_frames import ReducedFrame, reduced_frames
+from firstlight.services.observation_frames import reduced_frames
 from firstlight.services.products import save_rows
 from firstlight.work.engine import JobRequest
 

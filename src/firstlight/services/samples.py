@@ -54,7 +54,7 @@ def fetch_sample(
     name: str,
     folder: Path | None = None,
     *,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] | None = None,
     base_url: str | None = None,
 ) -> Path:
     """Fetch a sample night; what is there already is only checked.
@@ -94,5 +94,6 @@ def fetch_sample(
                 found=str(fault).splitlines()[0],
                 hint=f"put the files into {target} by hand, or: firstlight simulate",
             ) from fault
-        on_progress(number + 1, len(registry))
+        if on_progress is not None:
+            on_progress(number + 1, len(registry))
     return target

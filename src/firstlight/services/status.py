@@ -171,9 +171,7 @@ class _Products:
         self.sources = {row.id: row for row in session.scalars(select(SourceList))}
         self.wcs = {row.id: row for row in session.scalars(select(WorldCoordinates))}
         self.zero_points = {row.id: row for row in session.scalars(select(ZeroPoint))}
-        self.registrations = {
-            row.sources_id: row for row in session.scalars(select(Registration))
-        }
+        self.registrations = {row.sources_id: row for row in session.scalars(select(Registration))}
 
 
 def _section(section_id: str, steps: list[StepRun], products: _Products) -> SectionStatus:

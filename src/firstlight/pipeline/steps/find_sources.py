@@ -140,7 +140,7 @@ class FindSources(Step):
 
 def _table(detection: Detection, fluxes: ApertureFluxes) -> TableData:
     sources = detection.sources
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "x": sources.x_win,
         "y": sources.y_win,
         "x_err": sources.x_err,

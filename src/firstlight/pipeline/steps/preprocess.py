@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.calibrate import CalibratedImage
+from firstlight.algorithms.colour_mosaic import luminance
 from firstlight.algorithms.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.detect import find_sources
 from firstlight.algorithms.flags import UNUSABLE, Flag
@@ -23,6 +25,9 @@ __all__ = ["Preprocess"]
 
 CLEAR_STARS = 20.0  # signal to noise
 WIDTH_STARS = 500
+CLIPPINGS = 8
+CLIP = 3.0
+CLIP_LOSS = 1.0136  # a Gaussian cut at three sigma is that much narrower
 CORRECTIONS = ("bias", "dark", "flat", "bad_pixels")
 
 
@@ -78,9 +83,9 @@ class Preprocess(Step):
             done["noise"] = {"done": True, "why": "the level of zero light is not known: measured"}
         pattern = camera.get_cfa_pattern(merged)
         if pattern is not None:
-            planes = green_image(planes, pattern)  # noqa: F821
-            done["colour_mosaic"] = {"done": True, "why": f"green interpolated from {pattern}"}
-        if self.settings.cosmic_rays:
+            planes = _without_checkerboard(planes)
+            done["colour_mosaic"] = {"done": True, "why": f"luminance of {pattern}"}
+        if self.settings.cosmic_rays and pattern is None:
             done["cosmic_rays"] = {"done": True, "pixels": _flag_cosmic_rays(planes)}
         image = self._image(piece, frame, planes)
         image.calibration = done
@@ -140,6 +145,19 @@ class Preprocess(Step):
         return image
 
 
+def _without_checkerboard(planes: CalibratedImage) -> CalibratedImage:
+    """Luminance of a colour mosaic; what is lost stays lost and spreads to its neighbours."""
+    lost = ~np.isfinite(planes.variance)
+    smooth = luminance(planes.data, np.where(lost, 0.0, planes.variance))
+    flags = planes.flags.copy()
+    for bit in Flag:
+        marked = (planes.flags & bit) != 0
+        if marked.any():
+            flags[binary_dilation(marked, np.ones((3, 3), bool))] |= np.uint16(bit)
+    spread = binary_dilation(lost, np.ones((3, 3), bool)) if lost.any() else lost
+    return CalibratedImage(smooth.data, np.where(spread, np.inf, smooth.variance), flags)
+
+
 def _flag_cosmic_rays(planes: CalibratedImage) -> int:
     """Flag hits in place; the width of the stars, measured first, keeps their cores safe."""
     sky = estimate_background(planes.data, (planes.flags & UNUSABLE) != 0)
@@ -168,8 +186,11 @@ def _with_measured_noise(planes: CalibratedImage) -> CalibratedImage:
     steps: NDArray[np.float32] = (planes.data[:, 2:] - planes.data[:, :-2])[pairs]
     if steps.size < 100:
         return planes
-    low, high = np.percentile(steps, [15.865, 84.135])
-    measured = ((high - low) / 2.0) ** 2 / 2.0
+    # Clipped, not percentiles: differences of whole ADU are too coarse for those.
+    spread = float(np.std(steps))
+    for _ in range(CLIPPINGS):
+        spread = float(np.std(steps[np.abs(steps) < CLIP * spread])) * CLIP_LOSS
+    measured = np.float32(spread**2 / 2.0)
     modelled = float(np.median(planes.variance[good]))
     variance = np.maximum(planes.variance + np.float32(measured - modelled), 0.25 * measured)
     return CalibratedImage(planes.data, variance.astype(np.float32), planes.flags)

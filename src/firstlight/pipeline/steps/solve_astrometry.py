@@ -8,19 +8,16 @@ from typing import Any
 import numpy as np
 from astropy.time import Time
 
-from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.plate_solve import (
     NotSolved,
     PlateSolution,
     Prior,
     Stars,
     plate_solve,
-    verify_projection,
 )
 from firstlight.algorithms.quads import QuadTable
 from firstlight.algorithms.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog
-from firstlight.formats.solve_field import SolveField
 from firstlight.formats.tables import TableData
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.image import Image
@@ -30,8 +27,6 @@ from firstlight.pipeline.step import Step, StepImpossible, Workpiece
 
 __all__ = ["NotSolvedError", "SolveAstrometry"]
 
-# What these bits mark is not where a star is.
-MISLEADING = Flag.BAD | Flag.COSMIC_RAY
 # Reasons after which the whole sky is worth a search.
 ELSEWHERE = frozenset({"no_match", "no_index"})
 
@@ -53,8 +48,6 @@ class SolveAstrometry(Step):
         Reference stars.
     quads
         Gives the index of the whole sky when a blind search needs it.
-    solve_field
-        The other program, where it is installed.
     """
 
     name = "solve_astrometry"
@@ -69,12 +62,10 @@ class SolveAstrometry(Step):
         *,
         catalog: ReferenceCatalog,
         quads: Callable[[], QuadTable] | None,
-        solve_field: SolveField | None = None,
     ) -> None:
         self.settings = settings
         self._catalog = catalog
         self._quads = quads if settings.blind else None
-        self._solve_field = solve_field if settings.solve_field else None
 
     def parameters(self) -> dict[str, Any]:
         """All settings, and the catalogue's release."""
@@ -92,8 +83,7 @@ class SolveAstrometry(Step):
         assert image is not None  # noqa: S101, the recipe runs the earlier steps before
         assert sources is not None  # noqa: S101, likewise
         table = sources.table
-        good = (np.asarray(table["flags"]) & MISLEADING) == 0
-        pixels = np.stack([table["x"], table["y"], _brightness(table)])[:, good]
+        pixels = np.stack([table["x"], table["y"], _brightness(table)])
         answer = self._solve(image, pixels)
         if isinstance(answer, NotSolved):
             raise NotSolvedError(
@@ -114,16 +104,13 @@ class SolveAstrometry(Step):
             return stars.ra, stars.dec, stars.mag
 
         prior = self._prior(image)
-        answer = plate_solve(*pixels, shape, stars_near, prior=prior)
+        x, y, light = pixels
+        answer = plate_solve(x, y, light, shape, stars_near, prior=prior)
         if isinstance(answer, NotSolved) and answer.code in ELSEWHERE and self._quads is not None:
             blind = Prior(scale_low=prior.scale_low, scale_high=prior.scale_high)
-            found = plate_solve(*pixels, shape, stars_near, prior=blind, index=self._quads())
+            index = self._quads()
+            found = plate_solve(x, y, light, shape, stars_near, prior=blind, index=index)
             answer = found if isinstance(found, PlateSolution) else answer
-        if isinstance(answer, NotSolved) and self._solve_field is not None:
-            given = self._solve_field.solve(*pixels, shape, prior)
-            if given is not None:
-                verified = verify_projection(*pixels, shape, stars_near, projection=given)
-                answer = verified if isinstance(verified, PlateSolution) else answer
         return answer
 
     def _prior(self, image: Image) -> Prior:

@@ -1,0 +1,151 @@
+"""Light curves of all stars of an observation: relative to an ensemble, and calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.algorithms.barycentre import bjd_tdb
+from firstlight.algorithms.ensemble import EnsembleResult, FieldPhotometry, solve_ensemble
+from firstlight.algorithms.flags import UNMEASURABLE
+from firstlight.algorithms.magnitudes import flux_ujy, magnitude_error
+from firstlight.algorithms.variability import (
+    LightCurveStatistics,
+    VariableCandidates,
+    find_variables,
+    light_curve_statistics,
+)
+from firstlight.pipeline.star_field import StarField
+
+__all__ = ["VERSION", "SolvedLightCurves", "solve_light_curves"]
+
+VERSION = "1"
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SolvedLightCurves:
+    """Light curves of a star field, all of shape ``(n_star, n_frame)`` unless said otherwise.
+
+    Attributes
+    ----------
+    flux_ujy, flux_err_ujy
+        Calibrated flux, NaN where the frame has no zero point or the star no measurement.
+    mag, mag_err
+        In the system of the frame's zero point; NaN where the flux is not positive.
+    bjd
+        BJD (TDB) of mid-exposure; NaN on a field with no place on the sky.
+    flags
+        Bits of the aperture used.
+    """
+
+    ensemble: EnsembleResult
+    statistics: LightCurveStatistics
+    candidates: VariableCandidates
+    flux_ujy: Floats
+    flux_err_ujy: Floats
+    mag: Floats
+    mag_err: Floats
+    bjd: Floats
+    flags: NDArray[np.uint16]
+
+    def summary(self, field: StarField) -> dict[str, Any]:
+        """What a person should know of the solution."""
+        scatter = np.sort(self.statistics.scatter[np.isfinite(self.statistics.scatter)])
+        radii = field.frames[0].sources.aperture_radii
+        fwhm = field.frames[0].sources.fwhm or 1.0
+        stars = np.bincount(self.ensemble.aperture, minlength=len(radii))
+        return {
+            "stars_by_aperture_fwhm": {
+                f"{radius / fwhm:.2f}": int(count)
+                for radius, count in zip(radii, stars, strict=True)
+                if count
+            },
+            "comparisons": len(self.ensemble.comparisons),
+            "removed": list(self.ensemble.nuisances),
+            "ensemble_reach_pixels": _finite(self.ensemble.reach),
+            "ensemble_likeness_mag": _finite(self.ensemble.likeness),
+            "scatter_of_best_20": float(np.median(scatter[:20])) if len(scatter) else None,
+        }
+
+
+def solve_light_curves(field: StarField) -> SolvedLightCurves:
+    """Solve the ensemble and calibrate.
+
+    Raises
+    ------
+    NotEnoughComparisons
+        Too few steady stars, or too few frames.
+    """
+    frames = field.per_frame
+    valid = np.isfinite(field.flux) & ((field.flags & np.uint16(UNMEASURABLE)) == 0)
+    ensemble = solve_ensemble(
+        FieldPhotometry(
+            flux=field.flux,
+            flux_err=field.flux_err,
+            valid=valid,
+            x=field.x,
+            y=field.y,
+            time=frames["mjd"],
+            exposure=frames["exp_time"] if np.isfinite(frames["exp_time"]).all() else None,
+            airmass=frames["airmass"] if np.isfinite(frames["airmass"]).any() else None,
+            fwhm=frames["fwhm"] if np.isfinite(frames["fwhm"]).any() else None,
+        )
+    )
+    statistics = light_curve_statistics(ensemble.rel_flux, ensemble.rel_flux_err)
+    candidates = find_variables(statistics, ensemble.mag, event_gain=ensemble.trends.event_gain)
+    flux, error, offset = _calibrated(field, ensemble.aperture)
+    pick = ensemble.aperture[:, None, None]
+    flags = np.take_along_axis(field.flags, np.broadcast_to(pick, (*field.x.shape, 1)), axis=2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mag = np.where(flux > 0, 23.9 - 2.5 * np.log10(flux), np.nan) - offset
+    return SolvedLightCurves(
+        ensemble=ensemble,
+        statistics=statistics,
+        candidates=candidates,
+        flux_ujy=flux,
+        flux_err_ujy=error,
+        mag=mag,
+        mag_err=magnitude_error(flux, error),
+        bjd=_barycentric(field, frames["mjd"]),
+        flags=flags[:, :, 0],
+    )
+
+
+def _calibrated(field: StarField, aperture: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+    """Flux and error (µJy), and each frame's AB offset, in each star's aperture."""
+    flux, error = np.full(field.x.shape, np.nan), np.full(field.x.shape, np.nan)
+    offsets = np.zeros(len(field.frames))
+    stars = np.arange(len(field.x))
+    for number, frame in enumerate(field.frames):
+        zero = frame.zero_point
+        if zero is None:
+            continue
+        correction = np.asarray(frame.sources.aperture_corrections)[aperture]
+        scale = flux_ujy(1.0, zero.zero_point + correction, zero.ab_offset)
+        flux[:, number] = field.flux[stars, number, aperture] * scale
+        error[:, number] = field.flux_err[stars, number, aperture] * scale
+        offsets[number] = zero.ab_offset
+    return flux, error, offsets
+
+
+def _barycentric(field: StarField, mjd: Floats) -> Floats:
+    if field.plane != "sky":
+        return np.full(field.x.shape, np.nan)
+    site = field.frames[0].exposure
+    known = site.latitude is not None and site.longitude is not None
+    return bjd_tdb(
+        mjd,
+        field.place[:, 0],
+        field.place[:, 1],
+        latitude=site.latitude if known else None,
+        longitude=site.longitude if known else None,
+        elevation=site.elevation or 0.0,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,64 @@
+"""Which Objects are at given positions."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from firstlight.algorithms.sky_index import angular_separation, unit_vectors
+from firstlight.models.object import Object
+from firstlight.models.sky_search import in_ranges
+
+__all__ = ["match_objects"]
+
+Floats = NDArray[np.float64]
+
+
+def match_objects(
+    session: Session, ra: Floats, dec: Floats, radius: float
+) -> list[uuid.UUID | None]:
+    """The nearest Object to each position; each is given to its nearest position alone.
+
+    Parameters
+    ----------
+    ra, dec
+        ICRS degrees, shape ``(n,)``, of one field.
+    radius
+        Degrees.
+
+    Returns
+    -------
+    list
+        Ids, ``None`` where no Object is within the radius.
+    """
+    matched: list[uuid.UUID | None] = [None] * len(ra)
+    if not len(ra):
+        return matched
+    vectors = unit_vectors(ra, dec)
+    mean = vectors.mean(axis=0)
+    centre = (
+        float(np.degrees(np.arctan2(mean[1], mean[0])) % 360.0),
+        float(np.degrees(np.arctan2(mean[2], np.hypot(mean[0], mean[1])))),
+    )
+    reach = float(np.max(angular_separation(*centre, ra, dec))) + radius
+    rows = session.execute(
+        select(Object.id, Object.ra, Object.dec)
+        .where(in_ranges(Object, *centre, reach))
+        .order_by(Object.id)
+    ).all()
+    if not rows:
+        return matched
+    known = unit_vectors([row.ra for row in rows], [row.dec for row in rows])
+    chord = 2.0 * np.sin(np.radians(radius) / 2.0)
+    apart, nearest = cKDTree(known).query(vectors, distance_upper_bound=chord)
+    taken: set[int] = set()
+    for n in np.argsort(apart, kind="stable"):
+        if np.isfinite(apart[n]) and int(nearest[n]) not in taken:
+            taken.add(int(nearest[n]))
+            matched[n] = rows[nearest[n]].id
+    return matched
