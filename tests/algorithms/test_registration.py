@@ -45,7 +45,7 @@ def test_not_finite_detections_keep_their_numbers():
     answer = register(*first, *second)
     padded = [np.append([np.nan, 3.0], first[0]), np.append([1.0, 3.0], first[1])]
     shifted = register(*padded, np.append([5.0, np.nan], first[2]), *second)
-    assert np.array_equal(shifted.matched, answer.matched + [2, 0])
+    assert np.array_equal(shifted.matched, answer.matched + np.array([2, 0]))
 
 
 def test_other_stars_are_not_registered():
@@ -65,8 +65,5 @@ def test_a_mirror_image_is_not_taken_for_the_frame():
 def test_too_few_stars():
     first, second, _ = frames(4)
     few = [p[:3] for p in first]
-    assert (
-        "first frame" in register(*few, *second).reason
-        or "detections" in register(*few, *second).reason
-    )
-    assert "second frame" in register(*first, *few).reason
+    assert register(*few, *second).reason == "only 3 stars in the first frame"
+    assert register(*first, *few).reason == "only 3 stars in the second frame"

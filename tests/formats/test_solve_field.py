@@ -91,7 +91,8 @@ def test_out_of_time_stops_its_children_too(fake, tmp_path):
     child = "import time, pathlib; time.sleep(3); pathlib.Path({0!r}).touch()"
     mark = tmp_path / "outlived"
     behaviour = (
-        f"import subprocess; subprocess.Popen([sys.executable, '-c', {child.format(str(mark))!r}])\n"
+        "import subprocess\n"
+        f"subprocess.Popen([sys.executable, '-c', {child.format(str(mark))!r}])\n"
         "time.sleep(60)"
     )
     program, asked = fake(behaviour)

@@ -228,7 +228,7 @@ def plate_solve(
     field = _prepare(x, y, flux, shape)
     if len(field.x) < _FEWEST:
         found = len(field.x)
-        reason = f"only {found} detections in the frame, at least {_FEWEST} needed"
+        reason = f"only {found} separate detections in the frame, at least {_FEWEST} needed"
         return NotSolved(reason, "few_detections")
     if prior.ra is None or prior.dec is None:
         if index is None:

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 _PIXEL = 1.0 / 3600.0
 _SCALE = (0.95, 1.05)
+_FEWEST = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,17 +93,16 @@ def register(
     -------
     `Registration`, or `NotRegistered` where no match passes the odds.
     """
-    px, py, light = _finite(x2, y2, flux2)
-    if len(px) < 5:
-        return NotRegistered(f"only {len(px)} stars in the second frame", "few_detections")
+    first, (px, py, light) = _finite(x1, y1, flux1), _finite(x2, y2, flux2)
+    for which, stars in (("first", first[0]), ("second", px)):
+        if len(stars) < _FEWEST:
+            reason = f"only {len(stars)} stars in the {which} frame"
+            return NotRegistered(reason, "few_detections")
     middle = float(np.mean(px)), float(np.mean(py))
     # East is left, so that the second frame shows its imaginary sky as seen.
     ra, dec = from_tangent_plane(-(px - middle[0]) * _PIXEL, (py - middle[1]) * _PIXEL, 0.0, 0.0)
     radius = float(np.max(np.hypot(px - middle[0], py - middle[1]))) * _PIXEL
     mag = np.argsort(np.argsort(-light, kind="stable")).astype(float)
-    first = _finite(x1, y1, flux1)
-    if len(first[0]) < 5:
-        return NotRegistered(f"only {len(first[0])} stars in the first frame", "few_detections")
     chosen = options or SolveOptions()
     answer = plate_solve(
         *first,
