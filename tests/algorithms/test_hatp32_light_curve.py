@@ -29,7 +29,7 @@ from firstlight.algorithms.static_level import static_level
 from firstlight.algorithms.transit_shape import fit_trapezoid
 from firstlight.algorithms.variability import find_variables, light_curve_statistics
 
-pytestmark = pytest.mark.sample
+pytestmark = [pytest.mark.sample, pytest.mark.slow]
 
 TARGET = (31.042833, 46.687833)
 SITE = {"latitude": 31.68, "longitude": -110.88, "elevation": 1268.0}
@@ -43,9 +43,7 @@ class Night:
 
     def __init__(self, folder):
         paths = sorted((folder / "hatp32_microobs").glob("*.FITS"))
-        tycho = np.genfromtxt(
-            folder / "tycho2_cutouts" / "hatp32.csv", delimiter=",", names=True
-        )
+        tycho = np.genfromtxt(folder / "tycho2_cutouts" / "hatp32.csv", delimiter=",", names=True)
         self.stars_near = stars_from_arrays(tycho["ra"], tycho["dec"], tycho["mag_vt"])
         frames, headers = [], []
         for path in paths:
