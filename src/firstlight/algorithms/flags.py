@@ -45,7 +45,9 @@ MEANINGS: dict[Flag, str] = {
 
 # Bits that leave no measurement of a source's light. Other unusable pixels of an aperture can be
 # replaced by what their neighbours say.
-UNMEASURABLE = Flag.SATURATED | Flag.BLEED | Flag.NO_DATA | Flag.EDGE | Flag.LOW_FLAT
+UNMEASURABLE = (
+    Flag.SATURATED | Flag.BLEED | Flag.NONLINEAR | Flag.NO_DATA | Flag.EDGE | Flag.LOW_FLAT
+)
 
 # Pixels whose value says nothing about the sky.
 UNUSABLE = (

@@ -94,7 +94,7 @@ class SolveOptions:
     """
 
     min_log_odds: float = 16.0
-    max_order: int = 4
+    max_order: int = 5
     noise: float = 0.5
     distortion: float = 0.006
 
@@ -294,10 +294,15 @@ def _prepare(x: ArrayLike, y: ArrayLike, flux: ArrayLike, shape: tuple[int, int]
     usable = np.flatnonzero(np.isfinite(px) & np.isfinite(py) & np.isfinite(light))
     order = usable[np.argsort(-light[usable], kind="stable")]
     # Fragments of one bright star or trail must not count as several agreeing stars.
-    order = order[isolated(px[order], py[order], max(3.0, 0.004 * max(shape)))]
+    order = order[isolated(px[order], py[order], _apart(shape))]
     px, py = px[order], py[order]
     spread = np.argsort(-dominance(np.column_stack([px, py])), kind="stable")
     return _Field(px, py, order, shape, spread)
+
+
+def _apart(shape: tuple[int, int]) -> float:
+    """Pixels within which two detections may be pieces of one thing."""
+    return float(np.clip(0.004 * max(shape), 3.0, 12.0))
 
 
 def _scales(field: _Field, prior: Prior) -> tuple[float, float]:
@@ -442,7 +447,9 @@ def _judge(
     if len(stars[0]) < _FEWEST:
         return -np.inf, None
     detections, places = (field.x[:used], field.y[:used]), stars[:2]
-    radius = max(3.0, 0.01 * field.half_diagonal)
+    # As wide as distortion needs, but not so wide that most would find a neighbour by chance.
+    crowded = float(np.sqrt(0.3 * field.area / (np.pi * used)))
+    radius = max(3.0, min(0.01 * field.half_diagonal, crowded))
     fit = refine_projection(detections, places, field.shape, start, radius=radius)
     if fit is None or not _square(fit.projection):
         return -np.inf, None
@@ -507,7 +514,7 @@ def _weigh(
         inside = (x > 0) & (x < field.shape[1] - 1) & (y > 0) & (y < field.shape[0] - 1)
     sought = np.flatnonzero(inside)
     noise = max(fit.noise, options.noise)
-    sought = sought[isolated(x[sought], y[sought], max(8.0 * noise, 0.004 * max(field.shape)))]
+    sought = sought[isolated(x[sought], y[sought], max(8.0 * noise, _apart(field.shape)))]
     distance = np.full(len(x), np.nan)
     distance[fit.reference] = np.hypot(fit.residual_x, fit.residual_y)
     density = local_density(field.x[:used], field.y[:used], x[sought], y[sought], field.area)

@@ -16,8 +16,7 @@ class MicroObservatory(Instrument):
 
     Its headers need care: DATE-OBS is local time while UT-OBS is UTC, MJD-OBS is rounded to
     a minute and a half, LONGITUD counts west as positive, CAMTEMP is in Kelvin with -1 for
-    "no data", and IM_SCALE says 5.21 where the sky says 5.16. The camera counts to 4095. The
-    gain is not published; `Instrument.assume` says what is taken.
+    "no data", and IM_SCALE says 5.21 where the sky says 5.16. The camera counts to 4095.
     """
 
     name = "MicroObservatory"
@@ -26,6 +25,10 @@ class MicroObservatory(Instrument):
     pixel_scale = 5.16
     size_x, size_y = 650, 500
     saturation_limit = 4095.0
+    non_linearity_limit = 3600.0
+    # The gain is not published; this is what the scatter of the stars of a night shows.
+    gain = 20.0
+    read_noise = 22.0
     latitude, longitude, elevation = 31.68, -110.88, 1268.0
     filename_regex = (r"^[A-Za-z0-9_.+-]*?\d{12,14}\.(?:FITS?|fits?)$",)
     translations = {  # noqa: RUF012, declared as a read-only Mapping in the base class

@@ -27,7 +27,7 @@ class ImageKind(StrEnum):
     MASTER_BIAS = "master_bias"
     MASTER_DARK = "master_dark"
     MASTER_FLAT = "master_flat"
-    BAD_PIXELS = "bad_pixels"
+    STATIC_LEVEL = "static_level"
 
 
 class ImageInput(Base):

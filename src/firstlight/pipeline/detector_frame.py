@@ -44,6 +44,7 @@ class DetectorFrame:
     gain: float
     read_noise: float
     saturation: float | None
+    linear_limit: float | None = None
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -53,15 +54,18 @@ class DetectorFrame:
         """Gather what header, section and instrument say."""
         told = {
             prop: instrument.look_up(prop, section_id, header)
-            for prop in ("gain", "read_noise", "saturation_limit")
+            for prop in ("gain", "read_noise", "saturation_limit", "non_linearity_limit")
         }
-        saturation = told["saturation_limit"].value
+        saturation, linear = (
+            told[prop].value for prop in ("saturation_limit", "non_linearity_limit")
+        )
         return cls(
             raw=raw,
             areas=instrument.overscan_and_data_sections(header),
             gain=float(told["gain"].value or 1.0),
             read_noise=float(told["read_noise"].value or 0.0),
             saturation=None if saturation is None else float(saturation),
+            linear_limit=None if linear is None else float(linear),
             known={prop: {"value": k.value, "from": k.source} for prop, k in told.items()},
         )
 
@@ -85,6 +89,7 @@ class DetectorFrame:
             gain=self.gain,
             read_noise=self.read_noise,
             saturation=self.saturation,
+            linear_limit=self.linear_limit,
             saturation_growth=growth,
         )
         areas = [area for area in self.areas if area.data is not None]
@@ -148,9 +153,13 @@ class DetectorFrame:
 
 
 def masters_from(images: dict[str, Image]) -> Masters:
-    """The master calibrations as arrays, by role: bias (ADU), dark (electrons/s), flat."""
-    bias, dark, flat, bad = (images.get(role) for role in ("bias", "dark", "flat", "bad_pixels"))
-    planes = [image.flags for image in (bias, dark, flat, bad) if image is not None]
+    """The master calibrations as arrays, by role: bias (ADU), dark (electrons/s), flat.
+
+    Where there is no dark, the static level of the exposures themselves stands in for it.
+    """
+    bias, flat = images.get("bias"), images.get("flat")
+    dark = images.get("dark") or images.get("static_level")
+    planes = [image.flags for image in (bias, dark, flat) if image is not None]
     marked = np.bitwise_or.reduce(planes) if planes else None
     return Masters(
         bias=bias.data if bias else None,

@@ -1,4 +1,4 @@
-"""make_master: master bias, dark, flat and bad-pixel images of raw frames."""
+"""make_master: master bias, dark and flat of raw frames; a dark of the exposures themselves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.combine import (
     Combined,
     FrameNoise,
@@ -19,11 +20,12 @@ from firstlight.algorithms.combine import (
     rows_of,
 )
 from firstlight.algorithms.flags import Flag
+from firstlight.algorithms.frame_shift import frame_shifts
 from firstlight.algorithms.hot_pixels import (
     dead_pixels_from_flat,
     hot_pixels_from_dark,
-    hot_pixels_from_sequence,
 )
+from firstlight.algorithms.static_level import drift_is_enough, static_level
 from firstlight.formats.fits_image import Planes
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image, ImageKind
@@ -33,11 +35,13 @@ from firstlight.provenance.lineage import Lineage
 __all__ = ["KIND_OF_ROLE", "make_master", "master_lineage"]
 
 VERSION = "1"
+STAR_WIDTH = 3.0  # pixels; only the order of magnitude matters for the drift
+RESTLESS = 4.0  # times the usual scatter: a pixel that no level can mend
 KIND_OF_ROLE = {
     "bias": ImageKind.MASTER_BIAS,
     "dark": ImageKind.MASTER_DARK,
     "flat": ImageKind.MASTER_FLAT,
-    "bad_pixels": ImageKind.BAD_PIXELS,
+    "static_level": ImageKind.STATIC_LEVEL,
 }
 
 
@@ -58,7 +62,8 @@ def make_master(
     ----------
     role
         ``bias`` (result in ADU), ``dark`` (electrons per second), ``flat`` (mean one) or
-        ``bad_pixels`` (of science exposures; only the flags say something).
+        ``static_level`` (electrons per second: what stays with the detector while the sky of
+        science exposures drifts over it).
     section_id
         Which section of each exposure.
     exposures
@@ -69,14 +74,16 @@ def make_master(
     Returns
     -------
     Image
-        Unsaved; without id and file name.
+        Unsaved; without id and file name. ``calibration["usable"]`` says where nothing could
+        be made of the frames.
     """
     middle = exposures[len(exposures) // 2]
     frame = _frame(middle, section_id)
-    if role == "bad_pixels":
-        planes = _bad_pixels(exposures, section_id)
-    else:
-        planes = _combined(role, section_id, exposures, used)
+    planes = (
+        _static_level(exposures, section_id)
+        if role == "static_level"
+        else _combined(role, section_id, exposures, used)
+    )
     image = Image(
         kind=KIND_OF_ROLE[role].value,
         instrument=middle.instrument,
@@ -92,6 +99,9 @@ def make_master(
         calibration={each: {"done": True, "master": str(used[each].id)} for each in sorted(used)},
         header={},
     )
+    if planes is None:
+        image.calibration = {"usable": {"done": False, "why": "the field does not drift enough"}}
+        planes = _nothing(frame)
     image.planes = planes
     return image
 
@@ -156,18 +166,51 @@ def _planes(role: str, made: Combined) -> Planes:
     return Planes(data, weight, flags)
 
 
-def _bad_pixels(exposures: Sequence[Exposure], section_id: str) -> Planes:
-    def frames() -> Iterator[NDArray[np.generic]]:
-        for exposure in exposures:
-            frame = _frame(exposure, section_id)
-            areas = [area.data for area in frame.areas if area.data is not None]
-            yield frame.raw if not areas else frame.raw[areas[0]]
-            exposure.clear_cache()
+def _static_level(exposures: Sequence[Exposure], section_id: str) -> Planes | None:
+    """Median over the exposures of what each pixel has above the sky, as a rate.
 
-    pattern = hot_pixels_from_sequence(frames())
-    bad = pattern.hot | pattern.cold
-    flags = np.where(bad, int(Flag.BAD), 0).astype(np.uint16)
-    return Planes(pattern.contrast, np.ones_like(pattern.contrast), flags)
+    ``None`` where the field stays: its stars would be taken for hot pixels.
+    """
+    middle = exposures[len(exposures) // 2]
+    gain = _frame(middle, section_id).gain
+    with tempfile.TemporaryDirectory(prefix="firstlight-") as folder:
+        frames = _without_sky(exposures, section_id, Path(folder) / "frames.npy")
+        level = static_level(frames)
+        shifts = frame_shifts(iter(frames), level)
+        if not drift_is_enough(shifts, STAR_WIDTH):
+            return None
+        scatter = np.empty_like(level)
+        for y in range(0, len(level), 64):
+            low, high = np.percentile(frames[:, y : y + 64], [15.9, 84.1], axis=0)
+            scatter[y : y + 64] = (high - low) / 2.0
+    usual = float(np.median(scatter))
+    flags = np.where(scatter > RESTLESS * usual, int(Flag.BAD), 0).astype(np.uint16)
+    rate = np.float32(gain / max(middle.exp_time or 1.0, 1e-3))
+    # The variance of a median of n values is pi / 2n times that of one.
+    variance = (np.pi / (2 * len(exposures))) * (np.maximum(scatter, usual) * rate) ** 2
+    return Planes(level * rate, 1.0 / np.maximum(variance, 1e-20), flags)
+
+
+def _nothing(frame: DetectorFrame) -> Planes:
+    """A master that changes nothing, kept so that it is not tried again."""
+    empty = np.zeros(frame.raw.shape, np.float32)
+    return Planes(empty, empty, empty.astype(np.uint16))
+
+
+def _without_sky(exposures: Sequence[Exposure], section_id: str, path: Path) -> NDArray[np.float32]:
+    """Raw frames less their sky, in a file: any number of them needs little memory."""
+    frames: NDArray[np.float32] | None = None
+    for number, exposure in enumerate(exposures):
+        frame = _frame(exposure, section_id)
+        areas = [area.data for area in frame.areas if area.data is not None]
+        raw = np.asarray(frame.raw if not areas else frame.raw[areas[0]], dtype=np.float32)
+        if frames is None:
+            shape = (len(exposures), *raw.shape)
+            frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        frames[number] = raw - estimate_background(raw).level
+        exposure.clear_cache()
+    assert frames is not None  # noqa: S101, a master is made of some exposures
+    return frames
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -33,6 +33,8 @@ class PreprocessSettings(StepSettings):
     bias: bool = True
     dark: bool = True
     flat: bool = True
+    static_level: bool = True
+    """Where there is no master dark: the level that the exposures themselves show."""
     cosmic_rays: bool = True
     saturation_growth: int = Field(default=1, ge=0, le=20)
     """Neighbours of saturated pixels that are flagged too, pixels."""
@@ -44,7 +46,7 @@ class FindSourcesSettings(StepSettings):
     threshold: float = Field(default=4.0, gt=0)
     """Signal to noise of the matched filter."""
     max_sources: int = Field(default=20_000, gt=0)
-    aperture_fwhm: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+    aperture_fwhm: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
     """Radii of the apertures in units of the seeing (FWHM)."""
     background_cell: int | None = Field(default=None, gt=7)
     """Size of a cell of the sky map, pixels; chosen by the image's size if not given."""

@@ -55,13 +55,11 @@ class SolvedLightCurves:
     def summary(self, field: StarField) -> dict[str, Any]:
         """What a person should know of the solution."""
         scatter = np.sort(self.statistics.scatter[np.isfinite(self.statistics.scatter)])
-        radii = field.frames[0].sources.aperture_radii
-        fwhm = field.frames[0].sources.fwhm or 1.0
-        stars = np.bincount(self.ensemble.aperture, minlength=len(radii))
+        stars = np.bincount(self.ensemble.aperture, minlength=len(field.radii))
         return {
-            "stars_by_aperture_fwhm": {
-                f"{radius / fwhm:.2f}": int(count)
-                for radius, count in zip(radii, stars, strict=True)
+            "stars_by_aperture_radius_pixels": {
+                f"{radius:.2f}": int(count)
+                for radius, count in zip(field.radii, stars, strict=True)
                 if count
             },
             "comparisons": len(self.ensemble.comparisons),
@@ -124,7 +122,7 @@ def _calibrated(field: StarField, aperture: NDArray[np.int64]) -> tuple[Floats, 
         zero = frame.zero_point
         if zero is None:
             continue
-        correction = np.asarray(frame.sources.aperture_corrections)[aperture]
+        correction = field.corrections[number, aperture]
         scale = flux_ujy(1.0, zero.zero_point + correction, zero.ab_offset)
         flux[:, number] = field.flux[stars, number, aperture] * scale
         error[:, number] = field.flux_err[stars, number, aperture] * scale

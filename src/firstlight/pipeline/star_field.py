@@ -1,4 +1,4 @@
-"""The stars of an observation, measured in every frame: matched sources, forced where missing."""
+"""The stars of an observation, measured in every frame at places that all stars agree on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.aperture import aperture_fluxes
+from firstlight.algorithms.aperture import (
+    ApertureFluxes,
+    aperture_correction,
+    aperture_fluxes,
+)
 from firstlight.algorithms.association import Association, associate
-from firstlight.algorithms.background import estimate_background
-from firstlight.algorithms.flags import UNUSABLE
 from firstlight.algorithms.projection import from_tangent_plane, tangent_plane
 from firstlight.errors import UserError
 from firstlight.pipeline.reduced_frame import ReducedFrame
@@ -23,6 +25,10 @@ Floats = NDArray[np.float64]
 Plane = Literal["sky", "pixels"]
 
 ARCSEC = 3600.0
+FALLBACK_FWHM = 3.0
+ANNULUS_WIDTH = 4.5  # FWHM, from the largest aperture outwards
+FEWEST_FOR_ORDER = ((3, 60), (2, 20), (1, 4))
+CLIPPINGS, CLIP, SMALLEST_CLIP = 4, 4.0, 0.05
 
 
 class TooFewFrames(UserError):
@@ -44,12 +50,17 @@ class StarField:
         reference frame.
     place
         Of each star, ``(n_star, 2)``.
+    radii
+        Of the apertures, pixels, ``(n_aperture,)``.
     x, y
         On each frame, pixels, ``(n_star, n_frame)``; NaN outside the frame.
     flux, flux_err
         Electrons, ``(n_star, n_frame, n_aperture)``; NaN where not measured.
     flags
         OR of the flags in each aperture, ``(n_star, n_frame, n_aperture)``.
+    corrections
+        Magnitudes to add for each frame and aperture to reach the largest aperture,
+        ``(n_frame, n_aperture)``.
     detected
         Whether the star was found in the frame (not only measured there), ``(n_star, n_frame)``.
     """
@@ -57,11 +68,13 @@ class StarField:
     frames: list[ReducedFrame]
     plane: Plane
     place: Floats
+    radii: Floats
     x: Floats
     y: Floats
     flux: Floats
     flux_err: Floats
     flags: NDArray[np.uint16]
+    corrections: Floats
     detected: NDArray[np.bool_]
 
     @property
@@ -91,6 +104,7 @@ def measure_star_field(
     match_radius_fwhm: float,
     min_coverage: float,
     min_exposures: int,
+    aperture_fwhm: Sequence[float],
 ) -> StarField:
     """Associate the sources of all frames and measure every star in every frame it is on.
 
@@ -104,6 +118,8 @@ def measure_star_field(
         Fraction of the frames in which a star must be found.
     min_exposures
         Fewer frames than this give no light curves.
+    aperture_fwhm
+        Radii of the apertures in units of the median seeing; the same pixels in all frames.
 
     Raises
     ------
@@ -118,16 +134,13 @@ def measure_star_field(
         )
     fewest = max(2, int(np.ceil(min_coverage * len(common.frames))))
     stars = associate(common.sources, common.radius, fewest_detections=fewest)
-    field = _empty(common, stars)
-    for number in range(len(common.frames)):
-        _fill(field, number, common, stars)
-    return field
+    return _measure(common, stars, aperture_fwhm)
 
 
 def _common_plane(frames: Sequence[ReducedFrame], match_radius_fwhm: float) -> _Common:
     solved = [frame for frame in frames if frame.wcs is not None]
     laid = [frame for frame in frames if frame.wcs is None and frame.registration is not None]
-    seeing = float(np.median([frame.sources.fwhm or 3.0 for frame in frames]))
+    seeing = float(np.median([frame.sources.fwhm or FALLBACK_FWHM for frame in frames]))
     if len(solved) >= len(laid):
         places = [(frame.wcs.ra, frame.wcs.dec) for frame in solved if frame.wcs]
         vectors = np.radians(np.array(places, dtype=float).reshape(-1, 2))
@@ -169,71 +182,84 @@ def _on_reference(frame: ReducedFrame) -> Floats:
     return np.asarray(pixels @ matrix[:, :2].T + matrix[:, 2])
 
 
-def _empty(common: _Common, stars: Association) -> StarField:
+def _measure(common: _Common, stars: Association, aperture_fwhm: Sequence[float]) -> StarField:
+    """Measure every star in every frame, at the place where all its neighbours say it is."""
+    seeing = float(np.median([frame.sources.fwhm or FALLBACK_FWHM for frame in common.frames]))
+    radii = np.asarray(aperture_fwhm) * seeing
+    field = _empty(common, stars, radii)
+    for number, frame in enumerate(common.frames):
+        x, y = _places(common, stars, number)
+        image = frame.image
+        inside = (x >= 0) & (x <= image.nx - 1) & (y >= 0) & (y <= image.ny - 1)
+        rows = np.flatnonzero(inside)
+        found = aperture_fluxes(
+            image.data,
+            x[rows],
+            y[rows],
+            radii,
+            variance=image.variance,
+            flags=image.flags,
+            annulus=(radii[-1] + seeing, radii[-1] + ANNULUS_WIDTH * seeing),
+        )
+        field.x[rows, number], field.y[rows, number] = x[rows], y[rows]
+        field.flux[rows, number], field.flux_err[rows, number] = found.flux, found.error
+        field.flags[rows, number] = found.flags
+        field.corrections[number] = _corrections(found)
+        image.free()
+    return field
+
+
+def _empty(common: _Common, stars: Association, radii: Floats) -> StarField:
     n_star, n_frame = stars.members.shape
-    n_aperture = len(common.frames[0].sources.aperture_radii)
     place = stars.positions
     if common.plane == "sky":
         xi, eta = place.T / ARCSEC
         ra, dec = from_tangent_plane(xi, eta, *common.centre)
         place = np.stack([ra, dec], axis=1)
-    shape = (n_star, n_frame, n_aperture)
+    shape = (n_star, n_frame, len(radii))
     return StarField(
         frames=common.frames,
         plane=common.plane,
         place=place,
+        radii=radii,
         x=np.full(shape[:2], np.nan),
         y=np.full(shape[:2], np.nan),
         flux=np.full(shape, np.nan),
         flux_err=np.full(shape, np.nan),
         flags=np.zeros(shape, np.uint16),
+        corrections=np.zeros(shape[1:]),
         detected=stars.members >= 0,
     )
 
 
-def _fill(field: StarField, number: int, common: _Common, stars: Association) -> None:
-    """Put one frame's measurements in place: those of its sources, then forced ones."""
-    frame = common.frames[number]
-    table = frame.sources.table
-    found = field.detected[:, number]
-    rows = stars.members[found, number]
-    field.x[found, number] = np.asarray(table["x"])[rows]
-    field.y[found, number] = np.asarray(table["y"])[rows]
-    field.flux[found, number] = np.asarray(table["flux"])[rows]
-    field.flux_err[found, number] = np.asarray(table["flux_err"])[rows]
-    field.flags[found, number] = np.asarray(table["flux_flags"])[rows]
-    x, y = _predicted(frame, common, stars.positions[~found])
-    nx, ny = frame.image.nx, frame.image.ny
-    inside = (x >= 0) & (x <= nx - 1) & (y >= 0) & (y <= ny - 1)
-    missing = np.flatnonzero(~found)[inside]
-    if not len(missing):
-        return
-    image = frame.image
-    unusable = (image.flags & UNUSABLE) != 0
-    sky = estimate_background(image.data, unusable)
-    forced = aperture_fluxes(
-        image.data - sky.level,
-        x[inside],
-        y[inside],
-        frame.sources.aperture_radii,
-        variance=image.variance,
-        flags=image.flags,
-    )
-    field.x[missing, number], field.y[missing, number] = x[inside], y[inside]
-    field.flux[missing, number], field.flux_err[missing, number] = forced.flux, forced.error
-    field.flags[missing, number] = forced.flags
-    image.free()
+def _places(common: _Common, stars: Association, number: int) -> tuple[Floats, Floats]:
+    """Where the stars are on one frame, pixels, ``(n_star,)`` each.
+
+    A polynomial from the stars' mean places to the sources of this frame: it follows the frame
+    more closely than its plate solution, and is steadier than the centroid of one faint star.
+    """
+    table = common.frames[number].sources.table
+    members = stars.members[:, number]
+    found = np.flatnonzero(members >= 0)
+    there = np.stack([table["x"], table["y"]], axis=1)[members[found]]
+    middle, reach = stars.positions.mean(axis=0), np.ptp(stars.positions, axis=0).max() / 2 or 1.0
+    u, v = ((stars.positions - middle) / reach).T
+    order = next((n for n, fewest in FEWEST_FOR_ORDER if len(found) >= fewest), 0)
+    design = np.stack([u**i * v**j for i in range(order + 1) for j in range(order + 1 - i)], axis=1)
+    kept = np.ones(len(found), dtype=bool)
+    for _ in range(CLIPPINGS):
+        fit = np.linalg.lstsq(design[found[kept]], there[kept], rcond=None)[0]
+        off = np.hypot(*(there - design[found] @ fit).T)
+        kept = off <= max(CLIP * float(np.median(off[kept])), SMALLEST_CLIP)
+    # Beyond the stars that bind it a polynomial may go anywhere.
+    low, high = stars.positions[found].min(axis=0), stars.positions[found].max(axis=0)
+    bound = ((stars.positions >= low) & (stars.positions <= high)).all(axis=1)
+    predicted = np.where(bound[:, None], design @ fit, np.nan)
+    return predicted[:, 0], predicted[:, 1]
 
 
-def _predicted(frame: ReducedFrame, common: _Common, plane: Floats) -> tuple[Floats, Floats]:
-    """Where stars of the common plane are on one frame, pixels."""
-    if common.plane == "sky":
-        assert frame.wcs is not None  # noqa: S101, only solved frames share the sky
-        xi, eta = plane.T / ARCSEC
-        ra, dec = from_tangent_plane(xi, eta, *common.centre)
-        return frame.wcs.projection.sky_to_pixel(ra, dec)
-    if frame.registration is None:
-        return plane[:, 0], plane[:, 1]
-    matrix = np.asarray(frame.registration.matrix)
-    pixels = (plane - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-    return pixels[:, 0], pixels[:, 1]
+def _corrections(found: ApertureFluxes) -> Floats:
+    """Magnitudes from each aperture to the largest, ``(n_aperture,)``; zero where unknown."""
+    factor = aperture_correction(found).factor
+    known = np.isfinite(factor) & (factor > 0)
+    return np.where(known, -2.5 * np.log10(np.where(known, factor, 1.0)), 0.0)

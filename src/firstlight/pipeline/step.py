@@ -31,7 +31,7 @@ class Calibrations:
     Attributes
     ----------
     masters
-        By role: ``bias``, ``dark``, ``flat``, ``bad_pixels``. A missing role is not there.
+        By role: ``bias``, ``dark``, ``flat``, ``static_level``. A missing role is not there.
     reasons
         By role, in words: what was chosen, or why nothing was.
     """

@@ -72,8 +72,8 @@ class MasterChooser:
         """Nearest in time of those that fit, for each role."""
         choice = _Choice()
         for role in roles:
-            if role == "bad_pixels" and "dark" in choice.images:
-                choice.reasons[role] = "the master dark tells the bad pixels"
+            if role == "static_level" and "dark" in choice.images:
+                choice.reasons[role] = "there is a master dark"
                 continue
             image, reason = self._nearest(role, exposure, section_id)
             choice.reasons[role] = reason
@@ -96,12 +96,16 @@ class MasterChooser:
             there = [image for image in there if image.filter == exposure.filter]
             if not there:
                 return None, f"no master flat in filter {exposure.filter}"
-        warm = self._settings.temperature_tolerance if role != "bad_pixels" else np.inf
+        warm = self._settings.temperature_tolerance if role != "static_level" else np.inf
         there = [
             image for image in there if _apart(image.temperature, exposure.temperature) <= warm
         ]
         if not there:
             return None, f"no master {kind} within {warm:g} K of {exposure.temperature:g} °C"
+        unusable = [image for image in there if "usable" in image.calibration]
+        if len(unusable) == len(there):
+            return None, str(unusable[0].calibration["usable"]["why"])
+        there = [image for image in there if image not in unusable]
         when = exposure.mjd or 0.0
         best = min(there, key=lambda image: (abs(image.mjd - when), str(image.id)))
         age = abs(best.mjd - when)
@@ -121,7 +125,7 @@ class CalibrationService:
         How masters are chosen and how many frames they need.
     """
 
-    KINDS = ("bias", "dark", "flat", "bad_pixels")
+    KINDS = ("bias", "dark", "flat", "static_level")
 
     def __init__(
         self, *, database: Database, files: ProductFiles, settings: CalibrationSettings
@@ -146,7 +150,7 @@ class CalibrationService:
                 ident = self._master_id(group, chooser)
                 if session.get(Image, ident) is not None:
                     continue
-                if kind == "bad_pixels" and not self._needs_bad_pixels(group, chooser):
+                if kind == "static_level" and not self._needs_static_level(group, chooser):
                     continue
                 requests.append(
                     JobRequest(
@@ -187,7 +191,7 @@ class CalibrationService:
 
     def _groups(self, session: Session, kind: str) -> list[_Group]:
         """Raw frames by instrument, section, binning, night (and filter, or observation)."""
-        raw_kind = "science" if kind == "bad_pixels" else kind
+        raw_kind = "science" if kind == "static_level" else kind
         together: dict[tuple[object, ...], list[Exposure]] = defaultdict(list)
         rows = session.scalars(
             select(Exposure).where(Exposure.kind == raw_kind).order_by(Exposure.mjd, Exposure.id)
@@ -197,13 +201,15 @@ class CalibrationService:
                 continue
             night = night_of(exposure.mjd, exposure.longitude)
             special: tuple[object, ...] = (exposure.filter if kind == "flat" else None,)
-            if kind == "bad_pixels":
-                special = (exposure.observation_id,)
+            if kind == "static_level":
+                special = (exposure.observation_id, exposure.exp_time)
             else:
                 special += (self._warmth(exposure),)
             key = (exposure.instrument, exposure.binning, night, special)
             together[key].append(exposure)
-        least = self._settings.min_sky_frames if kind == "bad_pixels" else self._settings.min_frames
+        least = (
+            self._settings.min_sky_frames if kind == "static_level" else self._settings.min_frames
+        )
         return [
             _Group(kind, str(section_id), tuple(_spread(exposures, kind)))
             for exposures in together.values()
@@ -227,21 +233,22 @@ class CalibrationService:
         lineage = master_lineage(group.role)
         used = self._used(group, chooser)
         inputs = sorted(str(exposure.id) for exposure in group.exposures)
-        if group.role == "bad_pixels":
+        if group.role == "static_level":
             # Made once for an observation: exposures that come later do not make it again.
-            inputs = [str(group.exposures[0].observation_id)]
+            first = group.exposures[0]
+            inputs = [str(first.observation_id), str(first.exp_time)]
         inputs += [f"{role} {image.id}" for role, image in sorted(used.items())]
         return product_id(lineage.id, inputs, group.section_id)
 
-    def _needs_bad_pixels(self, group: _Group, chooser: MasterChooser) -> bool:
+    def _needs_static_level(self, group: _Group, chooser: MasterChooser) -> bool:
         middle = group.exposures[len(group.exposures) // 2]
         dark = chooser.choose(middle, group.section_id, ("dark",)).images
-        return self._settings.bad_pixels_from_sky and not dark
+        return self._settings.static_level_from_sky and not dark
 
 
-def _spread(exposures: Sequence[Exposure], kind: str, most: int = 40) -> Sequence[Exposure]:
+def _spread(exposures: Sequence[Exposure], kind: str, most: int = 60) -> Sequence[Exposure]:
     """Few enough to be quick, spread over the night so that the field has drifted."""
-    if kind != "bad_pixels" or len(exposures) <= most:
+    if kind != "static_level" or len(exposures) <= most:
         return exposures
     picked = np.unique(np.linspace(0, len(exposures) - 1, most).round().astype(int))
     return [exposures[i] for i in picked]

@@ -102,6 +102,7 @@ class LightCurveService:
                 match_radius_fwhm=self._settings.match_radius_fwhm,
                 min_coverage=self._settings.min_coverage,
                 min_exposures=self._settings.min_exposures,
+                aperture_fwhm=self._settings.aperture_fwhm,
             )
             solved = solve_light_curves(field)
         except FirstlightError as fault:

@@ -140,7 +140,10 @@ def _find(session: Session, name: str) -> Exposure | Image:
         ident = uuid.UUID(name)
     except ValueError:
         ident = None
-    matches = [*_exposures(session, name, ident), *_images(session, name, ident)]
+    matches: list[Exposure | Image] = [
+        *_exposures(session, name, ident),
+        *_images(session, name, ident),
+    ]
     if not matches:
         raise NotFound(subject=name, hint="firstlight status lists the exposures")
     if len(matches) > 1:
@@ -149,12 +152,16 @@ def _find(session: Session, name: str) -> Exposure | Image:
     return matches[0]
 
 
-def _named(session: Session, table: type[Row], name: str, ident: uuid.UUID | None) -> Sequence[Row]:
-    if ident is not None:
-        row = session.get(table, ident)
-        return [row] if row is not None else []
-    ends = table.filename.endswith(f"/{name}", autoescape=True)
-    return session.scalars(select(table).where(or_(table.filename == name, ends)).limit(5)).all()
+def _exposures(session: Session, name: str, ident: uuid.UUID | None) -> Sequence[Exposure]:
+    by_name = Exposure.filename.endswith(f"/{name}", autoescape=True)
+    wanted = Exposure.id == ident if ident else or_(Exposure.filename == name, by_name)
+    return session.scalars(select(Exposure).where(wanted).limit(5)).all()
+
+
+def _images(session: Session, name: str, ident: uuid.UUID | None) -> Sequence[Image]:
+    by_name = Image.filename.endswith(f"/{name}", autoescape=True)
+    wanted = Image.id == ident if ident else or_(Image.filename == name, by_name)
+    return session.scalars(select(Image).where(wanted).limit(5)).all()
 
 
 def _exposure_facts(exposure: Exposure) -> dict[str, Any]:

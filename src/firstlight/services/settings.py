@@ -22,10 +22,10 @@ class CalibrationSettings(_Settings):
     """A master farther in time than this is not used."""
     temperature_tolerance: float = Field(default=2.0, gt=0)
     """A master whose detector temperature differs by more is not used, kelvin."""
-    bad_pixels_from_sky: bool = True
-    """Find bad pixels in the exposures themselves where there is no master dark."""
-    min_sky_frames: int = Field(default=8, ge=3)
-    """Fewer exposures than this cannot tell a bad pixel from a star."""
+    static_level_from_sky: bool = True
+    """Make a stand-in for the dark of the exposures themselves where there is no master dark."""
+    min_sky_frames: int = Field(default=12, ge=9)
+    """Fewer exposures than this cannot tell a hot pixel from a star."""
 
 
 class LightCurveSettings(_Settings):
@@ -36,6 +36,8 @@ class LightCurveSettings(_Settings):
     min_exposures: int = Field(default=3, ge=2)
     match_radius_fwhm: float = Field(default=1.0, gt=0)
     """Sources nearer than this (in units of the seeing) are one star."""
+    aperture_fwhm: tuple[float, ...] = (1.2, 1.4, 1.65, 1.9, 2.1, 2.35, 2.6, 2.85)
+    """Radii of the apertures in units of the median seeing of the observation."""
     object_radius_arcsec: float = Field(default=3.0, gt=0)
     """An Object nearer than this is the same star."""
 

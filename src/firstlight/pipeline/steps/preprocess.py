@@ -28,7 +28,7 @@ WIDTH_STARS = 500
 CLIPPINGS = 8
 CLIP = 3.0
 CLIP_LOSS = 1.0136  # a Gaussian cut at three sigma is that much narrower
-CORRECTIONS = ("bias", "dark", "flat", "bad_pixels")
+CORRECTIONS = ("bias", "dark", "flat", "static_level")
 
 
 class Preprocess(Step):
@@ -68,7 +68,7 @@ class Preprocess(Step):
         wanted = {
             role: image
             for role, image in piece.calibrations.masters.items()
-            if role == "bad_pixels" or getattr(self.settings, role)
+            if getattr(self.settings, role)
         }
         done = self._record(piece, frame, set(wanted))
         overscan = self.settings.overscan and frame.has_overscan
