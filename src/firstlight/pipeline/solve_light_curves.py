@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.barycentre import bjd_tdb
 from firstlight.algorithms.ensemble import EnsembleResult, FieldPhotometry, solve_ensemble
-from firstlight.algorithms.flags import UNMEASURABLE
+from firstlight.algorithms.flags import UNMEASURABLE, UNUSABLE
 from firstlight.algorithms.magnitudes import flux_ujy, magnitude_error
 from firstlight.algorithms.variability import (
     LightCurveStatistics,
@@ -80,6 +80,8 @@ def solve_light_curves(field: StarField) -> SolvedLightCurves:
     """
     frames = field.per_frame
     valid = np.isfinite(field.flux) & ((field.flags & np.uint16(UNMEASURABLE)) == 0)
+    # A pixel that had to be replaced in the middle of a star is not a small matter.
+    valid &= (field.flags[:, :, :1] & np.uint16(UNUSABLE)) == 0
     ensemble = solve_ensemble(
         FieldPhotometry(
             flux=field.flux,
