@@ -18,7 +18,7 @@ from firstlight.algorithms.moments import FWHM_OF_SIGMA, adaptive_shapes, window
 from firstlight.algorithms.sharpest_stars import ImageQuality, image_quality
 from firstlight.errors import InvalidInput
 
-__all__ = ["Detection", "Sources", "find_sources"]
+__all__ = ["Detection", "Sources", "find_sources", "star_width"]
 
 _FIRST_SIGMA = 1.3  # pixels; serves to see bright stars of any width before the width is known
 _FIRST_SNR = 15.0
@@ -205,6 +205,16 @@ def find_sources(
         found,
         footprints,
     )
+
+
+def star_width(
+    data: NDArray[np.float32],
+    variance: NDArray[np.float32] | float,
+    flags: NDArray[np.uint16] | None = None,
+) -> ImageQuality:
+    """Width of the bright stars of a sky-subtracted image: the first look of `find_sources`."""
+    image, noise, hidden = _prepare(data, variance, flags)
+    return _first_look(image, noise, sky_variance(image, noise, hidden), flags, hidden)
 
 
 def _prepare(

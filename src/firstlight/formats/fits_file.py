@@ -195,7 +195,7 @@ def _native(pixels: Pixels) -> Pixels:
 
 def _scaled(raw: Pixels, hdu: Hdu, subject: object) -> Pixels:
     """Apply BSCALE, BZERO and BLANK; the type is described at `FitsFile.image`."""
-    header = hdu.header
+    header = hdu.cards("BSCALE", "BZERO", "BLANK")
     scale = _scaling(header, "BSCALE", 1.0, hdu, subject)
     zero = _scaling(header, "BZERO", 0.0, hdu, subject)
     if scale == 0:

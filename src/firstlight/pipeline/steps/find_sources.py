@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from firstlight.algorithms.aperture import (
     ApertureFluxes,
@@ -34,6 +35,8 @@ UNITS = {
     "sky": "electron",
 }
 FALLBACK_FWHM = 3.0
+STANDS_OUT = 3.0  # sigma: what is left out of the second sky map
+MOST_COVERED = 0.8  # of the image; with more left out there is no sky to map
 
 
 class NoSources(StepImpossible):
@@ -106,23 +109,19 @@ class FindSources(Step):
         return made
 
     def _detect(self, image: Image) -> tuple[SkyMap, Detection]:
-        """Detect twice: the second time on a sky map from which the sources are left out."""
+        """Detect on a sky map made twice: the second time without what stands out of the first."""
         unusable = (image.flags & UNUSABLE) != 0
         sky = estimate_background(image.data, unusable, mesh=self.settings.background_cell)
-        first = self._find(image, sky)
-        covered = unusable | (first.footprints > 0)
-        sky = estimate_background(image.data, covered, mesh=self.settings.background_cell)
-        width = first.filter_fwhm if np.isfinite(first.filter_fwhm) else None
-        return sky, self._find(image, sky, width)
-
-    def _find(self, image: Image, sky: SkyMap, fwhm: float | None = None) -> Detection:
-        return find_sources(
+        bright = image.data - sky.level > STANDS_OUT * sky.rms
+        covered = unusable | binary_dilation(bright, np.ones((3, 3), bool))
+        if covered.mean() < MOST_COVERED:
+            sky = estimate_background(image.data, covered, mesh=self.settings.background_cell)
+        return sky, find_sources(
             image.data - sky.level,
             image.variance,
             image.flags,
             threshold=self.settings.threshold,
             limit=self.settings.max_sources,
-            fwhm=fwhm,
         )
 
     def _measure(

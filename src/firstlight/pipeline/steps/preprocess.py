@@ -12,7 +12,7 @@ from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.calibrate import CalibratedImage
 from firstlight.algorithms.colour_mosaic import luminance
 from firstlight.algorithms.cosmic_rays import find_cosmic_rays
-from firstlight.algorithms.detect import find_sources
+from firstlight.algorithms.detect import star_width
 from firstlight.algorithms.flags import UNUSABLE, Flag
 from firstlight.formats.fits_image import Planes
 from firstlight.models.image import Image, ImageInput, ImageKind
@@ -23,8 +23,6 @@ from firstlight.pipeline.step import Step, StepImpossible, Workpiece
 
 __all__ = ["Preprocess"]
 
-CLEAR_STARS = 20.0  # signal to noise
-WIDTH_STARS = 500
 CLIPPINGS = 8
 CLIP = 3.0
 CLIP_LOSS = 1.0136  # a Gaussian cut at three sigma is that much narrower
@@ -161,13 +159,7 @@ def _without_checkerboard(planes: CalibratedImage) -> CalibratedImage:
 def _flag_cosmic_rays(planes: CalibratedImage) -> int:
     """Flag hits in place; the width of the stars, measured first, keeps their cores safe."""
     sky = estimate_background(planes.data, (planes.flags & UNUSABLE) != 0)
-    stars = find_sources(
-        planes.data - sky.level,
-        planes.variance,
-        planes.flags,
-        threshold=CLEAR_STARS,
-        limit=WIDTH_STARS,
-    )
+    stars = star_width(planes.data - sky.level, planes.variance, planes.flags)
     # The narrow axis of trailed stars: it is what a cosmic ray must be sharper than.
     narrow = stars.fwhm / np.sqrt(stars.elongation)
     width = float(narrow) if np.isfinite(narrow) else None
