@@ -8,7 +8,7 @@ from firstlight.instruments.sections import SensorSection
 __all__ = ["DemoInstrument"]
 
 _GAINS = {"A": 1.5, "B": 1.7}
-_OFFSETS = {"A": -512.0, "B": 512.0}
+_OFFSETS = {"A": -532.0, "B": 532.0}
 
 
 class DemoInstrument(Instrument):
@@ -21,12 +21,11 @@ class DemoInstrument(Instrument):
     name = "DemoInstrument"
     telescope = "DemoTelescope"
     section_ids = ("A", "B")
-    aperture = 0.5
-    focal_ratio = 4.0
-    pixel_scale = 1.0
+    aperture = 0.15
+    pixel_scale = 5.0
     gain = 2.0
-    read_noise = 5.0
-    dark_current = 0.02
+    read_noise = 6.0
+    dark_current = 0.05
     saturation_limit = 60_000.0
     size_x, size_y = 1024, 1024
     filename_regex = (r"^[Dd]emo_?.*\.fits(?:\.fz|\.gz)?$",)

@@ -36,7 +36,7 @@ class LightCurveSettings(_Settings):
     min_exposures: int = Field(default=3, ge=2)
     match_radius_fwhm: float = Field(default=1.0, gt=0)
     """Sources nearer than this (in units of the seeing) are one star."""
-    aperture_fwhm: tuple[float, ...] = (1.2, 1.4, 1.65, 1.9, 2.15, 2.45, 2.8)
+    aperture_fwhm: tuple[float, ...] = (1.2, 1.5, 1.9, 2.35, 2.8)
     """Radii of the apertures in units of the median seeing of the observation."""
     object_radius_arcsec: float = Field(default=3.0, gt=0)
     """An Object nearer than this is the same star."""
