@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from firstlight.services.health import HealthService
     from firstlight.services.light_curves import LightCurveService
     from firstlight.services.lineage import LineageService
-    from firstlight.services.night import NightService
+    from firstlight.services.night import NightService, Plan
     from firstlight.services.pictures import PictureService
     from firstlight.services.products import ProductFiles
     from firstlight.services.reduction import ReductionService
@@ -249,10 +250,16 @@ class Factory:
 
     def night(self, workers: int | None = None) -> NightService:
         """Everything that is still to be reduced."""
-        from firstlight.services.night import NightService, Plan
+        from firstlight.services.night import NightService
+
+        return NightService(make_engine=lambda: self.engine(workers), plans=self.plans())
+
+    def plans(self) -> list[Plan]:
+        """All work of a night, in the order in which it depends on each other."""
+        from firstlight.services.night import Plan
 
         calibration, reduction, curves = self.calibration, self.reduction, self.light_curves
-        plans = [
+        return [
             *(
                 Plan(f"master {kind}", lambda retry, kind=kind: calibration.plan(kind, retry))  # type: ignore[misc]  # kind is bound as a default
                 for kind in calibration.KINDS
@@ -261,7 +268,6 @@ class Factory:
             Plan("register", self.registration.plan),
             Plan("light curves", curves.plan),
         ]
-        return NightService(make_engine=lambda: self.engine(workers), plans=plans)
 
     def engine(self, workers: int | None = None) -> Engine:
         """The durable engine of this workspace, not yet started."""
@@ -351,6 +357,37 @@ def simulate_night(
         (folder / "truth" / "transit.txt").write_text(f"{ra:.6f} {dec:+.6f}\n")
         told += f"; a transit of depth {truth.transit.depth:.4f} at {ra:.6f} {dec:+.6f}"
     return told
+
+
+def compile_kernels() -> None:
+    """Reduce a tiny simulated night, so that every numerical kernel is compiled and cached."""
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.services.night import NightService
+    from firstlight.simulation import DetectorSettings, NightSettings
+    from firstlight.simulation import simulate_night as simulate
+    from firstlight.work.engine import WorkerSetup
+    from firstlight.work.inline_engine import InlineEngine
+
+    with tempfile.TemporaryDirectory(prefix="firstlight-") as folder:
+        sky, workspace = Path(folder) / "sky", Path(folder) / "workspace"
+        settings = NightSettings(
+            n_exposures=5,
+            n_bias=3,
+            n_dark=3,
+            n_flat=3,
+            detector=DetectorSettings(rows=512, columns=512),
+        )
+        simulate(settings, sky, catalog=Tycho2())
+        factory = Factory.create(workspace)
+        factory.archive.ingest(factory.archive.find([sky]))
+        setup = WorkerSetup(initializer="firstlight.factory:start_worker", argument=str(workspace))
+        night = NightService(
+            make_engine=lambda: InlineEngine(factory.jobs(), setup), plans=factory.plans()
+        )
+        with night.running():
+            for stage in night.stages():
+                stage.run(lambda done: None)  # noqa: ARG005, nobody watches
+        factory.database.dispose()
 
 
 def fetch_sample(name: str, folder: Path | None, on_progress: Callable[[int, int], None]) -> Path:

@@ -59,6 +59,7 @@ for name, command in (
     ("sample", simulation.sample),
     ("doctor", workspace.doctor),
     ("upgrade", workspace.upgrade),
+    ("compile", workspace.compile_kernels),
 ):
     app.command(name)(guarded(command))
 

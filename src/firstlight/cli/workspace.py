@@ -12,7 +12,7 @@ from rich.table import Table
 from firstlight.cli.console import out, print_json
 from firstlight.cli.opening import open_workspace
 
-__all__ = ["doctor", "init", "upgrade"]
+__all__ = ["compile_kernels", "doctor", "init", "upgrade"]
 
 MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[red]broken[/]"}
 
@@ -44,6 +44,17 @@ def upgrade(context: typer.Context) -> None:
 
     revision = Factory.upgrade(context.obj)
     out.print(f"the database stands at {revision}")
+
+
+def compile_kernels() -> None:
+    """Compile the numerical kernels now, not at their first use. Needed once, half a minute.
+
+    Example: [bold]firstlight compile[/]
+    """
+    from firstlight import factory  # noqa: PLC0415, loads most of the house
+
+    factory.compile_kernels()
+    out.print("the numerical kernels are compiled and cached")
 
 
 def doctor(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.models.database import Database
@@ -134,13 +134,14 @@ class ReductionService:
             for lineage in self._recipe.lineages.values():
                 Provenance.record(session, lineage)
             save_rows(session, list(new))
-            session.execute(
-                delete(StepRun).where(
-                    StepRun.exposure_id == piece.exposure.id,
-                    StepRun.section_id == piece.section_id,
-                )
-            )
-            session.add_all(self._step_run(piece, outcome) for outcome in outcomes)
+            for outcome in outcomes:
+                key = (piece.exposure.id, piece.section_id, outcome.step)
+                before = session.get(StepRun, key)
+                # A product that was found keeps the account of how it was made.
+                if before is None or outcome.is_new or before.product_id != outcome.expected_id:
+                    session.merge(self._step_run(piece, outcome))
+                elif outcome.state is not StepState.DONE:
+                    session.merge(self._step_run(piece, outcome))
 
     def _step_run(self, piece: Workpiece, outcome: Outcome) -> StepRun:
         return StepRun(
