@@ -137,10 +137,9 @@ class ReductionService:
             for outcome in outcomes:
                 key = (piece.exposure.id, piece.section_id, outcome.step)
                 before = session.get(StepRun, key)
+                was_found = outcome.state is StepState.DONE and not outcome.is_new
                 # A product that was found keeps the account of how it was made.
-                if before is None or outcome.is_new or before.product_id != outcome.expected_id:
-                    session.merge(self._step_run(piece, outcome))
-                elif outcome.state is not StepState.DONE:
+                if before is None or before.product_id != outcome.expected_id or not was_found:
                     session.merge(self._step_run(piece, outcome))
 
     def _step_run(self, piece: Workpiece, outcome: Outcome) -> StepRun:
