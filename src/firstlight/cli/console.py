@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -20,10 +22,21 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from firstlight.errors import FirstlightError, Kind
 
-__all__ = ["EXIT_CODES", "explain", "guarded", "notes", "out", "print_json", "progress_bar"]
+__all__ = [
+    "EXIT_CODES",
+    "explain",
+    "guarded",
+    "is_narrow",
+    "notes",
+    "out",
+    "print_json",
+    "print_table",
+    "progress_bar",
+]
 
 out = Console()
 notes = Console(stderr=True)
@@ -37,6 +50,10 @@ EXIT_CODES = {
     Kind.INTERNAL: 70,
 }
 INTERRUPTED = 130
+NARROW = 100  # columns; below this, tables leave out what can be had elsewhere
+ENDLESS = 1000
+
+REMOTE_FAULTS = (ConnectionError, TimeoutError)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,7 +61,7 @@ R = TypeVar("R")
 
 def explain(facts: dict[str, Any]) -> str:
     """One error as text with markup: what, where, found, expected, what to do."""
-    subject = f"[bold]{escape(facts['subject'])}[/]: " if facts.get("subject") else ""
+    subject = f"[bold]{escape(str(facts['subject']))}[/]: " if facts.get("subject") else ""
     lines = [f"{subject}{escape(facts['message'])} [dim]({facts['code']})[/]"]
     named = [name for name in ("field", "found", "expected", "hint") if facts.get(name)]
     lines += [f"  [dim]{name}:[/] {escape(str(facts[name]))}" for name in named]
@@ -58,23 +75,53 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except FirstlightError as fault:
-            notes.print(f"[red]error[/] {explain(fault.as_dict())}", soft_wrap=True)
-            raise typer.Exit(EXIT_CODES[fault.kind]) from fault
-        except KeyboardInterrupt as fault:
-            notes.print("stopped; the same command again goes on from here")
-            raise typer.Exit(INTERRUPTED) from fault
-        except BrokenPipeError as fault:
-            # The reader (head, less) has seen enough.
-            sys.stderr.close()
-            raise typer.Exit(0) from fault
+        except (typer.Exit, typer.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as fault:
+            raise typer.Exit(_tell(fault)) from fault
 
     return run
+
+
+def _tell(fault: BaseException) -> int:
+    """Print what went wrong; returns the exit code."""
+    if isinstance(fault, FirstlightError):
+        notes.print(f"[red]error[/] {explain(fault.as_dict())}", soft_wrap=True)
+        return EXIT_CODES[fault.kind]
+    if isinstance(fault, KeyboardInterrupt):
+        notes.print("stopped; the same command again goes on from here")
+        return INTERRUPTED
+    if isinstance(fault, BrokenPipeError):
+        # The reader (head, less) has seen enough; nothing more may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(fault, OSError):
+        message = fault.strerror or str(fault)
+        facts = {"subject": fault.filename, "message": message, "code": "system"}
+        notes.print(f"[red]error[/] {explain(facts)}", soft_wrap=True)
+        return EXIT_CODES[Kind.REMOTE if isinstance(fault, REMOTE_FAULTS) else Kind.USER]
+    traceback.print_exception(fault)
+    notes.print("[red]error[/] this is a fault of firstlight: please report it with the above")
+    return EXIT_CODES[Kind.INTERNAL]
 
 
 def print_json(value: object) -> None:
     """Machine-readable output: one JSON document on standard output."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def is_narrow() -> bool:
+    """Whether a table must do with few columns. Files and pipes are wide unless told otherwise."""
+    return _is_bounded() and out.width < NARROW
+
+
+def print_table(table: Table) -> None:
+    """Print a table: as wide as the terminal, or one line a row where a program reads it."""
+    (out if _is_bounded() else Console(width=ENDLESS)).print(table)
+
+
+def _is_bounded() -> bool:
+    return out.is_terminal or "COLUMNS" in os.environ
 
 
 @contextmanager
@@ -87,7 +134,7 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[..., None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=notes, transient=not notes.is_terminal) as progress:
+    with Progress(*columns, console=notes, disable=not notes.is_terminal) as progress:
         task = progress.add_task(title, total=total)
 
         def update(done: int, of: int | None = None) -> None:

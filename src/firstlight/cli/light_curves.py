@@ -9,10 +9,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from firstlight.cli.console import out, print_json
+from firstlight.cli.console import is_narrow, notes, out, print_json, print_table
 from firstlight.cli.opening import open_workspace
+from firstlight.errors import InvalidInput
 
 __all__ = ["lightcurve", "stars"]
+
+FARTHEST = 3600.0  # arcseconds; beyond it "the nearest star" says nothing
 
 
 def lightcurve(
@@ -31,20 +34,24 @@ def lightcurve(
 
     Example: [bold]firstlight -w mynight lightcurve "02:04:10.28 +46:41:16.2" --plot lc.png[/]
     """
+    if not 0 < radius <= FARTHEST:
+        raise InvalidInput(
+            field="--radius", found=radius, expected=f"more than 0, at most {FARTHEST:g} arcseconds"
+        )
     factory = open_workspace(context)
     curve = factory.light_curves.find(target, radius_arcsec=radius)
     if plot is not None:
         factory.pictures.light_curve(curve, plot)
-        out.print(f"wrote {plot}", highlight=False)
+        notes.print(f"wrote {escape(str(plot))}", highlight=False, soft_wrap=True)
     if csv is not None:
         csv.write_text(curve.as_csv(), encoding="utf-8")
-        out.print(f"wrote {csv}", highlight=False)
+        notes.print(f"wrote {escape(str(csv))}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(curve.as_dict())
     elif plot is None and csv is None:
-        out.print(_curve_table(curve.as_dict()))
+        print_table(_curve_table(curve.as_dict()))
     if not as_json:
-        out.print(curve.sentence(), highlight=False)
+        out.print(escape(curve.sentence()), highlight=False, soft_wrap=True)
 
 
 def stars(
@@ -65,23 +72,27 @@ def stars(
     rows = factory.light_curves.statistics(candidates_only=not everything)
     if plot is not None:
         factory.pictures.scatter(factory.light_curves.statistics(candidates_only=False), plot)
-        out.print(f"wrote {plot}", highlight=False)
+        notes.print(f"wrote {escape(str(plot))}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(rows)
         return
     if not rows:
         out.print("no variable candidates" if not everything else "no light curves yet")
         return
+    print_table(_stars_table(rows, places=not is_narrow()))
+
+
+def _stars_table(rows: list[dict[str, Any]], *, places: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("name", "ra", "dec"):
-        table.add_column(title)
-    for title in ("mag", "points", "scatter", "expected", "chi²", "candidate"):
-        table.add_column(title, justify="right")
+    table.add_column("name", no_wrap=True)
+    titles = ("ra", "dec") if places else ()
+    for title in (*titles, "mag", "points", "scatter", "expected", "chi²", "candidate"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
+        place = (_number(row["ra"], 5), _number(row["dec"], 5)) if places else ()
         table.add_row(
-            escape(row["name"] or "(pixels)"),
-            _number(row["ra"], 5),
-            _number(row["dec"], 5),
+            escape(row["name"] or f"(pixel {row['x']:.0f}, {row['y']:.0f})"),
+            *place,
             _number(row["mag"], 2),
             str(row["n_points"]),
             _percent(row["scatter"]),
@@ -89,7 +100,7 @@ def stars(
             _number(row["chi2"], 1),
             "yes" if row["is_candidate"] else "",
         )
-    out.print(table)
+    return table
 
 
 def _curve_table(curve: dict[str, Any]) -> Table:

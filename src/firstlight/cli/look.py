@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.tree import Tree
 
-from firstlight.cli.console import out, print_json
+from firstlight.cli.console import notes, out, print_json
 from firstlight.cli.opening import open_workspace
 
 __all__ = ["show", "solve"]
@@ -30,16 +30,14 @@ def show(
     factory = open_workspace(context)
     view = factory.lineage.view(name)
     if png is not None:
-        view.draw(factory.pictures.image, png)
+        for path in view.draw(factory.pictures.image, png):
+            notes.print(f"wrote {escape(str(path))}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(view.as_dict())
         return
-    out.print(f"[bold]{escape(view.title)}[/]")
     for key, value in view.header.items():
-        out.print(f"  {key:<16} {value}", markup=False, highlight=False)
+        out.print(f"{key:<16} {value}", markup=False, highlight=False, soft_wrap=True)
     out.print(_tree(view.as_dict()["tree"]))
-    if png is not None:
-        out.print(f"wrote {png}", highlight=False)
 
 
 def solve(
@@ -67,15 +65,18 @@ def solve(
             out.print(f"{key:<16} {value}", markup=False, highlight=False)
 
 
-def _tree(node: dict[str, Any]) -> Tree:
-    tree = Tree(_label(node))
+def _tree(node: dict[str, Any], software: object = None) -> Tree:
+    """The tree of a node; software is told where it differs from what its parent was made by."""
+    facts = dict(node["facts"])
+    own = facts.get("software", software)
+    if own == software:
+        facts.pop("software", None)
+    tree = Tree(_label(node["title"], facts))
     for child in node["children"]:
-        tree.children.append(_tree(child))
+        tree.children.append(_tree(child, own))
     return tree
 
 
-def _label(node: dict[str, Any]) -> str:
-    facts = "".join(
-        f"\n[dim]{escape(key)}:[/] {escape(str(value))}" for key, value in node["facts"].items()
-    )
-    return f"[bold]{escape(node['title'])}[/]{facts}"
+def _label(title: str, facts: dict[str, Any]) -> str:
+    told = "".join(f"\n[dim]{escape(key)}:[/] {escape(str(value))}" for key, value in facts.items())
+    return f"[bold]{escape(title)}[/]{told}"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from firstlight.cli.console import notes, out, print_json, progress_bar
+from firstlight.cli.console import notes, out, print_json, print_table, progress_bar
 from firstlight.cli.opening import open_workspace
 
+if TYPE_CHECKING:
+    from firstlight.services.status import ExposureStatus
+
 __all__ = ["reduce", "status"]
+
+LEGEND = "● done ✗ failed – not reached ○ waiting"
 
 STATE_MARKS = {
     "done": "[green]●[/]",
@@ -50,7 +56,7 @@ def reduce(
     if as_json:
         print_json(report.as_dict())
         return
-    out.print(report.sentence())
+    out.print(report.sentence(), highlight=False, soft_wrap=True)
     for line in report.failures:
         notes.print(f"[yellow]failed[/] {escape(line)}", soft_wrap=True, highlight=False)
 
@@ -70,40 +76,62 @@ def status(
     if not entries:
         out.print("nothing here yet; next: firstlight -w WORKSPACE ingest /path/to/*.fits")
         return
-    out.print(_status_table([entry.as_dict() for entry in entries]))
-    counts: dict[str, int] = {}
-    for entry in entries:
-        counts[entry.state] = counts.get(entry.state, 0) + 1
-    out.print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    science = [entry for entry in entries if entry.kind == "science"]
+    others = [entry for entry in entries if entry.kind not in ("science", None)]
+    if science:
+        print_table(_status_table(science))
+        steps = max((list(entry.steps) for entry in science), key=len)
+        out.print(f"[dim]steps: {', '.join(steps) or 'none yet'}; {LEGEND}[/]", soft_wrap=True)
+    _print_reasons(entries)
+    if others:
+        out.print(_sentence("calibration", others), highlight=False, soft_wrap=True)
+    if science:
+        out.print(_sentence("science", science), highlight=False, soft_wrap=True)
+    refused = len(entries) - len(science) - len(others)
+    if refused:
+        out.print(f"refused: {refused}", highlight=False)
 
 
-def _status_table(entries: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _status_table(entries: list[ExposureStatus]) -> Table:
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("exposure", overflow="fold")
-    for title in ("kind", "filter"):
-        table.add_column(title)
+    table.add_column("filter", overflow="fold")
     table.add_column("steps", no_wrap=True)
-    for title in ("fwhm″", "astr. rms″", "matched", "zero point"):
+    for title in ("fwhm″", "rms″", "matched", "zero point"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("reason", overflow="fold")
     for entry in entries:
-        marks = "".join(STATE_MARKS.get(step["state"], "?") for step in entry["steps"].values())
-        error = entry["error"] or {}
-        zero_point = _number(entry["zero_point"], 3)
-        if entry["zero_point_err"] is not None:
-            zero_point += f" ± {entry['zero_point_err']:.3f}"
+        marks = "".join(STATE_MARKS.get(step["state"], "?") for step in entry.steps.values())
+        zero_point = _number(entry.zero_point, 3)
+        if entry.zero_point_err is not None:
+            zero_point += f" ± {entry.zero_point_err:.3f}"
         table.add_row(
-            escape(entry["exposure"]),
-            entry["kind"] or "",
-            escape(entry["filter"] or ""),
-            marks or STATE_MARKS.get(entry["state"], entry["state"]),
-            _number(entry["fwhm_arcsec"], 1),
-            _number(entry["astrometric_rms_arcsec"], 2),
-            "" if entry["n_matched"] is None else str(entry["n_matched"]),
+            escape(entry.exposure),
+            escape(entry.filter or ""),
+            marks or STATE_MARKS.get(entry.state, entry.state),
+            _number(entry.fwhm_arcsec, 1),
+            _number(entry.astrometric_rms_arcsec, 2),
+            "" if entry.n_matched is None else str(entry.n_matched),
             zero_point,
-            escape(error.get("message") or ""),
         )
     return table
+
+
+def _print_reasons(entries: list[ExposureStatus]) -> None:
+    """Why, for each exposure that has no place in the table or an empty one."""
+    for entry in entries:
+        if entry.error is None:
+            continue
+        word = "failed" if entry.exposure_id else "refused"
+        reason = f"{entry.exposure}: {entry.error.get('message') or entry.error.get('code')}"
+        out.print(f"[red]{word}[/] {escape(reason)}", highlight=False, soft_wrap=True)
+
+
+def _sentence(kind: str, entries: list[ExposureStatus]) -> str:
+    """How many of each kind and state, as ``calibration: 3 bias done, 6 dark done``."""
+    counts = Counter(
+        entry.state if kind == entry.kind else f"{entry.kind} {entry.state}" for entry in entries
+    )
+    return f"{kind}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 
 def _number(value: float | None, digits: int) -> str:

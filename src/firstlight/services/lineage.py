@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from firstlight.errors import ConflictError, MissingError
+from firstlight.errors import ConflictError, FirstlightError, MissingError
+from firstlight.instruments.header_reader import plain_header
 from firstlight.models.astrometry import Registration, WorldCoordinates
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
@@ -120,7 +121,7 @@ class LineageService:
                     .order_by(Image.section_id, Image.created_at)
                 ).all()
                 tree = Node(f"Exposure {found.filename}", _exposure_facts(found))
-                header = dict(found.header or {})
+                header = _header(found)
             else:
                 images = [found]
                 tree = _ancestors(session, found)
@@ -178,6 +179,16 @@ def _exposure_facts(exposure: Exposure) -> dict[str, Any]:
     )
 
 
+def _header(exposure: Exposure) -> dict[str, Any]:
+    """The global header of the raw file; what the database knows of it where the file is away."""
+    try:
+        cards = plain_header(exposure.raw_header)
+    except (FirstlightError, OSError):
+        return dict(exposure.header or {})
+    plain = (str, int, float, bool)
+    return {key: value if isinstance(value, plain) else str(value) for key, value in cards.items()}
+
+
 def _ancestors(session: Session, image: Image) -> Node:
     if image.exposure_id is None:
         return Node(f"Image {image.filename}", {"kind": image.kind})
@@ -189,11 +200,13 @@ def _image_node(session: Session, image: Image) -> tuple[Node, SourceList | None
     node = _product_node(session, image, f"Image {image.filename}")
     node.facts["section"] = image.section_id
     for name, facts in image.calibration.items():
-        node.facts[name] = _sentence(facts)
+        node.facts[name] = _correction(facts)
     for link in image.inputs:
         source = link.input_image_id or link.input_exposure_id
         if source not in (None, image.exposure_id):
-            node.facts.setdefault(f"made of ({link.role})", []).append(str(source))
+            key = f"made of ({link.role})"
+            before = f"{node.facts[key]}, " if key in node.facts else ""
+            node.facts[key] = f"{before}{source}"
     chosen: SourceList | None = None
     for sources in session.scalars(select(SourceList).where(SourceList.image_id == image.id)):
         chosen = sources
@@ -265,7 +278,19 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
     return {key: str(value) for key, value in facts.items() if value is not None}
 
 
+def _correction(facts: Any) -> str:
+    """One correction of an image: done or not, why, and its numbers."""
+    if not isinstance(facts, dict) or "done" not in facts:
+        return _sentence(facts)
+    rest = {key: value for key, value in facts.items() if key not in ("done", "why")}
+    told = [str(facts["why"])] if facts.get("why") else []
+    told += [_sentence(rest)] if rest else []
+    return "; ".join(["done" if facts["done"] else "not done", *told])
+
+
 def _sentence(facts: Any) -> str:
     if isinstance(facts, dict):
         return ", ".join(f"{key} {_sentence(value)}" for key, value in facts.items())
+    if isinstance(facts, list):
+        return ", ".join(map(_sentence, facts))
     return str(facts)
