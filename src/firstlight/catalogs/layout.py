@@ -54,27 +54,43 @@ class StarLayout(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ra: str = "ra"
+    """Column of right ascension, degrees."""
     dec: str = "dec"
+    """Column of declination, degrees."""
     mag: str
+    """Column of magnitudes."""
     mag_err: str | None = None
+    """Column of their errors."""
     ra_err: str | None = None
+    """Column of position errors in right ascension, in `error_unit`."""
     dec_err: str | None = None
+    """Column of position errors in declination, in `error_unit`."""
     pmra: str | None = None
+    """Column of proper motion in right ascension, with cos(dec), mas a year."""
     pmdec: str | None = None
+    """Column of proper motion in declination, mas a year."""
     pmra_err: str | None = None
+    """Column of the error of `pmra`, mas a year."""
     pmdec_err: str | None = None
+    """Column of the error of `pmdec`, mas a year."""
     epoch: str | None = None
+    """Column of the epoch of each position, Julian year."""
     colour: str | tuple[str, str] | None = Field(
         default=None, description="a column, or two to be subtracted (first minus second)"
     )
     reference_epoch: float = 2000.0
+    """Epoch of all positions, Julian year, where there is no such column."""
     error_unit: Literal["mas", "arcsec"] = "mas"
+    """Unit of the columns of position errors."""
     position_err: float = Field(
         default=0.1, gt=0.0, description="arcseconds, where the table has no error of its own"
     )
     band: str
+    """Name of the band of `mag`."""
     system: str
+    """Magnitude system: AB or Vega."""
     colour_name: str | None = None
+    """What to call the colour; the names of its columns if not given."""
 
     def column_names(self) -> list[str]:
         """Every column that is read, once, in a fixed order."""

@@ -96,15 +96,19 @@ class OnlineSettings(BaseModel):
     cache_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("firstlight")) / "catalogs"
     )
-    cache_bytes: int = Field(default=2 * 2**30, ge=0, description="the oldest answers go first")
+    """Where answers are kept; the cache folder of this user if not given."""
+    cache_bytes: int = Field(
+        default=2 * 2**30, ge=0, description="size of the cache, bytes; the oldest answers go first"
+    )
     services: Mapping[str, str] = Field(
         default={"vizier": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"},
         description="base URLs of TAP services",
     )
     tables: Mapping[str, TapTable] = Field(default={}, description="more catalogues, by name")
     attempts: int = Field(default=4, ge=1)
-    backoff_s: float = Field(default=1.0, ge=0.0, description="wait, doubled at each attempt")
-    time_limit_s: float = Field(default=120.0, gt=0.0, description="for all attempts together")
+    """How often one question is asked before it has failed."""
+    backoff_s: float = Field(default=1.0, ge=0.0, description="wait, doubled each time, seconds")
+    time_limit_s: float = Field(default=120.0, gt=0.0, description="for all attempts, seconds")
     max_stars: int = Field(default=50_000, ge=1, description="of one answer; the brightest stay")
 
 

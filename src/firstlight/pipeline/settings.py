@@ -30,12 +30,17 @@ class PreprocessSettings(StepSettings):
     """Raw counts to electrons."""
 
     overscan: bool = True
+    """Subtract the level of the overscan, where the header tells where it is."""
     bias: bool = True
+    """Subtract the master bias."""
     dark: bool = True
+    """Subtract the master dark, scaled to the exposure time."""
     flat: bool = True
+    """Divide by the master flat."""
     static_level: bool = True
     """Where there is no master dark: the level that the exposures themselves show."""
     cosmic_rays: bool = True
+    """Flag pixels hit by cosmic rays; not on colour cameras."""
     saturation_growth: int = Field(default=1, ge=0, le=20)
     """Neighbours of saturated pixels that are flagged too, pixels."""
 
@@ -46,6 +51,7 @@ class FindSourcesSettings(StepSettings):
     threshold: float = Field(default=4.0, gt=0)
     """Signal to noise of the matched filter."""
     max_sources: int = Field(default=20_000, gt=0)
+    """Of more sources only the brightest are kept."""
     aperture_fwhm: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
     """Radii of the apertures in units of the seeing (FWHM)."""
     background_cell: int | None = Field(default=None, gt=7)
@@ -71,6 +77,7 @@ class SolvePhotometrySettings(StepSettings):
     match_radius_fwhm: float = Field(default=1.0, gt=0)
     """Largest distance between a source and its reference star, in FWHM."""
     min_stars: int = Field(default=5, ge=3)
+    """Fewer usable reference stars than this give no zero point."""
 
 
 class RecipeSettings(BaseModel):

@@ -34,6 +34,7 @@ class LightCurveSettings(_Settings):
     min_coverage: float = Field(default=0.8, gt=0, le=1)
     """Stars seen in a smaller fraction of the exposures get no light curve."""
     min_exposures: int = Field(default=3, ge=2)
+    """Fewer reduced exposures than this are not tried; the ensemble itself needs five."""
     match_radius_fwhm: float = Field(default=1.0, gt=0)
     """Sources nearer than this (in units of the seeing) are one star."""
     aperture_fwhm: tuple[float, ...] = (1.2, 1.5, 1.9, 2.35, 2.8)
@@ -48,7 +49,7 @@ class ReduceSettings(_Settings):
     workers: int = Field(default=0, ge=0)
     """Worker processes; 0 means one a core."""
     timeout_s: float = Field(default=600.0, gt=0)
-    """A section that takes longer than this is given up."""
+    """A section that takes longer, seconds, is given up; light curves have ten times that."""
 
 
 class ImageFileSettings(_Settings):
