@@ -73,15 +73,12 @@ class ArchiveService:
     def find(self, paths: Iterable[Path]) -> list[Path]:
         """Files to offer: each path itself, and every image below a folder, in order of name.
 
-        A path that does not exist is kept, so that it is refused with a reason.
+        A path that does not exist, or a folder without images, is kept, so that it is refused
+        with a reason.
         """
         files: list[Path] = []
         for path in paths:
-            if path.is_dir():
-                inside = (each for each in path.rglob("*") if not each.is_dir())
-                files += sorted(each for each in inside if each.name.lower().endswith(SUFFIXES))
-            else:
-                files.append(path)
+            files += _images_below(path) or [path]
         return list(dict.fromkeys(files))
 
     def ingest(
@@ -160,6 +157,17 @@ class ArchiveService:
                 else:
                     report.quarantined.append(Refusal(str(each.path), each.error))
                 session.merge(each.arrival())
+
+
+def _images_below(path: Path) -> list[Path]:
+    """Images in a folder and its folders, in order of name; none where it is no folder."""
+    try:
+        if not path.is_dir():
+            return []
+        inside = [each for each in path.rglob("*") if each.name.lower().endswith(SUFFIXES)]
+        return sorted(each for each in inside if not each.is_dir())
+    except (OSError, ValueError):
+        return []  # what is wrong with the path is told when it is opened
 
 
 @dataclass
