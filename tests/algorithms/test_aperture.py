@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from injected_sky import make_sky
 
-from firstlight.algorithms.aperture import aperture_correction, aperture_fluxes
+from firstlight.algorithms.aperture import aperture_fluxes
 from firstlight.algorithms.flags import Flag
 from firstlight.errors import InvalidInput
 
@@ -116,31 +116,3 @@ def test_no_positions_is_an_empty_answer():
 def test_impossible_apertures_are_refused(wrong):
     with pytest.raises(InvalidInput):
         aperture_fluxes(np.ones((9, 9), dtype=np.float32), 4, 4, **wrong)
-
-
-@pytest.mark.parametrize("beta", [2.5, 4.0])
-def test_aperture_correction_recovers_the_lost_light(beta):
-    radii = np.array([2.0, 3.0, 4.5, 6.0, 9.0, 14.0])
-    sky = make_sky(8, shape=(900, 900), stars=150, fwhm=3.0, beta=beta, snr=(30, 2000))
-    good = inside(sky)
-    fluxes = aperture_fluxes(sky.data - 400, sky.x[good], sky.y[good], radii, variance=sky.variance)
-    found = aperture_correction(fluxes)
-    alpha = 1.5 / np.sqrt(2 ** (1 / beta) - 1)
-    held = 1 - (1 + (radii / alpha) ** 2) ** (1 - beta)
-    truth = held[-1] / held
-    assert found.stars > 50
-    assert found.factor[-1] == 1
-    # The pixel spreads the light a little beyond the profile's own.
-    np.testing.assert_allclose(found.factor, truth, rtol=0.05)
-    np.testing.assert_allclose(found.factor[2:], truth[2:], rtol=0.005)
-    assert (found.error[:-1] > 0).all()
-    corrected = fluxes.flux[:, 1] * found.factor[1]
-    bright = fluxes.flux[:, -1] > 100 * fluxes.error[:, -1]
-    assert np.median(corrected[bright] / fluxes.flux[bright, -1]) == pytest.approx(1, abs=0.005)
-
-
-def test_aperture_correction_without_stars_is_nan():
-    fluxes = aperture_fluxes(np.zeros((30, 30), dtype=np.float32), 15, 15, [1, 2], variance=1.0)
-    found = aperture_correction(fluxes)
-    assert found.stars == 0
-    assert np.isnan(found.factor).all()

@@ -1,4 +1,4 @@
-"""Fluxes in circular apertures, their errors, local sky and the curve of growth."""
+"""Fluxes in circular apertures, their errors and local sky."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from firstlight.errors import InvalidInput
 
 __all__ = [
     "REPLACED",
-    "ApertureCorrection",
     "ApertureFluxes",
-    "aperture_correction",
     "aperture_fluxes",
 ]
 
@@ -57,26 +55,6 @@ class ApertureFluxes:
     masked: NDArray[np.float32]
     sky: NDArray[np.float64]
     sky_error: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class ApertureCorrection:
-    """What to multiply a flux in each radius with, to get that in the largest radius.
-
-    Attributes
-    ----------
-    radii
-        Pixels.
-    factor, error
-        Per radius, with the error of the mean; NaN if there was no usable star.
-    stars
-        How many stars it rests on.
-    """
-
-    radii: NDArray[np.float64]
-    factor: NDArray[np.float64]
-    error: NDArray[np.float64]
-    stars: int
 
 
 def aperture_fluxes(
@@ -141,51 +119,6 @@ def aperture_fluxes(
     error = np.where(usable, np.sqrt(np.where(usable, spread, 0.0)), np.nan)
     masked = np.where(usable, lost, 1.0).astype(np.float32)
     return ApertureFluxes(circles, flux, error, bits, masked, sky[:, 0], sky[:, 1])
-
-
-def aperture_correction(
-    fluxes: ApertureFluxes,
-    usable: NDArray[np.bool_] | None = None,
-    *,
-    min_snr: float = 50.0,
-    clip: float = 3.0,
-) -> ApertureCorrection:
-    """Curve of growth from stars: the clipped mean ratio of the largest to each radius.
-
-    Parameters
-    ----------
-    fluxes
-        Of candidates; the largest radius stands for all the light.
-    usable
-        True for isolated, unsaturated point sources; all if None.
-    min_snr
-        In the largest radius.
-    clip
-        Stars whose ratio is off by more than this many sigma (median absolute deviation) are
-        left out.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        good = (fluxes.flux[:, -1] > min_snr * fluxes.error[:, -1]) & (fluxes.flags[:, -1] == 0)
-        good &= (fluxes.flux > 0).all(axis=1)
-    if usable is not None:
-        good &= usable
-    size = fluxes.radii.size
-    if not good.any():
-        return ApertureCorrection(
-            fluxes.radii, np.full(size, np.nan), np.full(size, np.nan), stars=0
-        )
-    # small / large is the ratio whose noise is nearer to a Gaussian: its denominator is the total.
-    ratios = fluxes.flux[good] / fluxes.flux[good, -1:]
-    centre = np.median(ratios, axis=0)
-    scatter = np.maximum(1.4826 * np.median(np.abs(ratios - centre), axis=0), 1e-6)
-    kept = (np.abs(ratios - centre) <= clip * scatter).all(axis=1)
-    if not kept.any():
-        kept[:] = True
-    ratios = ratios[kept]
-    stars = int(kept.sum())
-    mean = ratios.mean(axis=0)
-    error = ratios.std(axis=0, ddof=1) / np.sqrt(stars) if stars > 1 else scatter
-    return ApertureCorrection(fluxes.radii, 1.0 / mean, error / mean**2, stars)
 
 
 @njit(cache=True, nogil=True)

@@ -95,11 +95,18 @@ class Masters:
     dark
         Rate per second in the unit of `dark_unit`.
     flat
-        Relative response with mean one.
+        Relative response with median one.
     bad
         Boolean (True is bad) or a uint16 flags plane.
     bias_variance, dark_variance, flat_variance
         Squared errors in the squared units of the masters.
+    dark_unit
+        Of `dark`.
+    bias_in_dark
+        Per second: how much of the bias master's own error the dark holds with opposite sign,
+        where the same master was taken off the dark frames (the weighted mean of one over their
+        exposure times). 1 over the exposure time cancels that error: the dark then brings its
+        bias with it.
     """
 
     bias: NDArray[np.floating] | None = None
@@ -110,6 +117,7 @@ class Masters:
     dark_variance: NDArray[np.floating] | None = None
     flat_variance: NDArray[np.floating] | None = None
     dark_unit: Literal["electron/s", "adu/s"] = "electron/s"
+    bias_in_dark: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +252,12 @@ def calibrate(
     full_shape = raw.shape
     trimmed = raw if data_section is None else raw[data_section]
     pixels = _native(trimmed)
-    planes = _gather(pixels.shape, full_shape, data_section, detector, masters, overscan)
     if masters.dark is None:
         exposure_time = 0.0
+    left_of_bias = 1.0 - masters.bias_in_dark * exposure_time
+    planes = _gather(
+        pixels.shape, full_shape, data_section, detector, masters, overscan, left_of_bias
+    )
     flags = _initial_flags(masters.bad, pixels.shape, full_shape, data_section)
     saturation = np.inf if detector.saturation is None else detector.saturation
     linear = np.inf if detector.linear_limit is None else detector.linear_limit
@@ -295,14 +306,17 @@ def _gather(
     detector: Detector,
     masters: Masters,
     overscan: OverscanLevel | ArrayLike | None,
+    left_of_bias: float,
 ) -> _Planes:
+    """Planes for the kernels; `left_of_bias` is the share of the bias's error that stays."""
+
     def plane(value: ArrayLike | None, name: str, missing: float = 0.0) -> NDArray[np.float32]:
         given = missing if value is None else value
         return _plane(given, shape, full_shape, section, name)
 
     gain = plane(detector.gain, "gain")
     bias = plane(masters.bias, "bias")
-    bias_variance = plane(masters.bias_variance, "bias_variance")
+    bias_variance = plane(masters.bias_variance, "bias_variance") * np.float32(left_of_bias**2)
     level: ArrayLike = 0.0 if overscan is None else overscan  # type: ignore[assignment] # narrowed next
     if isinstance(overscan, OverscanLevel):
         level = overscan.level

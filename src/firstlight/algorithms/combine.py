@@ -159,15 +159,19 @@ def master_flat(
     bias: NDArray[np.floating] | float = 0.0,
     noise: FrameNoise | None = None,
 ) -> Combined:
-    """Mean flat with mean one; each frame is first divided by its own level."""
+    """Mean flat with median one; each frame is first divided by its own level.
+
+    The median, not the mean: dead pixels and dark corners then leave the scale of the rest, and
+    with it the zero point, alone.
+    """
     levels = _levels(read, shape, bias)
     if not (levels > 0).all():
         raise InvalidInput("A flat has no light.", field="level", found=levels)
     flat = combine(read, shape, offset=bias, scales=1.0 / levels, noise=noise)
     good = np.isfinite(flat.data)
-    mean = float(np.mean(flat.data[good], dtype=np.float64))
+    middle = float(np.median(flat.data[good]))
     return Combined(
-        flat.data / np.float32(mean), flat.variance / np.float32(mean * mean), flat.used
+        flat.data / np.float32(middle), flat.variance / np.float32(middle * middle), flat.used
     )
 
 

@@ -23,6 +23,7 @@ Bools = NDArray[np.bool_]
 _TO_MAG = 2.5 / np.log(10.0)
 _MAD_TO_SIGMA = 1.4826
 _OUTLIER = 4.0  # sigma
+_LEAST_LIMIT = 0.002  # magnitudes: nobody is an outlier by less
 _FAINTEST_SNR = 10.0
 _FEWEST = 3
 _FEWEST_FOR_COLOUR = 10
@@ -273,8 +274,11 @@ def _robust_fit(
         residual = value - np.nan_to_num(design) @ solution
         freedom = int(used.sum()) - design.shape[1]
         earlier, intrinsic = intrinsic, _intrinsic(residual[used], noise[used], freedom)
-        limit = _OUTLIER * np.sqrt(np.square(noise) + intrinsic**2)
-        before, used = used, kept & (np.abs(residual) <= np.maximum(limit, 1e-6))
+        sigma = np.sqrt(np.square(noise) + intrinsic**2)
+        # Stars that agree better than the catalogue's errors allow show up their blends.
+        seen = _MAD_TO_SIGMA * float(np.median(np.abs(residual[used]) / (sigma[used] + 1e-9)))
+        limit = _OUTLIER * min(seen, 1.0) * sigma
+        before, used = used, kept & (np.abs(residual) <= np.maximum(limit, _LEAST_LIMIT))
         if np.array_equal(before, used) and abs(intrinsic - earlier) < 1e-3 * earlier + 1e-6:
             break
     return solution, covariance, intrinsic, used

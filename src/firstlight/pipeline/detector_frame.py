@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,10 @@ from firstlight.instruments.base import Instrument
 from firstlight.instruments.header_reader import AmplifierArea, AnyHeader
 from firstlight.models.image import Image
 
-__all__ = ["DetectorFrame", "masters_from"]
+__all__ = ["BIAS_IN_DARK", "DetectorFrame", "masters_from"]
+
+BIAS_IN_DARK = "error_per_second"
+"""In a dark's record of its bias: how much of that bias's error it holds, per second."""
 
 Slices = tuple[slice, slice]
 
@@ -169,14 +172,25 @@ def masters_from(images: dict[str, Image]) -> Masters:
         bias_variance=bias.variance if bias else None,
         dark_variance=dark.variance if dark else None,
         flat_variance=flat.variance if flat else None,
+        bias_in_dark=_bias_in_dark(bias, dark),
     )
+
+
+def _bias_in_dark(bias: Image | None, dark: Image | None) -> float:
+    """How much of the error of this bias the dark undoes, per second; 0 for another bias."""
+    if bias is None or dark is None:
+        return 0.0
+    taken_off = (dark.calibration or {}).get("bias", {})
+    same = taken_off.get("master") == str(bias.id)
+    return float(taken_off.get(BIAS_IN_DARK, 0.0)) if same else 0.0
 
 
 def _cut(masters: Masters, here: Slices) -> Masters:
     def part(plane: NDArray[Any] | None) -> NDArray[Any] | None:
         return None if plane is None else plane[here]
 
-    return Masters(
+    return replace(
+        masters,
         bias=part(masters.bias),
         dark=part(masters.dark),
         flat=part(masters.flat),

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,12 @@ from firstlight.algorithms.static_level import drift_is_enough, static_level
 from firstlight.formats.fits_image import Planes
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image, ImageKind
-from firstlight.pipeline.detector_frame import DetectorFrame, masters_from
+from firstlight.pipeline.detector_frame import BIAS_IN_DARK, DetectorFrame, masters_from
 from firstlight.provenance.lineage import Lineage
 
 __all__ = ["KIND_OF_ROLE", "make_master", "master_lineage"]
 
-VERSION = "1"
+VERSION = "2"
 STAR_WIDTH = 3.0  # pixels; only the order of magnitude matters for the drift
 RESTLESS = 4.0  # times the usual scatter: a pixel that no level can mend
 KIND_OF_ROLE = {
@@ -61,7 +62,7 @@ def make_master(
     Parameters
     ----------
     role
-        ``bias`` (result in ADU), ``dark`` (electrons per second), ``flat`` (mean one) or
+        ``bias`` (result in ADU), ``dark`` (electrons per second), ``flat`` (median one) or
         ``static_level`` (electrons per second: what stays with the detector while the sky of
         science exposures drifts over it).
     section_id
@@ -96,7 +97,7 @@ def make_master(
         gain=frame.gain,
         read_noise=frame.read_noise,
         saturation=frame.saturation,
-        calibration={each: {"done": True, "master": str(used[each].id)} for each in sorted(used)},
+        calibration=_record(role, exposures, used),
         header={},
     )
     if planes is None:
@@ -104,6 +105,20 @@ def make_master(
         planes = _nothing(frame)
     image.planes = planes
     return image
+
+
+def _record(
+    role: str, exposures: Sequence[Exposure], used: Mapping[str, Image]
+) -> dict[str, dict[str, Any]]:
+    """What was taken off; for a dark, how much of the error of its bias it holds a second."""
+    done: dict[str, dict[str, Any]] = {
+        each: {"done": True, "master": str(used[each].id)} for each in sorted(used)
+    }
+    if role == "dark" and "bias" in done:
+        # Frames weigh with the square of their exposure time.
+        times = np.array([exposure.exp_time or 0.0 for exposure in exposures])
+        done["bias"][BIAS_IN_DARK] = float(times.sum() / np.square(times).sum())
+    return done
 
 
 def _frame(exposure: Exposure, section_id: str) -> DetectorFrame:

@@ -22,7 +22,7 @@ from firstlight.pipeline.star_field import StarField
 
 __all__ = ["VERSION", "SolvedLightCurves", "solve_light_curves"]
 
-VERSION = "1"
+VERSION = "2"
 Floats = NDArray[np.float64]
 
 
@@ -124,7 +124,7 @@ def _calibrated(field: StarField, aperture: NDArray[np.int64]) -> tuple[Floats, 
         zero = frame.zero_point
         if zero is None:
             continue
-        correction = field.corrections[number, aperture]
+        correction = field.corrections[stars, number, aperture]
         scale = flux_ujy(1.0, zero.zero_point + correction, zero.ab_offset)
         flux[:, number] = field.flux[stars, number, aperture] * scale
         error[:, number] = field.flux_err[stars, number, aperture] * scale

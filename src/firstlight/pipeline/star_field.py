@@ -9,12 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.aperture import (
-    ApertureFluxes,
-    aperture_correction,
-    aperture_fluxes,
-)
+from firstlight.algorithms.aperture import ApertureFluxes, aperture_fluxes
 from firstlight.algorithms.association import Association, associate
+from firstlight.algorithms.growth_curve import growth_curve, uncrowded
 from firstlight.algorithms.projection import from_tangent_plane, tangent_plane
 from firstlight.errors import UserError
 from firstlight.pipeline.reduced_frame import ReducedFrame
@@ -29,6 +26,7 @@ FALLBACK_FWHM = 3.0
 ANNULUS_WIDTH = 4.5  # FWHM, from the largest aperture outwards
 FEWEST_FOR_ORDER = ((3, 60), (2, 20), (1, 4))
 CLIPPINGS, CLIP, SMALLEST_CLIP = 4, 4.0, 0.05
+MOST_FROM_OTHERS = 0.003  # of a star's light, for one that tells the curve of growth
 
 
 class TooFewFrames(UserError):
@@ -59,8 +57,8 @@ class StarField:
     flags
         OR of the flags in each aperture, ``(n_star, n_frame, n_aperture)``.
     corrections
-        Magnitudes to add for each frame and aperture to reach the largest aperture,
-        ``(n_frame, n_aperture)``.
+        Magnitudes to add to reach all the light, at the place of each star,
+        ``(n_star, n_frame, n_aperture)``; zero where unknown.
     detected
         Whether the star was found in the frame (not only measured there), ``(n_star, n_frame)``.
     """
@@ -204,7 +202,7 @@ def _measure(common: _Common, stars: Association, aperture_fwhm: Sequence[float]
         field.x[rows, number], field.y[rows, number] = x[rows], y[rows]
         field.flux[rows, number], field.flux_err[rows, number] = found.flux, found.error
         field.flags[rows, number] = found.flags
-        field.corrections[number] = _corrections(found)
+        field.corrections[rows, number] = _corrections(found, x[rows], y[rows], seeing)
         image.free()
     return field
 
@@ -227,7 +225,7 @@ def _empty(common: _Common, stars: Association, radii: Floats) -> StarField:
         flux=np.full(shape, np.nan),
         flux_err=np.full(shape, np.nan),
         flags=np.zeros(shape, np.uint16),
-        corrections=np.zeros(shape[1:]),
+        corrections=np.zeros(shape),
         detected=stars.members >= 0,
     )
 
@@ -258,8 +256,11 @@ def _places(common: _Common, stars: Association, number: int) -> tuple[Floats, F
     return predicted[:, 0], predicted[:, 1]
 
 
-def _corrections(found: ApertureFluxes) -> Floats:
-    """Magnitudes from each aperture to the largest, ``(n_aperture,)``; zero where unknown."""
-    factor = aperture_correction(found).factor
-    known = np.isfinite(factor) & (factor > 0)
-    return np.where(known, -2.5 * np.log10(np.where(known, factor, 1.0)), 0.0)
+def _corrections(found: ApertureFluxes, x: Floats, y: Floats, seeing: float) -> Floats:
+    """Magnitudes from each aperture to all the light, ``(n, n_aperture)``; zero where unknown."""
+    if len(x) == 0:
+        return np.zeros((0, len(found.radii)))
+    reach = float(found.radii[-1]) + seeing
+    alone = uncrowded(x, y, found.flux[:, 0], reach, MOST_FROM_OTHERS)
+    factor, _ = growth_curve(found, x, y, alone).at(x, y)
+    return np.asarray(-2.5 * np.log10(factor))

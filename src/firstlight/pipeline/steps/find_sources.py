@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from firstlight.algorithms.aperture import (
-    ApertureFluxes,
-    aperture_correction,
-    aperture_fluxes,
-)
+from firstlight.algorithms.aperture import ApertureFluxes, aperture_fluxes
 from firstlight.algorithms.background import SkyMap, estimate_background
 from firstlight.algorithms.detect import Detection, find_sources
 from firstlight.algorithms.flags import UNUSABLE
+from firstlight.algorithms.growth_curve import GrowthCurve, growth_curve, uncrowded
 from firstlight.formats.tables import TableData
 from firstlight.models.image import Image
 from firstlight.models.sources import SourceList
@@ -31,12 +28,16 @@ UNITS = {
     "y_err": "pix",
     "flux": "electron",
     "flux_err": "electron",
+    "total_flux": "electron",
+    "total_flux_err": "electron",
     "fwhm": "pix",
     "sky": "electron",
 }
 FALLBACK_FWHM = 3.0
 STANDS_OUT = 3.0  # sigma: what is left out of the second sky map
 MOST_COVERED = 0.8  # of the image; with more left out there is no sky to map
+CALIBRATION_RADIUS = 1.5  # FWHM: holds nearly all the light, and little sky
+MOST_FROM_OTHERS = 0.003  # of a star's light, for one that tells the curve of growth
 
 
 class NoSources(StepImpossible):
@@ -55,7 +56,7 @@ class FindSources(Step):
     """
 
     name = "find_sources"
-    version = "1"
+    version = "2"
     makes = "sources"
     product_class = SourceList
     after = ("preprocess",)
@@ -88,6 +89,7 @@ class FindSources(Step):
         width = detection.fwhm if np.isfinite(detection.fwhm) else FALLBACK_FWHM
         residual = image.data - sky.level
         fluxes = self._measure(image, residual, detection, width)
+        growth = _growth(fluxes, detection, width)
         made = SourceList(
             image_id=image.id,
             fwhm=_known(detection.fwhm),
@@ -95,16 +97,17 @@ class FindSources(Step):
             background=sky.median_level,
             noise=sky.median_rms,
             aperture_radii=[float(radius) for radius in fluxes.radii],
-            aperture_corrections=_corrections(fluxes, detection),
+            aperture_corrections=[float(value) for value in -2.5 * np.log10(growth.factor)],
             limiting_flux=_limiting_flux(sky.median_rms, width),
             measures={
                 "found": detection.found,
                 "stars_of_fwhm": detection.stars,
                 "noise_scale": detection.noise_scale,
                 "background_cell": sky.mesh,
+                "growth": _facts(growth),
             },
         )
-        made.table = _table(detection, fluxes)
+        made.table = _table(detection, fluxes, growth, CALIBRATION_RADIUS * width)
         piece.notes["sources"] = made.n_sources
         return made
 
@@ -137,8 +140,15 @@ class FindSources(Step):
         )
 
 
-def _table(detection: Detection, fluxes: ApertureFluxes) -> TableData:
+def _table(
+    detection: Detection, fluxes: ApertureFluxes, growth: GrowthCurve, radius: float
+) -> TableData:
+    """Columns of the source list; `total_flux` is the light in the whole PSF."""
     sources = detection.sources
+    aperture = int(np.argmin(np.abs(fluxes.radii - radius)))
+    factor, doubt = growth.at(sources.x_win, sources.y_win)
+    total = fluxes.flux[:, aperture] * factor[:, aperture]
+    noise = fluxes.error[:, aperture] * factor[:, aperture]
     columns: dict[str, NDArray[Any]] = {
         "x": sources.x_win,
         "y": sources.y_win,
@@ -147,6 +157,8 @@ def _table(detection: Detection, fluxes: ApertureFluxes) -> TableData:
         "flux": fluxes.flux,
         "flux_err": fluxes.error,
         "flux_flags": fluxes.flags,
+        "total_flux": total,
+        "total_flux_err": np.hypot(noise, total * doubt[:, aperture]),
         "peak": sources.peak,
         "snr": sources.snr,
         "fwhm": sources.fwhm,
@@ -160,12 +172,29 @@ def _table(detection: Detection, fluxes: ApertureFluxes) -> TableData:
     return TableData(columns, units=units)
 
 
-def _corrections(fluxes: ApertureFluxes, detection: Detection) -> list[float]:
-    """Magnitudes from each aperture to the largest, of isolated point sources."""
-    sharp = np.abs(detection.sources.sharpness - 1.0) < 0.5
-    curve = aperture_correction(fluxes, ~detection.sources.blended & sharp)
-    factor = np.where(np.isfinite(curve.factor) & (curve.factor > 0), curve.factor, 1.0)
-    return [float(value) for value in -2.5 * np.log10(factor)]
+def _growth(fluxes: ApertureFluxes, detection: Detection, width: float) -> GrowthCurve:
+    """Curve of growth of point sources with nothing else in the largest aperture."""
+    sources = detection.sources
+    alone = uncrowded(
+        sources.x_win,
+        sources.y_win,
+        sources.flux,
+        float(fluxes.radii[-1]) + width,
+        MOST_FROM_OTHERS,
+    )
+    sharp = np.abs(sources.sharpness - 1.0) < 0.5
+    return growth_curve(fluxes, sources.x_win, sources.y_win, alone & sharp)
+
+
+def _facts(growth: GrowthCurve) -> dict[str, float | int | None]:
+    """What a person may want to know of the wings."""
+    return {
+        "stars": growth.stars,
+        "core": _known(growth.core),
+        "power": _known(growth.power),
+        "beyond": growth.beyond,
+        "beyond_err": growth.beyond_err,
+    }
 
 
 def _limiting_flux(noise: float, fwhm: float) -> float:

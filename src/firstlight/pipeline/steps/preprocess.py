@@ -39,7 +39,7 @@ class Preprocess(Step):
     """
 
     name = "preprocess"
-    version = "1"
+    version = "2"
     makes = "image"
     product_class = Image
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from firstlight.algorithms.flags import UNMEASURABLE
+from firstlight.algorithms.growth_curve import uncrowded
 from firstlight.algorithms.magnitudes import ab_offset
 from firstlight.algorithms.zero_point import (
     NotEnoughStars,
@@ -25,13 +26,16 @@ from firstlight.models.sources import SourceList
 from firstlight.models.zero_point import ZeroPoint
 from firstlight.pipeline.settings import SolvePhotometrySettings
 from firstlight.pipeline.step import Step, StepImpossible, Workpiece
+from firstlight.pipeline.steps.find_sources import CALIBRATION_RADIUS
 
 __all__ = ["NoZeroPoint", "SolvePhotometry", "calibration_aperture"]
 
 Floats = NDArray[np.float64]
 
 MIN_RADIUS_PIXELS = 1.5
-CALIBRATION_RADIUS = 1.5  # FWHM: holds nearly all the light, and little sky
+FALLBACK_FWHM = 3.0
+MOST_FROM_OTHERS = 0.01  # of a star's light within its aperture and one FWHM
+ENOUGH_ALONE = 10  # reference stars without neighbours, to do without the others
 
 
 class NoZeroPoint(StepImpossible):
@@ -62,7 +66,7 @@ class SolvePhotometry(Step):
     """
 
     name = "solve_photometry"
-    version = "1"
+    version = "2"
     makes = "zero_point"
     product_class = ZeroPoint
     after = ("find_sources", "solve_astrometry")
@@ -129,7 +133,7 @@ class SolvePhotometry(Step):
         chosen = np.flatnonzero(inside)
         radius = max(
             MIN_RADIUS_PIXELS,
-            self.settings.match_radius_fwhm * (sources.fwhm or 3.0),
+            self.settings.match_radius_fwhm * (sources.fwhm or FALLBACK_FWHM),
             3.0 * wcs.rms_pixels,
         )
         tree = cKDTree(np.stack([x, y], axis=1))
@@ -140,15 +144,18 @@ class SolvePhotometry(Step):
         claims = np.bincount(nearest[found], minlength=len(x))
         found = found[claims[nearest[found]] == 1]
         source, star = nearest[found], chosen[found]
-        flux = np.asarray(table["flux"])[source, aperture]
-        scale = 10.0 ** (-0.4 * sources.aperture_corrections[aperture])
         flags = (
             np.asarray(table["flux_flags"])[source, aperture] | np.asarray(table["flags"])[source]
         )
+        excluded = (flags & np.uint16(UNMEASURABLE)) != 0
+        reach = sources.aperture_radii[aperture] + (sources.fwhm or FALLBACK_FWHM)
+        alone = uncrowded(x, y, np.asarray(table["total_flux"]), reach, MOST_FROM_OTHERS)[source]
+        if (alone & ~excluded).sum() >= ENOUGH_ALONE:
+            excluded |= ~alone
         return _Matched(
-            flux=flux * scale,
-            flux_err=np.asarray(table["flux_err"])[source, aperture] * scale,
-            excluded=(flags & np.uint16(UNMEASURABLE)) != 0,
+            flux=np.asarray(table["total_flux"])[source],
+            flux_err=np.asarray(table["total_flux_err"])[source],
+            excluded=excluded,
             references=References(
                 mag=stars.mag[star],
                 mag_err=stars.mag_err[star],
@@ -162,6 +169,8 @@ class SolvePhotometry(Step):
         assert piece.sources is not None  # noqa: S101, as in run
         assert piece.wcs is not None  # noqa: S101, as in run
         with_colour = np.isfinite(fit.pivot)
+        # What is not known of the wings is common to all stars.
+        wings = 2.5 / np.log(10.0) * float(piece.sources.measures["growth"]["beyond_err"])
         residual = fit.residual[fit.used]
         return ZeroPoint(
             sources_id=piece.sources.id,
@@ -171,7 +180,7 @@ class SolvePhotometry(Step):
             system=stars.system,
             ab_offset=ab_offset(stars.band, stars.system),
             zero_point=fit.zero,
-            zero_point_err=fit.zero_err,
+            zero_point_err=float(np.hypot(fit.zero_err, wings)),
             scatter=float(1.4826 * np.median(np.abs(residual - np.median(residual)))),
             n_stars=int(fit.used.sum()),
             n_rejected=int((~fit.used).sum()),
@@ -186,8 +195,8 @@ class SolvePhotometry(Step):
 
 
 def calibration_aperture(sources: SourceList) -> int:
-    """Index of the aperture nearest to 1.5 FWHM."""
-    wanted = CALIBRATION_RADIUS * (sources.fwhm or 3.0)
+    """Index of the aperture from which `total_flux` is made: the nearest to 1.5 FWHM."""
+    wanted = CALIBRATION_RADIUS * (sources.fwhm or FALLBACK_FWHM)
     return int(np.argmin(np.abs(np.asarray(sources.aperture_radii) - wanted)))
 
 
@@ -196,6 +205,6 @@ def _limiting_magnitude(sources: SourceList, zero_point: float) -> float | None:
     if sources.limiting_flux is None or sources.limiting_flux <= 0:
         return None
     radii = np.asarray(sources.aperture_radii)
-    near = int(np.argmin(np.abs(radii - (sources.fwhm or 3.0))))
+    near = int(np.argmin(np.abs(radii - (sources.fwhm or FALLBACK_FWHM))))
     total = sources.limiting_flux * 10.0 ** (-0.4 * sources.aperture_corrections[near])
     return float(zero_point - 2.5 * np.log10(total))
