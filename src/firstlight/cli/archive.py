@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from firstlight.cli.console import explain, notes, out, print_json, progress_bar
 from firstlight.cli.opening import open_workspace
+
+if TYPE_CHECKING:
+    from firstlight.services.archive import Refusal
 
 __all__ = ["ingest"]
 
@@ -26,7 +31,8 @@ def ingest(
     """Archive raw images: checksums, headers, which instrument. Repeating it is harmless.
 
     Files that cannot be used are left where they are and listed with the reason; the others
-    are archived all the same. Exit code 2 where any was refused.
+    are archived all the same. Exit code 2 where any was refused. Cards that the reduction
+    can do without, or that make no sense, are noted.
 
     Example: [bold]firstlight -w mynight ingest /path/to/*.fits[/]
     """
@@ -45,5 +51,21 @@ def ingest(
         notes.print(f"[red]refused[/] {explain(fault.error)}", soft_wrap=True)
     if len(report.quarantined) > SHOWN_FAULTS:
         notes.print(f"… and {len(report.quarantined) - SHOWN_FAULTS} more: firstlight status")
+    for line in _notes_by_card(report.noted):
+        notes.print(f"[yellow]noted[/] {escape(line)}", soft_wrap=True, highlight=False)
     if report.quarantined:
         raise typer.Exit(2)
+
+
+def _notes_by_card(faults: list[Refusal]) -> list[str]:
+    """One line for all files whose headers have the same fault."""
+    files: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for fault in faults:
+        facts = [fault.error[name] for name in ("message", "field", "found", "hint")]
+        files[tuple(str(fact or "") for fact in facts)].append(Path(fault.path).name)
+    lines = []
+    for (message, card, found, hint), names in files.items():
+        said = f"{card} = {found}" if found else card
+        where = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        lines.append(f"{where}: {message} ({said}){f'; {hint}' if hint else ''}")
+    return lines

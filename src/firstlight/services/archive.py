@@ -34,7 +34,7 @@ NO_TARGET = "unnamed"
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file that is not in the archive, and why."""
+    """A file, and what is wrong with it."""
 
     path: str
     error: dict[str, Any]
@@ -42,11 +42,13 @@ class Refusal:
 
 @dataclass
 class IngestReport:
-    """What became of the files offered; every one is in exactly one list."""
+    """What became of the files offered; every one is in exactly one of the first three lists."""
 
     archived: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
     quarantined: list[Refusal] = field(default_factory=list)
+    noted: list[Refusal] = field(default_factory=list)
+    """What is wrong with the headers of files that were archived all the same."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -54,6 +56,7 @@ class IngestReport:
             "archived": self.archived,
             "known": self.known,
             "quarantined": [{"path": each.path, "error": each.error} for each in self.quarantined],
+            "noted": [{"path": each.path, "error": each.error} for each in self.noted],
         }
 
 
@@ -152,6 +155,10 @@ class ArchiveService:
                     session.add(each.exposure)
                     session.flush()
                     report.archived.append(str(each.path))
+                    report.noted += [
+                        Refusal(str(each.path), {**problem.as_dict(), "subject": str(each.path)})
+                        for problem in each.exposure.problems
+                    ]
                 elif each.error is None:
                     report.known.append(str(each.path))
                 else:
