@@ -224,7 +224,7 @@ def test_microobservatory(samples):
     assert camera.get_airmass(header) == pytest.approx(1.1264, abs=0.001)
     assert camera.get_pixel_scale(header, 0) == 5.16
     assert camera.look_up("saturation_limit", 0, header) == (4095.0, "instrument", None)
-    assert camera.look_up("gain", 0, header) == (1.0, "assumed", None)
+    assert camera.look_up("gain", 0, header) == (20.0, "instrument", None)
     assert camera.get_kind(header) == "science"
     assert camera.check_header(header) == []
     header["FILTER"] = "Opaque"

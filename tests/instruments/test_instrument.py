@@ -120,7 +120,7 @@ def test_the_gain_setting_of_a_cmos_camera_is_not_electrons_per_adu():
 
 def test_pixel_scale_grows_with_binning():
     demo = get_instrument_instance("DemoInstrument")
-    assert demo.get_pixel_scale({"XBINNING": 2}, "A") == 2.0
+    assert demo.get_pixel_scale({"XBINNING": 2}, "A") == 10.0
     assert get_instrument_instance("GenericFITS").get_pixel_scale({"PIXSCALE": 0.27}, 0) == 0.27
     assert get_instrument_instance("GenericFITS").get_pixel_scale({}, 0) is None
 

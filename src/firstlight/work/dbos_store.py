@@ -60,9 +60,15 @@ class CrashLoop(InternalError):
 
 
 class _NotFailures(logging.Filter):
-    """Keeps failed jobs out of the log of DBOS, which takes every exception for a fault."""
+    """Keeps failed jobs out of the log of DBOS, which takes every exception for a fault.
+
+    So it takes a job whose connection closes because the engine is being stopped; it stays
+    unfinished, and is taken up again.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith("Exception encountered in background workflow"):
+            return False
         return not (record.exc_info and isinstance(record.exc_info[1], JobFailed))
 
 
