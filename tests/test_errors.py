@@ -59,7 +59,7 @@ def test_each_error_names_itself(error):
 def test_the_docstring_is_a_message(error):
     message = document_errors.message(error)
     assert message.endswith(".")
-    assert message[0].isupper() or message.split()[0] in {"astrometry.net"}
+    assert message[0].isupper() or message.split()[0] == "astrometry.net"
     assert len(message.split()) >= 3
     assert "``" not in message
     assert error().message == message

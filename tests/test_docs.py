@@ -1,0 +1,222 @@
+"""What the documentation says is true: its commands run, its settings load, its links lead."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+import firstlight.models
+from firstlight.algorithms.flags import Flag
+from firstlight.cli.main import app
+from firstlight.config import FILE_NAME, load_settings
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+FIRST_NIGHT = DOCS / "tutorials" / "first-night.md"
+PAGES = sorted(DOCS.rglob("*.md"))
+TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+COMMANDS = typer.main.get_command(app)
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#]*)(?:#([^)]*))?\)")
+OBJECT = re.compile(r"J\d{6}\.\d+[+-]\d{6}\.\d")
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+
+
+def _blocks(path: Path, *languages: str) -> list[tuple[str, str]]:
+    return [found for found in BLOCK.findall(path.read_text("utf-8")) if found[0] in languages]
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+# Links and code blocks.
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=_name)
+def test_links_lead_somewhere(path):
+    for target, anchor in LINK.findall(path.read_text("utf-8")):
+        there = (path.parent / target).resolve() if target else path
+        assert there.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", there.read_text("utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+            assert anchor in slugs, f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_every_page_is_in_the_navigation(path):
+    assert f" {path.relative_to(DOCS)}\n" in (ROOT / "mkdocs.yml").read_text()
+
+
+@pytest.mark.parametrize("path", [p for p in TEXTS if _blocks(p, "toml")], ids=_name)
+def test_settings_shown_are_settings(path, tmp_path):
+    for _, text in _blocks(path, "toml"):
+        if "entry-points" in text:
+            continue  # a part of pyproject.toml
+        (tmp_path / FILE_NAME).write_text(text, encoding="utf-8")
+        load_settings(tmp_path)
+
+
+def _commands_shown() -> list[str]:
+    shown = set()
+    for path in TEXTS:
+        for _, text in _blocks(path, "", "sh", "console"):
+            for line in text.splitlines():
+                typed = re.sub(r"^(\$ )?([A-Z_]+=\S+ )*", "", line).split("  #")[0].strip()
+                if typed.startswith("firstlight "):
+                    shown.add(re.sub(r"\s+\|.*", "", typed))
+    return sorted(shown)
+
+
+@pytest.mark.parametrize("typed", _commands_shown())
+def test_commands_shown_are_commands(typed):
+    words = re.sub(r"^firstlight (-w \w+ )?", "", typed)
+    name, *rest = shlex.split(words)
+    COMMANDS.commands[name].make_context(name, rest)  # refuses what it does not know
+
+
+# The README.
+
+
+def test_every_command_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for name in COMMANDS.commands:
+        if name != "upgrade":
+            assert re.search(rf"firstlight (-w \w+ )?{name}\b", readme), name
+
+
+# Pages against the code.
+
+
+def test_conventions_list_every_flag():
+    rows = re.findall(
+        r"^\| ([A-Z_]+) \| (\d+) \|", (DOCS / "conventions.md").read_text(), re.MULTILINE
+    )
+    assert {name: int(value) for name, value in rows} == {bit.name: bit.value for bit in Flag}
+
+
+def test_the_architecture_draws_the_floors_that_are_enforced():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+    floors = [set(re.findall(r"[a-z]+", layer)) for layer in layers if layer != "__main__"]
+    page = (DOCS / "architecture.md").read_text()
+    there = {path.name for path in (ROOT / "src" / "firstlight").iterdir()}
+    drawn = page.split("## Floors")[1].split("```")[1].strip().splitlines()
+    for names, line in zip(floors, drawn, strict=True):
+        exist = {name for name in names if name in there or f"{name}.py" in there}
+        assert exist <= set(re.findall(r"[a-z]+", line)), line
+
+
+def test_words_are_tables():
+    words = (DOCS / "glossary.md").read_text()
+    for name in ("Site", "Observation", "Exposure", "Image", "SourceList", "WorldCoordinates",
+                 "ZeroPoint", "Registration", "Object", "Photometry", "Provenance", "StepRun",
+                 "LightCurveSet", "Software", "Arrival"):  # fmt: skip
+        assert name in words
+        assert hasattr(firstlight.models, name)
+
+
+# The tutorial, as typed.
+
+
+def _same_word(told: str, shown: str) -> bool:
+    """Equal, but for the last digits of measured numbers and of names made of coordinates."""
+    if OBJECT.search(told) and OBJECT.search(shown):
+        return told[:5] == shown[:5]
+    if NUMBER.sub("#", told) != NUMBER.sub("#", shown):
+        return False
+    pairs = zip(NUMBER.findall(told), NUMBER.findall(shown), strict=True)
+    return all(
+        a == b
+        if "." not in a and "." not in b and len(a) < 3
+        else float(b) == pytest.approx(float(a), rel=0.15, abs=0.1)
+        for a, b in pairs
+    )
+
+
+def _same_line(told: str, shown: str) -> bool:
+    words = told.split(), shown.split()
+    return len(words[0]) == len(words[1]) and all(map(_same_word, *words))
+
+
+def _agree(told: list[str], shown: list[str]) -> bool:
+    """Whether an output is as told; ``...`` stands for any lines."""
+    if not told:
+        return not shown
+    if told[0] == "...":
+        return any(_agree(told[1:], shown[start:]) for start in range(len(shown) + 1))
+    return bool(shown) and _same_line(told[0], shown[0]) and _agree(told[1:], shown[1:])
+
+
+def _typed(block: str) -> list[tuple[str, list[str]]]:
+    """Each command of a block with the output that is told."""
+    steps: list[tuple[str, list[str]]] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            steps.append((line[2:], []))
+        elif line.strip():
+            steps[-1][1].append(line)
+    return steps
+
+
+def _run(command: str, folder: Path) -> str:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("FIRSTLIGHT_")
+    }
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "80",
+        "OMP_NUM_THREADS": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        ["bash", "-c", f"{command} 2>&1"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("told", "shown", "agree"),
+    [
+        (["23.001 ± 0.005"], ["23.010 ± 0.006"], True),
+        (["30 archived"], ["29 archived"], False),
+        (["30 archived"], ["30 archived", "1 refused"], False),
+        (["a", "...", "z"], ["a", "b", "c", "z"], True),
+        (["a", "...", "z"], ["a", "z"], True),
+        (["a", "...", "z"], ["a", "b"], False),
+        (["FL J015911.04+462203.2 10.39"], ["FL J015911.05+462203.1 10.40"], True),
+        (["FL J015911.04+462203.2 10.39"], ["FL J115911.05+462203.1 10.40"], False),
+        (["●●●●"], ["●●✗–"], False),
+        (["chi 3077.9"], ["chi 1.1"], False),
+    ],
+)
+def test_outputs_are_compared_with_sense(told, shown, agree):
+    assert _agree(told, shown) is agree
+
+
+@pytest.mark.slow
+def test_the_first_night_goes_as_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for language, block in _blocks(FIRST_NIGHT, "console", "python"):
+        if language == "python":
+            exec(compile(block, str(FIRST_NIGHT), "exec"), {})  # noqa: S102, our own page is the code under test
+            continue
+        for command, told in _typed(block):
+            shown = [line for line in _run(command, tmp_path).splitlines() if line.strip()]
+            assert _agree(told, shown), "\n".join([f"$ {command}", *shown])
+    for name in ("scatter.png", "lc.png", "field.png", "field-B.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "lc.csv").read_text().count("\n") == 11
