@@ -68,6 +68,31 @@ def test_a_short_dip_is_found_through_its_event():
     assert found.is_candidate[7]
 
 
+def test_the_best_of_many_templates_is_judged_as_such():
+    alarms = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        mag, _, flux, error = field(rng)
+        gain = np.square(rng.standard_normal((len(mag), 200))).max(axis=1)
+        found = find_variables(light_curve_statistics(flux, error), mag, event_gain=gain)
+        alarms.append(found.is_candidate.sum())
+        # Noise is spread like noise, in the sigma of a single normal deviate.
+        quiet = np.sort(found.excess[:, 2])
+        assert -0.3 < quiet[250] < 0.3
+        assert 0.7 < (quiet[420] - quiet[80]) / 2 < 1.3
+    assert np.mean(alarms) < 1.5
+
+
+def test_one_bad_point_does_not_make_a_variable():
+    rng = np.random.default_rng(3)
+    mag, sigma, flux, error = field(rng)
+    flux[11, 30] += 40 * sigma[11]
+    flux[12, 30:36] += 6 * sigma[12]
+    found = find_variables(light_curve_statistics(flux, error), mag)
+    assert not found.is_candidate[11]
+    assert found.is_candidate[12]
+
+
 def test_small_or_empty_fields_have_no_candidates():
     s = light_curve_statistics(np.ones((3, 4)), np.ones((3, 4)))
     found = find_variables(s, np.zeros(3))

@@ -12,6 +12,7 @@ from firstlight.algorithms.barycentre import bjd_tdb
 from firstlight.algorithms.ensemble import EnsembleResult, FieldPhotometry, solve_ensemble
 from firstlight.algorithms.flags import UNMEASURABLE, UNUSABLE
 from firstlight.algorithms.magnitudes import flux_ujy, magnitude_error
+from firstlight.algorithms.star_trends import point_to_point_scatter
 from firstlight.algorithms.variability import (
     LightCurveStatistics,
     VariableCandidates,
@@ -96,7 +97,8 @@ def solve_light_curves(field: StarField) -> SolvedLightCurves:
         )
     )
     statistics = light_curve_statistics(ensemble.rel_flux, ensemble.rel_flux_err)
-    candidates = find_variables(statistics, ensemble.mag, event_gain=ensemble.trends.event_gain)
+    gain = _event_gain(ensemble, statistics)
+    candidates = find_variables(statistics, ensemble.mag, event_gain=gain)
     flux, error, offset = _calibrated(field, ensemble.aperture)
     pick = ensemble.aperture[:, None, None]
     flags = np.take_along_axis(field.flags, np.broadcast_to(pick, (*field.x.shape, 1)), axis=2)
@@ -113,6 +115,19 @@ def solve_light_curves(field: StarField) -> SolvedLightCurves:
         bjd=_barycentric(field, frames["mjd"]),
         flags=flags[:, :, 0],
     )
+
+
+def _event_gain(ensemble: EnsembleResult, statistics: LightCurveStatistics) -> Floats:
+    """Evidence for an event in the larger of the star's own noise and what the field expects.
+
+    The ensemble weighs it by the star's own point-to-point noise, which a few dozen points tell
+    to a fifth: where that came out too small, any noise would look like an event.
+    """
+    relative = ensemble.rel_flux
+    own = point_to_point_scatter(relative, np.isfinite(relative))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.square(own / np.fmax(own, statistics.expected))
+    return np.asarray(ensemble.trends.event_gain * np.nan_to_num(share))
 
 
 def _calibrated(field: StarField, aperture: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
