@@ -156,7 +156,7 @@ class LightCurveService:
             if candidates_only:
                 query = query.where(LightCurve.is_candidate)
             rows = [_numbers(curve, star) for curve, star in session.execute(query)]
-        return sorted(rows, key=lambda row: (not row["is_candidate"], row["false_alarm"] or 0.0))
+        return sorted(rows, key=_most_variable_first)
 
     def _task(self, key: tuple[uuid.UUID, str], product_ids: list[str]) -> _Task:
         return _Task(*key, product_id(self.lineage.id, sorted(product_ids), key[1]))
@@ -323,6 +323,11 @@ def _numbers(curve: LightCurve, star: Object | None) -> dict[str, Any]:
         "is_candidate": curve.is_candidate,
         **curve.statistics,
     }
+
+
+def _most_variable_first(row: dict[str, Any]) -> tuple[bool, float, float, float]:
+    """Of equals, the one lower in the field: the same order on every database."""
+    return not row["is_candidate"], row["false_alarm"] or 0.0, row["y"], row["x"]
 
 
 def _row_medians(values: np.ndarray) -> np.ndarray:
