@@ -8,13 +8,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
+from firstlight.cli.main import app
 from firstlight.models.base import Base
 
 COMMAND = (sys.executable, "-m", "firstlight")
@@ -33,6 +37,18 @@ class Done:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@contextmanager
+def isolated(variables: dict[str, str]) -> Iterator[None]:
+    """An environment with no settings but these."""
+    ours = [n for n in os.environ if n.startswith("FIRSTLIGHT_") or n in ("COLUMNS", "LINES")]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ours:
+            patch.delenv(name)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
 
 
 @dataclass
@@ -78,8 +94,16 @@ class House:
         assert "Traceback" not in err, err
         return Done(process.returncode, out, err)
 
+    def ask(self, *arguments: str | Path, code: int | None = 0) -> Done:
+        """As `run`, in this process: quicker, for commands that only look."""
+        with isolated(self.variables):
+            result = CliRunner().invoke(app, ["-w", str(self.folder), *map(str, arguments)])
+        assert code is None or result.exit_code == code, f"{result.exit_code}\n{result.output}"
+        assert "Traceback" not in result.stderr, result.stderr
+        return Done(result.exit_code, result.stdout, result.stderr)
+
     def json(self, *arguments: str | Path, code: int = 0) -> Any:
-        return self.run(*arguments, "--json", code=code).json
+        return self.ask(*arguments, "--json", code=code).json
 
     def status(self) -> dict[str, dict[str, Any]]:
         entries = self.json("status")

@@ -86,7 +86,7 @@ def test_status_tells_the_reasons(hostile):
     assert len(entries) == len(done.json["quarantined"])
     codes = {entry["exposure"]: entry["error"]["code"] for entry in entries}
     assert codes["empty.fits"] == "file.empty"
-    told = house.run("status").out
+    told = house.ask("status").out
     assert "refused empty.fits" in told
 
 

@@ -43,7 +43,7 @@ def test_the_tree_shows_both(changed):
     lists = [node for node in _walk(tree) if node["title"].startswith("SourceList")]
     thresholds = sorted(node["facts"]["parameters"].split("threshold ")[1][:3] for node in lists)
     assert thresholds == ["4.0", "4.0", "6.0", "6.0"]
-    text = house.run("show", EXPOSURE).out
+    text = house.ask("show", EXPOSURE).out
     assert "threshold 4.0" in text
     assert "threshold 6.0" in text
 

@@ -1,0 +1,153 @@
+"""The commands that need no workspace, and what all of them promise."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from firstlight.cli.main import app
+
+COMMANDS = (
+    "init", "ingest", "reduce", "status", "lightcurve", "stars", "show", "solve", "simulate",
+    "sample", "doctor", "upgrade",
+)  # fmt: skip
+
+
+def firstlight(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("FIRSTLIGHT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "firstlight", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**inherited, "COLUMNS": "80", "OMP_NUM_THREADS": "1", **variables},
+    )
+
+
+def test_all_commands_are_listed():
+    done = firstlight("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command):
+    done = CliRunner().invoke(app, [command, "--help"])
+    assert done.exit_code == 0
+    example = done.stdout.split("Example: ")[1].split("─")[0]
+    assert example.startswith("firstlight ")
+    assert f" {command}" in example
+
+
+def test_a_folder_that_is_no_workspace(tmp_path):
+    done = firstlight("-w", tmp_path / "nowhere", "status")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert "this folder is not a workspace" in done.stderr
+    assert "firstlight init" in done.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_init_where_a_file_is(tmp_path):
+    (tmp_path / "w").write_text("a file")
+    done = firstlight("init", tmp_path / "w")
+    assert done.returncode in (2, 4)
+    assert str(tmp_path / "w") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_init_with_a_database_that_cannot_be_reached(tmp_path):
+    url = "postgresql+psycopg://nobody@127.0.0.1:9/nothing"
+    done = firstlight("init", tmp_path / "w", "--database", url)
+    assert done.returncode == 5
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "w" / "firstlight.toml").exists()
+
+
+@pytest.fixture
+def mirror():
+    """A mirror of samples that has nothing."""
+
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_sample_that_cannot_be_fetched(tmp_path):
+    nowhere = "http://127.0.0.1:9"  # nobody listens there
+    done = firstlight(
+        "sample", "hat-p-32", "--folder", tmp_path / "s",
+        https_proxy=nowhere, HTTPS_PROXY=nowhere, no_proxy="", NO_PROXY="",
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert "sample.unreachable" in done.stderr
+    assert "by hand" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mirror_without_the_sample(mirror, tmp_path):
+    from firstlight.services.samples import (  # noqa: PLC0415 - the test of a service's argument
+        SampleUnreachable,
+        fetch_sample,
+    )
+
+    with pytest.raises(SampleUnreachable, match="404"):
+        fetch_sample("hat-p-32", tmp_path / "s", base_url=mirror)
+
+
+def test_an_unknown_sample():
+    done = firstlight("sample", "m31")
+    assert done.returncode == 2
+    assert "hat-p-32" in done.stderr
+
+
+def test_a_night_is_simulated_and_solved(tmp_path):
+    done = firstlight("simulate", tmp_path / "sky", "--exposures", 1)
+    assert done.returncode == 0, done.stderr
+    assert "a transit of depth" in done.stdout
+    (science,) = (tmp_path / "sky").glob("*science*.fits")
+    done = firstlight("solve", science, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert abs(answer["dec"] - 46.69) < 1
+    assert answer["pixel_scale"] == pytest.approx(5.0, rel=0.01)
+    assert answer["rms_pixels"] < 0.2
+    again = firstlight("simulate", tmp_path / "sky", "--seed", 2)
+    assert again.returncode == 4
+    assert "another simulated night" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"no picture", 2), (b"", 2), (None, 3)], ids=["text", "empty", "none"]
+)
+@pytest.mark.parametrize("suffix", [".fits", ".tiff"])
+def test_what_cannot_be_solved(tmp_path: Path, content: bytes | None, code: int, suffix: str):
+    path = tmp_path / f"x{suffix}"
+    if content is not None:
+        path.write_bytes(content)
+    done = CliRunner().invoke(app, ["solve", str(path)])
+    assert done.exit_code == code
+    assert str(path) in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
