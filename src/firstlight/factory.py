@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firstlight.config import FILE_NAME, Settings, load_settings, settings_template
-from firstlight.errors import ConflictError
+from firstlight.errors import ConflictError, FirstlightError, MissingError
 from firstlight.instruments import configure_instrument
 from firstlight.models.data_root import configure_data_roots
 from firstlight.models.database import Database
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from firstlight.pipeline.recipe import Recipe
     from firstlight.services.archive import ArchiveService
     from firstlight.services.calibration import CalibrationService
-    from firstlight.services.health import HealthService
+    from firstlight.services.health import Check, HealthService
     from firstlight.services.light_curves import LightCurveService
     from firstlight.services.lineage import LineageService
     from firstlight.services.night import NightService, Plan
@@ -333,6 +333,25 @@ def solve_file(path: Path, scale: tuple[float, float] | None = None) -> dict[str
 
     catalog = Tycho2()
     return solve(path, catalog=catalog, quads=lambda: quad_index(catalog), scale=scale)
+
+
+def diagnose(workspace: Path) -> list[Check]:
+    """Look at everything firstlight stands on; what is wrong with the workspace is a finding."""
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.services.health import Check, HealthService
+
+    try:
+        return Factory(workspace, load_settings(workspace)).health.check()
+    except FirstlightError as fault:
+        outside = HealthService(
+            workspace=workspace,
+            database=None,
+            store=None,
+            catalog_release=lambda: Tycho2().release,
+        )
+        state = "missing" if isinstance(fault, MissingError) else "broken"
+        finding = Check(f"workspace {workspace}", state, fault.message, fault.hint or str(fault))
+        return [*outside.check(), finding]
 
 
 def simulate_night(

@@ -9,8 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from firstlight.cli.console import out, print_json
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.console import out, print_json, print_table
 
 __all__ = ["compile_kernels", "doctor", "init", "upgrade"]
 
@@ -63,15 +62,21 @@ def doctor(
 ) -> None:
     """What is installed, reachable, missing, and how to mend it.
 
+    Outside a workspace it looks at the installation alone.
+
     Example: [bold]firstlight -w mynight doctor[/]
     """
-    checks = open_workspace(context).health.check()
+    from firstlight.factory import diagnose  # noqa: PLC0415, loads most of the house
+
+    checks = diagnose(context.obj)
     if as_json:
         print_json([check.as_dict() for check in checks])
     else:
-        table = Table("what", "state", "found", "how to mend it", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in ("what", "state", "found", "how to mend it"):
+            table.add_column(title, overflow="fold")
         for check in checks:
             table.add_row(check.name, MARKS[check.state], escape(check.found), escape(check.mend))
-        out.print(table)
+        print_table(table)
     if any(check.state == "broken" for check in checks):
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import platform
@@ -44,7 +45,7 @@ class HealthService:
     workspace
         The folder.
     database, store
-        As configured.
+        As configured; ``None`` outside a workspace.
     catalog_release
         Opens the embedded catalogue and says its release.
     """
@@ -53,8 +54,8 @@ class HealthService:
         self,
         *,
         workspace: Path,
-        database: Database,
-        store: Store,
+        database: Database | None,
+        store: Store | None,
         catalog_release: Callable[[], str],
     ) -> None:
         self._workspace = workspace
@@ -72,30 +73,43 @@ class HealthService:
             ),
             Check("processor cores", "ok", str(os.cpu_count() or 1)),
             self._disk(),
-            _attempt("database", self._ask_database, "see [database] in firstlight.toml"),
-            _attempt("storage", self._probe_storage, "see [storage] in firstlight.toml"),
+            *self._workspace_parts(),
             _attempt("catalogue Tycho-2", self._catalog_release, "install firstlight again"),
             _optional("psycopg", "PostgreSQL", "pip install 'firstlight[postgres]'"),
             _program("solve-field", "second plate solver", "apt install astrometry.net"),
         ]
 
+    def _workspace_parts(self) -> list[Check]:
+        if self._database is None or self._store is None:
+            return []
+        ask = functools.partial(_ask_database, self._database)
+        probe = functools.partial(_probe_storage, self._store)
+        return [
+            _attempt("database", ask, "see [database] in firstlight.toml"),
+            _attempt("storage", probe, "see [storage] in firstlight.toml"),
+        ]
+
     def _disk(self) -> Check:
-        free = shutil.disk_usage(self._workspace).free / 1e9
+        folder = self._workspace.absolute()
+        there = next(each for each in (folder, *folder.parents) if each.is_dir())
+        free = shutil.disk_usage(there).free / 1e9
         state = "ok" if free > LOW_DISK_GB else "broken"
         return Check(
             "disk space", state, f"{free:.0f} GB free", "make room" if state != "ok" else ""
         )
 
-    def _ask_database(self) -> str:
-        self._database.check_current()
-        return self._database.url.render_as_string(hide_password=True)
 
-    def _probe_storage(self) -> str:
-        key = f"probe/{uuid.uuid4().hex}"
-        self._store.put(key, b"firstlight")
-        back = self._store.read(key)
-        self._store.delete(key)
-        return "write, read, delete" if back == b"firstlight" else "read other bytes than written"
+def _ask_database(database: Database) -> str:
+    database.check_current()
+    return database.url.render_as_string(hide_password=True)
+
+
+def _probe_storage(store: Store) -> str:
+    key = f"probe/{uuid.uuid4().hex}"
+    store.put(key, b"firstlight")
+    back = store.read(key)
+    store.delete(key)
+    return "write, read, delete" if back == b"firstlight" else "read other bytes than written"
 
 
 def _attempt(name: str, ask: Callable[[], str], mend: str) -> Check:
