@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from firstlight.algorithms import registration
+from firstlight.algorithms.plate_solve import NotSolved
 from firstlight.algorithms.registration import NotRegistered, Registration, register
 
 
@@ -38,6 +40,52 @@ def test_the_map_is_found(turn, mirrored):
         at = answer.matrix @ np.array([first[0][one], first[1][one], np.ones(len(one))])
         assert np.max(np.hypot(at[0] - second[0][two], at[1] - second[1][two])) < 1.0
         assert len(one) > 30
+
+
+def distorted(seed, shift, turn=0.0, count=2500):
+    """A crowded frame through optics that bend the edges by two pixels, near its limit."""
+    rng = np.random.default_rng(1)
+    x, y = rng.uniform(-200, 1200, (2, count))
+    flux = rng.pareto(0.75, count) + 1
+    own = np.random.default_rng(seed + 10)
+    c, s = np.cos(turn), np.sin(turn)
+    x, y = c * (x - 500) - s * (y - 500) + shift[0], s * (x - 500) + c * (y - 500) + shift[1]
+    bend = 2.0 * (np.hypot(x, y) / 700) ** 2
+    x, y = x * (1 + bend / 500) + 500, y * (1 + bend / 500) + 500
+    inside = (x > 0) & (x < 1000) & (y > 0) & (y < 1000)
+    # Faint stars come and go, and saturated ones are told apart badly.
+    measured = np.minimum(flux * own.normal(1, 0.05, count), 300) * own.normal(1, 0.02, count)
+    seen = inside & (measured > 1.15 * own.normal(1, 0.1, count))
+    return x[seen] + own.normal(0, 0.1, seen.sum()), y[seen], measured[seen]
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.004, np.pi])
+def test_a_crowded_field_that_drifts_is_followed(turn):
+    reference = distorted(0, (0.0, 0.0))
+    for k in range(1, 25):
+        answer = register(*distorted(k, (2.5 * k, -4.0 * k), turn=turn), *reference)
+        assert isinstance(answer, Registration), (k, answer)
+        assert len(answer.matched) > 500
+        assert answer.rms < 1.0
+
+
+def test_the_swapped_frames_serve_where_one_way_fails(monkeypatch):
+    first, second, truth = frames(6, turn=1.0)
+    ways = []
+    real = registration.plate_solve
+
+    def one_way(*args, **kwargs):
+        ways.append(len(args[0]))
+        return real(*args, **kwargs) if len(ways) == 2 else NotSolved("no luck", "no_match")
+
+    monkeypatch.setattr(registration, "plate_solve", one_way)
+    answer = register(*first, *second)
+    assert ways == [len(first[0]), len(second[0])]
+    assert isinstance(answer, Registration)
+    np.testing.assert_allclose(answer.matrix, truth, atol=0.2)
+    one, two = answer.matched.T
+    at = answer.matrix @ np.array([first[0][one], first[1][one], np.ones(len(one))])
+    assert np.max(np.hypot(at[0] - second[0][two], at[1] - second[1][two])) < 1.0
 
 
 def test_not_finite_detections_keep_their_numbers():
