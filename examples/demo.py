@@ -12,40 +12,52 @@ import sys
 import time
 from pathlib import Path
 
-TARGETS = {"real": "02:04:10.28 +46:41:16.2"}
+HAT_P_32 = "02:04:10.28 +46:41:16.2"
+SETTINGS = "firstlight.toml"  # by it a workspace is known
 
 
-def run(*words: str) -> str:
-    """Show a command as a person would type it, and run it."""
-    print(f"\n$ firstlight {' '.join(words)}", flush=True)  # noqa: T201, a script that prints
-    command = [sys.executable, "-m", "firstlight", *words]
-    subprocess.run(command, check=True)
-    return words[0]
+def run(*words: str) -> None:
+    """Show a command as a person would type it, and run it; a failure ends the demo."""
+    shown = " ".join(f'"{word}"' if " " in word else word for word in words)
+    print(f"\n$ firstlight {shown}", flush=True)  # noqa: T201, a script that prints
+    done = subprocess.run([sys.executable, "-m", "firstlight", *words], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def a_night(workspace: Path) -> tuple[Path, str]:
+    """A folder of raw images, and the place of a star with a transit."""
+    samples = os.environ.get("FIRSTLIGHT_SAMPLES")
+    real = Path(samples) / "hatp32_microobs" if samples else None
+    if real is not None and real.is_dir():
+        return real, HAT_P_32
+    sky = workspace / "sky"
+    run("simulate", str(sky), "--exposures", "30")
+    return sky, (sky / "truth" / "transit.txt").read_text(encoding="utf-8").strip()
 
 
 def main(folder: str) -> None:
     """Make a workspace at `folder`, in place of an earlier demo, and run everything in it."""
     workspace = Path(folder)
-    if (workspace / "firstlight.toml").exists():
+    if (workspace / SETTINGS).exists():
         shutil.rmtree(workspace)
     started = time.monotonic()
-    samples = Path(os.environ.get("FIRSTLIGHT_SAMPLES", "")) / "hatp32_microobs"
     run("init", folder)
-    if os.environ.get("FIRSTLIGHT_SAMPLES") and samples.is_dir():
-        files, target = samples, "02:04:10.28 +46:41:16.2"
-    else:
-        files = workspace / "sky"
-        run("simulate", str(files), "--exposures", "30")
-        target = (files / "truth" / "transit.txt").read_text().strip()
+    files, target = a_night(workspace)
+    scatter, curve = workspace / "scatter.png", workspace / "light-curve.png"
     run("-w", folder, "ingest", str(files))
     run("-w", folder, "reduce")
     run("-w", folder, "status")
-    run("-w", folder, "stars", "--plot", str(workspace / "scatter.png"))
-    run("-w", folder, "lightcurve", target, "--plot", str(workspace / "light-curve.png"))
+    run("-w", folder, "stars", "--plot", str(scatter))
+    run("-w", folder, "lightcurve", target, "--plot", str(curve))
+    last = max(path.name for path in files.iterdir() if path.is_file())
     print(  # noqa: T201, a script that prints
         f"\nDone in {time.monotonic() - started:.0f} s. Look at:\n"
-        f"  {workspace / 'light-curve.png'}\n  {workspace / 'scatter.png'}\n"
-        f"  firstlight -w {folder} show IMAGE_OR_EXPOSURE --png image.png"
+        f"  {curve}: the transit\n"
+        f"  {scatter}: every star of the field\n"
+        f"and try:\n"
+        f"  firstlight -w {folder} show {last} --png {workspace / 'image.png'}\n"
+        f"  firstlight -w {folder} stars --all"
     )
 
 

@@ -176,6 +176,7 @@ def _run(command: str, folder: Path) -> str:
         "COLUMNS": "80",
         "OMP_NUM_THREADS": "1",
         "LC_ALL": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # answers and messages in the order in which a person sees them
     }
     done = subprocess.run(
         ["bash", "-c", f"{command} 2>&1"],
