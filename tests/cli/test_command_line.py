@@ -58,6 +58,25 @@ def test_a_folder_that_is_no_workspace(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_doctor_outside_a_workspace(tmp_path):
+    done = CliRunner().invoke(app, ["-w", str(tmp_path / "nowhere"), "doctor", "--json"])
+    assert done.exit_code == 0
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert checks["catalogue Tycho-2"]["state"] == "ok"
+    finding = checks[f"workspace {tmp_path / 'nowhere'}"]
+    assert finding["state"] == "missing"
+    assert "firstlight init" in finding["mend"]
+
+
+def test_doctor_on_a_workspace_that_is_broken(tmp_path):
+    (tmp_path / "firstlight.toml").write_text("[databse]\n")
+    done = CliRunner().invoke(app, ["-w", str(tmp_path), "doctor", "--json"])
+    assert done.exit_code == 1
+    finding = json.loads(done.stdout)[-1]
+    assert finding["state"] == "broken"
+    assert finding["mend"] == "did you mean database?"
+
+
 def test_init_where_a_file_is(tmp_path):
     (tmp_path / "w").write_text("a file")
     done = firstlight("init", tmp_path / "w")
@@ -122,6 +141,7 @@ def test_an_unknown_sample():
     assert "hat-p-32" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_night_is_simulated_and_solved(tmp_path):
     done = firstlight("simulate", tmp_path / "sky", "--exposures", 1)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from house import House, make_house
 from PIL import Image as Picture
 
@@ -190,6 +192,23 @@ def test_show_an_image_by_id(reduced: House):
     assert reduced.json("show", ident)["tree"]["children"][0]["facts"]["id"] == ident
     name = view["tree"]["children"][0]["title"].rsplit("/", 1)[-1]
     assert reduced.json("show", name)["tree"]["children"][0]["facts"]["id"] == ident
+
+
+def test_solve_a_frame_and_a_picture_of_it(reduced: House, sky: Path, tmp_path: Path):
+    answer = reduced.json("solve", sky / SCIENCE)
+    assert abs(answer["ra"] - 305.0) < 1
+    assert abs(answer["dec"] - 38.0) < 1
+    assert answer["pixel_scale"] == pytest.approx(5.0, rel=0.01)
+    assert answer["rms_pixels"] < 0.2
+    assert answer["how"] == "hinted"
+    with fits.open(sky / SCIENCE) as hdus:
+        pixels = hdus["A"].data[:, :512].astype(np.uint16)
+    Picture.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / "holiday.tiff")
+    found = reduced.json("solve", tmp_path / "holiday.tiff", "--scale", 4, 6)
+    assert found["how"] == "blind"
+    assert found["pixel_scale"] == pytest.approx(5.0, rel=0.01)
+    assert abs(found["dec"] - answer["dec"]) < 1
+    assert "n_matched" in reduced.ask("solve", sky / SCIENCE).out
 
 
 def test_doctor(reduced: House):
