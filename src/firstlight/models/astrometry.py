@@ -5,8 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -44,16 +42,7 @@ class WorldCoordinates(OnSky, Product, Base):
     @property
     def projection(self) -> Projection:
         """Pixels to sky and back."""
-        cards = self.cards
-        return Projection(
-            crval=(cards["CRVAL1"], cards["CRVAL2"]),
-            crpix=(cards["CRPIX1"] - 1.0, cards["CRPIX2"] - 1.0),
-            cd=np.array([[cards["CD1_1"], cards["CD1_2"]], [cards["CD2_1"], cards["CD2_2"]]]),
-            a=_polynomial(cards, "A"),
-            b=_polynomial(cards, "B"),
-            ap=_polynomial(cards, "AP"),
-            bp=_polynomial(cards, "BP"),
-        )
+        return Projection.from_header(self.cards)
 
 
 class Registration(Product, Base):
@@ -72,12 +61,3 @@ class Registration(Product, Base):
     rms_pixels: Mapped[float]
     n_matched: Mapped[int]
     log_odds: Mapped[float]
-
-
-def _polynomial(cards: dict[str, Any], name: str) -> NDArray[np.float64]:
-    order = int(cards.get(f"{name}_ORDER", 0))
-    terms = np.zeros((order + 1, order + 1))
-    for p in range(order + 1):
-        for q in range(order + 1 - p):
-            terms[p, q] = cards.get(f"{name}_{p}_{q}", 0.0)
-    return terms
