@@ -30,9 +30,12 @@ check: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict --site-dir build/docs
 
+# Peers pin what they like, so they live in an environment of their own.
 bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet -r benchmarks/peers.txt
-	$(BIN)/python benchmarks/run.py
+	test -d $(VENV)-bench || $(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet -r benchmarks/peers.txt
+	$(VENV)-bench/bin/python -m pip install --quiet -e .
+	$(VENV)-bench/bin/python benchmarks/run.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
