@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, a script beside the package, not a part of it
+
 """Build the embedded Tycho-2 table from a FITS table of positions and V_T.
 
 Usage: ``python tools/build_tycho2.py tycho2_index07.fits.gz``

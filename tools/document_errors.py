@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, a script beside the package, not a part of it
+
 """Write docs/errors.md: every error with its code, whose turn it is, and its message.
 
 Usage: ``python tools/document_errors.py``

@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, a script beside the package, not a part of it
+
 """Write docs/settings.md: every key with its default, what it may be, and what it means.
 
 Usage: ``python tools/document_settings.py``
