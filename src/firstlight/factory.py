@@ -162,6 +162,7 @@ class Factory:
             astrometry=get_catalog(choose_catalog(catalogs, "astrometry"), catalogs),
             photometry=get_catalog(choose_catalog(catalogs, "photometry"), catalogs),
             quads=lambda: quad_index(Tycho2()),
+            instruments=self.settings.instruments,
         )
 
     @cached_property

@@ -131,7 +131,10 @@ def _event_gain(ensemble: EnsembleResult, statistics: LightCurveStatistics) -> F
 
 
 def _calibrated(field: StarField, aperture: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-    """Flux and error (µJy), and each frame's AB offset, in each star's aperture."""
+    """Flux and error (µJy), and each frame's AB offset, in each star's aperture.
+
+    The errors hold that of the frame's zero point, which all its stars share.
+    """
     flux, error = np.full(field.x.shape, np.nan), np.full(field.x.shape, np.nan)
     offsets = np.zeros(len(field.frames))
     stars = np.arange(len(field.x))
@@ -142,7 +145,10 @@ def _calibrated(field: StarField, aperture: NDArray[np.int64]) -> tuple[Floats, 
         correction = field.corrections[stars, number, aperture]
         scale = flux_ujy(1.0, zero.zero_point + correction, zero.ab_offset)
         flux[:, number] = field.flux[stars, number, aperture] * scale
-        error[:, number] = field.flux_err[stars, number, aperture] * scale
+        common = zero.zero_point_err * np.log(10.0) / 2.5
+        error[:, number] = np.hypot(
+            field.flux_err[stars, number, aperture] * scale, common * flux[:, number]
+        )
         offsets[number] = zero.ab_offset
     return flux, error, offsets
 

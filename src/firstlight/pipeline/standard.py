@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from firstlight.algorithms.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
@@ -22,6 +22,7 @@ def standard_recipe(
     astrometry: ReferenceCatalog,
     photometry: ReferenceCatalog,
     quads: Callable[[], QuadTable] | None,
+    instruments: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Recipe:
     """Assemble preprocess, find_sources, solve_astrometry and solve_photometry.
 
@@ -33,10 +34,12 @@ def standard_recipe(
         Reference catalogues.
     quads
         Gives the index of the whole sky for blind searches.
+    instruments
+        Properties that the settings give to instruments, by instrument.
     """
     return Recipe(
         [
-            Preprocess(settings.preprocess),
+            Preprocess(settings.preprocess, instruments),
             FindSources(settings.find_sources),
             SolveAstrometry(settings.solve_astrometry, catalog=astrometry, quads=quads),
             SolvePhotometry(settings.solve_photometry, catalog=photometry),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ class Preprocess(Step):
     ----------
     settings
         Which corrections are wanted.
+    instruments
+        Properties that the settings give to instruments, by instrument: part of the provenance.
     """
 
     name = "preprocess"
@@ -43,12 +46,18 @@ class Preprocess(Step):
     makes = "image"
     product_class = Image
 
-    def __init__(self, settings: PreprocessSettings) -> None:
+    def __init__(
+        self,
+        settings: PreprocessSettings,
+        instruments: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
         self.settings = settings
+        self._instruments = {name: dict(facts) for name, facts in (instruments or {}).items()}
 
     def parameters(self) -> dict[str, Any]:
-        """All settings."""
-        return self.settings.critical()
+        """All settings, those of the instruments included: a gain changes every pixel."""
+        parameters = self.settings.critical()
+        return parameters | {"instruments": self._instruments} if self._instruments else parameters
 
     def run(self, piece: Workpiece) -> Image:
         """Make the calibrated image of the piece's section."""
