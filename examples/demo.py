@@ -50,7 +50,7 @@ def main(folder: str) -> None:
     run("-w", folder, "status")
     run("-w", folder, "stars", "--plot", str(scatter))
     run("-w", folder, "lightcurve", target, "--plot", str(curve))
-    last = max(path.name for path in files.iterdir() if path.is_file())
+    last = max(path.name for path in files.iterdir() if path.suffix.lower() == ".fits")
     print(  # noqa: T201, a script that prints
         f"\nDone in {time.monotonic() - started:.0f} s. Look at:\n"
         f"  {curve}: the transit\n"
