@@ -14,8 +14,6 @@ import pytest
 from astropy.io import fits
 from house import House, same
 
-PRODUCTS = 42  # files that the whole job writes; kills are spread over them
-
 
 def _wait_for(house: House, process: subprocess.Popen[str], products: int) -> bool:
     """Wait until so many files are there; whether the process still runs then."""
@@ -27,16 +25,15 @@ def _wait_for(house: House, process: subprocess.Popen[str], products: int) -> bo
     return process.poll() is None
 
 
-def _kill_at_random(house: House, luck: random.Random, *, group: bool) -> bool:
-    """Start `reduce` and kill -9 it somewhere; whether it was still running."""
+def _kill_at_random(house: House, luck: random.Random, wanted: int, *, group: bool) -> bool:
+    """Start `reduce` and kill -9 it at about `wanted` products; whether it was still running."""
     process = house.start("reduce")
     try:
-        early = luck.random() < 0.25
-        if not early:
-            there = house.count_products()
-            wanted = luck.randint(there, max(there, PRODUCTS))
+        if luck.random() < 0.75:
             _wait_for(house, process, wanted)
-        time.sleep(luck.uniform(0, 3.0 if early else 0.4))
+            time.sleep(luck.uniform(0, 0.4))
+        else:
+            time.sleep(luck.uniform(0, 3.0))  # while it starts
         running = process.poll() is None
         if running and group:
             os.killpg(process.pid, signal.SIGKILL)
@@ -59,11 +56,19 @@ def _assert_as_undisturbed(house: House, reduced: House) -> None:
 def _kill_and_finish(
     archived: House, reduced: House, folder: Path, *, kills: int, seed: int
 ) -> None:
-    house, luck = archived.copy_to(folder), random.Random(seed)
-    killed = 0
-    for number in range(kills):
-        killed += _kill_at_random(house, luck, group=(seed + number) % 2 == 0)
-    assert killed > 0, "it was always finished before it could be killed"
+    """So many kills while it runs; when it gets to its end all the same, it starts from nothing."""
+    luck, everything = random.Random(seed), reduced.count_products()
+    house, killed, rounds = archived.copy_to(folder / "0"), 0, 0
+    while killed < kills:
+        there = house.count_products()
+        step = 1 + 2 * (everything - there) // (kills - killed)
+        wanted = min(there + luck.randint(0, step), everything)
+        if _kill_at_random(house, luck, wanted, group=(seed + killed) % 2 == 0):
+            killed += 1
+        else:
+            _assert_as_undisturbed(house, reduced)
+            rounds += 1
+            house = archived.copy_to(folder / str(rounds))
     _assert_as_undisturbed(house, reduced)
 
 
