@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from firstlight.algorithms.aperture import aperture_fluxes
-from firstlight.algorithms.growth_curve import growth_curve, uncrowded
+from firstlight.algorithms.growth_curve import growth_curve, uncrowded, undisturbed
 
 RADII = 2.8 * np.array([0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0])
 NOISE = 15.0
@@ -111,6 +111,31 @@ def test_one_star_is_enough_for_a_curve():
     growth = growth_curve(found, x, y, only)
     assert growth.stars == 1
     assert np.isfinite(growth.factor).all()
+
+
+def test_companions_that_are_no_peaks_are_noticed():
+    random = np.random.default_rng(4)
+    x, y = np.stack(np.meshgrid(np.arange(6) * 60.0 + 60, np.arange(6) * 60.0 + 60)).reshape(2, -1)
+    x, y = x + random.uniform(-0.5, 0.5, 36), y + random.uniform(-0.5, 0.5, 36)
+    flux = np.full(36, 8e4)
+    image = np.zeros((440, 440))
+    for star in zip(x, y, flux, strict=True):
+        draw(image, *star, 2.6, 3.5)
+    for n in range(12):
+        turn = random.uniform(0, 2 * np.pi)
+        draw(image, x[n] + 5.5 * np.cos(turn), y[n] + 5.5 * np.sin(turn), 3000.0, 2.6, 3.5)
+    variance = image + NOISE**2
+    image += 50.0 + np.sqrt(variance) * random.standard_normal(image.shape)
+    quiet = undisturbed((image, variance), x, y, flux, np.full(36, 50.0), (4.2, 8.4))
+    assert not quiet[:12].any()
+    assert quiet[12:].sum() >= 21
+
+
+def test_stars_at_the_edge_cannot_be_vouched_for():
+    flat = np.ones((50, 50))
+    x = y = np.array([3.0, 25.0, np.nan])
+    quiet = undisturbed((flat, flat), x, y, np.full(3, 100.0), np.ones(3), (2.0, 6.0))
+    np.testing.assert_array_equal(quiet, [False, True, False])
 
 
 def test_uncrowded_counts_the_light_of_all_neighbours():

@@ -6,6 +6,10 @@ as a polynomial of the place. And the largest circle does not hold all: what lie
 extrapolated with a Moffat profile (Moffat 1969, A&A 3, 455) fitted to the same curve. Its power
 has a wide prior, so that a curve that tells little of the wings gives ordinary ones, with a
 large error.
+
+Neighbours too faint to be seen, and a sky that is a little too low, add the same light to every
+star, and most to the largest circle. So the shares are read at the bright end of a line in one
+over the flux.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from scipy.spatial import cKDTree
 
 from firstlight.algorithms.aperture import ApertureFluxes
 
-__all__ = ["GrowthCurve", "growth_curve", "uncrowded"]
+__all__ = ["GrowthCurve", "growth_curve", "uncrowded", "undisturbed"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,6 +33,8 @@ _CLIP = 4.0
 _TURNS = 5
 _STARS_A_TERM = 8
 _FEWEST_FOR_SCATTER = 5
+_SECTORS = 8
+_UNLIKE = 3.0  # sigma of a sector
 _WORTHWHILE = 12.0  # improvement of chi-square a term, for a curve that changes over the image
 _MODEL_ERROR = 1e-3  # no star is exactly a Moffat profile
 _WINGS_ERROR = 0.15  # of the light beyond: wings need not go on as they began
@@ -172,8 +178,8 @@ def growth_curve(
     reach = np.maximum((high - low) / 2.0, 1.0)
     scaled = (place - (low + high) / 2.0) / reach
     kept = _alike(ratio, noise)
-    design = _chosen_terms(scaled, ratio, noise, kept)
-    terms, covariance, scatter = _fit(design, ratio, noise, kept)
+    stars = _Stars(ratio[kept], noise[kept], np.median(flux[:, -1]) / flux[kept, -1])
+    terms, covariance, scatter = _fit(scaled[kept], stars)
     share = np.average(_design(scaled[kept], len(terms)) @ terms, axis=0)
     mean_error = np.sqrt(covariance[:, 0, 0])
     core, power, beyond, beyond_err = _profile(fluxes.radii, share, mean_error)
@@ -227,62 +233,89 @@ def _design(scaled: Floats, n_term: int) -> Floats:
     return np.stack(columns[:n_term], axis=1)
 
 
-def _chosen_terms(scaled: Floats, ratio: Floats, noise: Floats, kept: Bools) -> Floats:
-    """The polynomial that the stars call for: a constant, a plane or a quadratic surface."""
-    spread = 1.4826 * np.median(np.abs(ratio - np.median(ratio, axis=0)), axis=0)
-    told = int(np.argmax(spread[:-1])) if len(spread) > 1 else 0
-    weight = 1.0 / (noise[kept, told] ** 2 + _MODEL_ERROR**2)
+@dataclass(frozen=True)
+class _Stars:
+    """What the curve is made of: shares and their noise ``(n, k)``, faintness ``(n,)``."""
+
+    ratio: Floats
+    noise: Floats
+    faintness: Floats
+
+
+def _fit(scaled: Floats, stars: _Stars) -> tuple[Floats, Floats, Floats]:
+    """Terms ``(n_term, k)``, covariances ``(k, n_term, n_term)``, intrinsic scatters ``(k,)``."""
+    size, n_term = stars.ratio.shape[1], _terms_needed(scaled, stars)
+    design = _design(scaled, n_term)
+    terms, scatter = np.zeros((n_term, size)), np.zeros(size)
+    covariance = np.zeros((size, n_term, n_term))
+    terms[0, -1] = 1.0
+    for k in range(size - 1):
+        terms[:, k], covariance[k], scatter[k] = _fit_one(design, stars, k)
+    return terms, covariance, scatter
+
+
+def _terms_needed(scaled: Floats, stars: _Stars) -> int:
+    """How many terms the stars call for: a constant, a plane or a quadratic surface.
+
+    Told by the smaller circles, which feel the width of the stars most and neighbours least.
+    """
+    told = min(1, stars.ratio.shape[1] - 1)
+    ratio = stars.ratio[:, told]
+    root = 1.0 / np.hypot(stars.noise[:, told], _MODEL_ERROR)
     best, chosen = np.inf, 1
     for n_term in (1, 3, 6):
-        if n_term > 1 and kept.sum() < _STARS_A_TERM * n_term:
+        if n_term > 1 and len(ratio) < _STARS_A_TERM * n_term:
             break
-        design = _design(scaled[kept], n_term)
-        root = np.sqrt(weight)
-        found = np.linalg.lstsq(design * root[:, None], ratio[kept, told] * root, rcond=None)[0]
-        left = (ratio[kept, told] - design @ found) * root
+        full = np.column_stack([_design(scaled, n_term), stars.faintness])
+        found = np.linalg.lstsq(full * root[:, None], ratio * root, rcond=None)[0]
+        left = (ratio - full @ found) * root
         # Relative to the scatter that remains: what none explains must not call for one.
         freedom = max(len(left) - n_term, 1)
         cost = freedom * np.log(np.sum(left**2) / freedom + 1e-12) + _WORTHWHILE * np.log(n_term)
         if cost < best:
             best, chosen = cost, n_term
-    return _design(scaled, chosen)
+    return chosen
 
 
-def _fit(
-    design: Floats, ratio: Floats, noise: Floats, kept: Bools
-) -> tuple[Floats, Floats, Floats]:
-    """Terms ``(n_term, k)``, covariances ``(k, n_term, n_term)``, intrinsic scatters ``(k,)``."""
-    n_term, size = design.shape[1], ratio.shape[1]
-    terms, scatter = np.zeros((n_term, size)), np.zeros(size)
-    covariance = np.zeros((size, n_term, n_term))
-    terms[0, -1] = 1.0
-    design, ratio, noise = design[kept], ratio[kept], noise[kept]
-    for k in range(size - 1):
-        left, factor = ratio[:, k] - np.median(ratio[:, k]), 1.0
-        for _ in range(_TURNS):
-            sigma = np.hypot(factor * noise[:, k], scatter[k]) + 1e-9
-            weight = _biweight(left / sigma) / np.square(sigma)
-            loaded = design * weight[:, None]
-            covariance[k] = np.linalg.inv(loaded.T @ design + 1e-9 * np.eye(n_term))
-            terms[:, k] = covariance[k] @ (loaded.T @ ratio[:, k])
-            left = ratio[:, k] - design @ terms[:, k]
-            factor, scatter[k] = _spread(left, noise[:, k], n_term)
-    return terms, covariance, scatter
+def _fit_one(design: Floats, stars: _Stars, k: int) -> tuple[Floats, Floats, float]:
+    """Terms, their covariance, and the intrinsic scatter of stars about them.
 
-
-def _spread(left: Floats, noise: Floats, n_term: int) -> tuple[float, float]:
-    """Factor on the noise, told by the noisier half, and scatter beyond it, by the other half.
-
-    Neighbours too faint to be seen add to every star the same light, like noise; what a profile
-    itself changes is a share of the light.
+    Light that all stars share is fitted with them, held near zero by a prior as wide as the
+    noise of the typical star.
     """
-    noisy = noise >= np.median(noise)
-    grown = float(np.sqrt(len(left) / max(len(left) - n_term, 1)))
-    factor = max(1.4826 * grown * float(np.median(np.abs(left / (noise + 1e-9))[noisy])), 1.0)
-    quiet = ~noisy if (~noisy).sum() >= _FEWEST_FOR_SCATTER else np.ones(len(left), dtype=bool)
-    spread = 1.4826 * grown * float(np.median(np.abs(left[quiet])))
-    more = spread**2 - float(np.median(np.square(factor * noise[quiet])))
-    return factor, float(np.sqrt(max(more, 0.0)))
+    ratio, noise, n_term = stars.ratio[:, k], stars.noise[:, k], design.shape[1]
+    full = np.column_stack([design, stars.faintness])
+    held = np.full(n_term + 1, 1e-9)
+    left, sigma, scatter = ratio - np.median(ratio), noise + _MODEL_ERROR, 0.0
+    found, inverse = np.zeros(n_term + 1), np.eye(n_term + 1)
+    for _ in range(_TURNS):
+        weight = _biweight(left / sigma) / np.square(sigma)
+        loaded = full * weight[:, None]
+        held[-1] = 1.0 / (float(np.median(np.square(sigma))) + 1e-12)
+        inverse = np.linalg.inv(loaded.T @ full + np.diag(held))
+        found = inverse @ (loaded.T @ ratio)
+        left = ratio - full @ found
+        sigma, scatter = _spread(left, noise, stars.faintness, n_term)
+    return found[:-1], inverse[:-1, :-1], scatter
+
+
+def _spread(left: Floats, noise: Floats, faintness: Floats, n_term: int) -> tuple[Floats, float]:
+    """Sigma of each star's share ``(n,)``, and that part which is intrinsic.
+
+    Neighbours too faint to be seen add their light whatever a star's own, which is told by the
+    fainter half; what a profile itself changes is a share of the light, told by the brightest.
+    """
+    grown = 1.4826 * float(np.sqrt(len(left) / max(len(left) - n_term, 1)))
+    faint = faintness >= np.median(faintness)
+    disturbed = float(np.median(np.abs(left / faintness)[faint])) * grown
+    usual = float(np.median(np.square(noise / faintness)[faint]))
+    added = np.square(faintness) * max(disturbed**2 - usual, 0.0)
+    number = max(_FEWEST_FOR_SCATTER, len(left) // 4)
+    brightest = np.argsort(faintness, kind="stable")[:number]
+    spread = float(np.median(np.abs(left[brightest]))) * grown
+    known = float(np.median((np.square(noise) + added)[brightest]))
+    scatter = float(np.sqrt(max(spread**2 - known, 0.0)))
+    return np.sqrt(np.square(noise) + added + scatter**2) + 1e-6, scatter
 
 
 def _biweight(off: Floats) -> Floats:
@@ -315,6 +348,54 @@ def _profile(radii: Floats, share: Floats, error: Floats) -> tuple[float, float,
     row, column = np.unravel_index(int(np.argmin(chi)), chi.shape)
     error_beyond = float(np.hypot(spread, _WINGS_ERROR * beyond))
     return float(cores[row]), float(_POWERS[column]), beyond, error_beyond
+
+
+def undisturbed(
+    planes: tuple[NDArray[np.floating], NDArray[np.floating]],
+    x: Floats,
+    y: Floats,
+    flux: Floats,
+    sky: Floats,
+    ring: tuple[float, float],
+) -> Bools:
+    """Where the ring about a star looks like that of the other stars, in each of eight sectors.
+
+    It finds companions that are no peaks of their own in the wings of a bright star. One sector
+    has an eighth of the ring's noise power, and the median over the stars knows few companions.
+
+    Parameters
+    ----------
+    planes
+        Image and its variance, ``(ny, nx)``.
+    x, y, flux, sky
+        Of the stars: pixels, light in the unit of the image, and sky a pixel, ``(n,)``.
+    ring
+        Inner and outer radius, pixels.
+    """
+    data, variance = planes
+    light, noise = np.full((len(x), _SECTORS), np.nan), np.full((len(x), _SECTORS), np.nan)
+    reach = int(np.ceil(ring[1]))
+    for n in np.flatnonzero(np.isfinite(x + y + flux + sky) & (flux > 0)):
+        j, i = int(np.rint(y[n])), int(np.rint(x[n]))
+        if not (reach <= i < data.shape[1] - reach and reach <= j < data.shape[0] - reach):
+            continue
+        part = np.s_[j - reach : j + reach + 1, i - reach : i + reach + 1]
+        dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+        dy, dx = dy + (j - y[n]), dx + (i - x[n])
+        inside = (np.hypot(dx, dy) >= ring[0]) & (np.hypot(dx, dy) < ring[1])
+        inside &= np.isfinite(variance[part])
+        turn = (np.arctan2(dy, dx)[inside] / (2 * np.pi) % 1.0 * _SECTORS).astype(int) % _SECTORS
+        light[n] = np.bincount(turn, data[part][inside] - sky[n], _SECTORS) / flux[n]
+        noise[n] = np.sqrt(np.bincount(turn, variance[part][inside], _SECTORS)) / flux[n]
+    seen: Bools = np.isfinite(light).all(axis=1)
+    if not seen.any():
+        return seen
+    off = light - np.median(light[seen], axis=0)
+    # Whole pixels in round sectors: where a star lies in its pixel changes them a little.
+    usual = 1.4826 * np.median(np.abs(off[seen]), axis=0)
+    with np.errstate(invalid="ignore"):
+        alike = np.abs(off) < _UNLIKE * np.hypot(noise, 0.5 * usual)
+    return np.asarray(alike.all(axis=1), dtype=np.bool_)
 
 
 def uncrowded(x: Floats, y: Floats, flux: Floats, radius: float, most: float) -> Bools:

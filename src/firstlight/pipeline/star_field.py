@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.aperture import ApertureFluxes, aperture_fluxes
 from firstlight.algorithms.association import Association, associate
-from firstlight.algorithms.growth_curve import growth_curve, uncrowded
+from firstlight.algorithms.growth_curve import growth_curve, uncrowded, undisturbed
 from firstlight.algorithms.projection import from_tangent_plane, tangent_plane
 from firstlight.errors import UserError
+from firstlight.models.image import Image
 from firstlight.pipeline.reduced_frame import ReducedFrame
 
 __all__ = ["StarField", "TooFewFrames", "measure_star_field"]
@@ -26,6 +27,8 @@ FALLBACK_FWHM = 3.0
 ANNULUS_WIDTH = 4.5  # FWHM, from the largest aperture outwards
 FEWEST_FOR_ORDER = ((3, 60), (2, 20), (1, 4))
 CLIPPINGS, CLIP, SMALLEST_CLIP = 4, 4.0, 0.05
+BRIGHT = 40.0  # signal to noise of stars whose surroundings are looked at
+RING = 1.5  # FWHM: from here to the largest aperture
 MOST_FROM_OTHERS = 0.003  # of a star's light, for one that tells the curve of growth
 
 
@@ -202,7 +205,7 @@ def _measure(common: _Common, stars: Association, aperture_fwhm: Sequence[float]
         field.x[rows, number], field.y[rows, number] = x[rows], y[rows]
         field.flux[rows, number], field.flux_err[rows, number] = found.flux, found.error
         field.flags[rows, number] = found.flags
-        field.corrections[rows, number] = _corrections(found, x[rows], y[rows], seeing)
+        field.corrections[rows, number] = _corrections(image, found, x[rows], y[rows], seeing)
         image.free()
     return field
 
@@ -256,11 +259,16 @@ def _places(common: _Common, stars: Association, number: int) -> tuple[Floats, F
     return predicted[:, 0], predicted[:, 1]
 
 
-def _corrections(found: ApertureFluxes, x: Floats, y: Floats, seeing: float) -> Floats:
+def _corrections(
+    image: Image, found: ApertureFluxes, x: Floats, y: Floats, seeing: float
+) -> Floats:
     """Magnitudes from each aperture to all the light, ``(n, n_aperture)``; zero where unknown."""
     if len(x) == 0:
         return np.zeros((0, len(found.radii)))
-    reach = float(found.radii[-1]) + seeing
-    alone = uncrowded(x, y, found.flux[:, 0], reach, MOST_FROM_OTHERS)
+    flux, largest = found.flux[:, 0], float(found.radii[-1])
+    alone = uncrowded(x, y, flux, largest + seeing, MOST_FROM_OTHERS)
+    bright = np.flatnonzero(alone & (found.flux[:, -1] > BRIGHT * found.error[:, -1]))
+    planes, ring = (image.data, image.variance), (RING * seeing, largest)
+    alone[bright] = undisturbed(planes, x[bright], y[bright], flux[bright], found.sky[bright], ring)
     factor, _ = growth_curve(found, x, y, alone).at(x, y)
     return np.asarray(-2.5 * np.log10(factor))

@@ -12,7 +12,12 @@ from firstlight.algorithms.aperture import ApertureFluxes, aperture_fluxes
 from firstlight.algorithms.background import SkyMap, estimate_background
 from firstlight.algorithms.detect import Detection, find_sources
 from firstlight.algorithms.flags import UNUSABLE
-from firstlight.algorithms.growth_curve import GrowthCurve, growth_curve, uncrowded
+from firstlight.algorithms.growth_curve import (
+    GrowthCurve,
+    growth_curve,
+    uncrowded,
+    undisturbed,
+)
 from firstlight.formats.tables import TableData
 from firstlight.models.image import Image
 from firstlight.models.sources import SourceList
@@ -37,6 +42,7 @@ FALLBACK_FWHM = 3.0
 STANDS_OUT = 3.0  # sigma: what is left out of the second sky map
 MOST_COVERED = 0.8  # of the image; with more left out there is no sky to map
 CALIBRATION_RADIUS = 1.5  # FWHM: holds nearly all the light, and little sky
+BRIGHT = 40.0  # signal to noise of stars whose surroundings are looked at
 MOST_FROM_OTHERS = 0.003  # of a star's light, for one that tells the curve of growth
 
 
@@ -89,7 +95,7 @@ class FindSources(Step):
         width = detection.fwhm if np.isfinite(detection.fwhm) else FALLBACK_FWHM
         residual = image.data - sky.level
         fluxes = self._measure(image, residual, detection, width)
-        growth = _growth(fluxes, detection, width)
+        growth = _growth(fluxes, detection, width, (residual, image.variance))
         made = SourceList(
             image_id=image.id,
             fwhm=_known(detection.fwhm),
@@ -172,18 +178,23 @@ def _table(
     return TableData(columns, units=units)
 
 
-def _growth(fluxes: ApertureFluxes, detection: Detection, width: float) -> GrowthCurve:
+def _growth(
+    fluxes: ApertureFluxes,
+    detection: Detection,
+    width: float,
+    planes: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> GrowthCurve:
     """Curve of growth of point sources with nothing else in the largest aperture."""
     sources = detection.sources
-    alone = uncrowded(
-        sources.x_win,
-        sources.y_win,
-        sources.flux,
-        float(fluxes.radii[-1]) + width,
-        MOST_FROM_OTHERS,
+    x, y, largest = sources.x_win, sources.y_win, float(fluxes.radii[-1])
+    alone = uncrowded(x, y, sources.flux, largest + width, MOST_FROM_OTHERS)
+    alone &= np.abs(sources.sharpness - 1.0) < 0.5
+    bright = np.flatnonzero(alone & (fluxes.flux[:, -1] > BRIGHT * fluxes.error[:, -1]))
+    ring = (CALIBRATION_RADIUS * width, largest)
+    alone[bright] = undisturbed(
+        planes, x[bright], y[bright], sources.flux[bright], fluxes.sky[bright], ring
     )
-    sharp = np.abs(sources.sharpness - 1.0) < 0.5
-    return growth_curve(fluxes, sources.x_win, sources.y_win, alone & sharp)
+    return growth_curve(fluxes, x, y, alone)
 
 
 def _facts(growth: GrowthCurve) -> dict[str, float | int | None]:

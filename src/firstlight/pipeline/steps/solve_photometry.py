@@ -150,6 +150,9 @@ class SolvePhotometry(Step):
         excluded = (flags & np.uint16(UNMEASURABLE)) != 0
         reach = sources.aperture_radii[aperture] + (sources.fwhm or FALLBACK_FWHM)
         alone = uncrowded(x, y, np.asarray(table["total_flux"]), reach, MOST_FROM_OTHERS)[source]
+        # The catalogue knows of companions that the image does not part.
+        light = 10.0 ** (-0.4 * np.nan_to_num(stars.mag, nan=99.0))
+        alone &= uncrowded(star_x, star_y, light, reach, MOST_FROM_OTHERS)[star]
         if (alone & ~excluded).sum() >= ENOUGH_ALONE:
             excluded |= ~alone
         return _Matched(
