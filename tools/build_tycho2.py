@@ -1,4 +1,3 @@
-
 """Build the embedded Tycho-2 table from a FITS table of positions and V_T.
 
 Usage: ``python tools/build_tycho2.py tycho2_index07.fits.gz``

@@ -1,4 +1,3 @@
-
 """Write docs/errors.md: every error with its code, whose turn it is, and its message.
 
 Usage: ``python tools/document_errors.py``

@@ -1,4 +1,3 @@
-
 """Write docs/settings.md: every key with its default, what it may be, and what it means.
 
 Usage: ``python tools/document_settings.py``
@@ -46,9 +45,9 @@ photometry = "refcat2"
 The environment goes before the file: `FIRSTLIGHT_` and the key in capitals, with two underscores
 where the file has a dot, for example `FIRSTLIGHT_RECIPE__FIND_SOURCES__THRESHOLD=5`.
 
-What is under `recipe` and `light_curves`, and the release of the reference catalogues, is part of
-the provenance of products: change it, and the next `firstlight reduce` makes new products from
-that step on, beside the old ones. What is under `calibration` decides which masters a section
+What is under `recipe`, `light_curves` and `instruments`, and the release of the reference
+catalogues, is part of the provenance of products: change it, and the next `firstlight reduce` makes
+new products from that step on, beside the old ones. What is under `calibration` decides which masters a section
 gets; another master makes another product, too. The other keys change where things are kept and
 how the work is run.
 
