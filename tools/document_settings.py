@@ -47,9 +47,9 @@ where the file has a dot, for example `FIRSTLIGHT_RECIPE__FIND_SOURCES__THRESHOL
 
 What is under `recipe`, `light_curves` and `instruments`, and the release of the reference
 catalogues, is part of the provenance of products: change it, and the next `firstlight reduce` makes
-new products from that step on, beside the old ones. What is under `calibration` decides which masters a section
-gets; another master makes another product, too. The other keys change where things are kept and
-how the work is run.
+new products from that step on, beside the old ones. What is under `calibration` decides which
+masters a section gets; another master makes another product, too. The other keys change where
+things are kept and how the work is run.
 
 Secrets belong in the environment: `FIRSTLIGHT_STORAGE__SECRET_ACCESS_KEY`.
 
