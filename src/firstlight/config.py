@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -149,6 +149,10 @@ def _explain(fault: ValidationError, path: Path) -> BadSettings:
 def _known_keys(model: type[BaseModel], keys: list[str]) -> list[str]:
     here: Any = model
     for key in keys:
-        info = getattr(here, "model_fields", {}).get(key)
-        here = info.annotation if info is not None else None
+        fields = getattr(here, "model_fields", None)
+        if fields is None:
+            # A table of tables, such as [catalogs.local.NAME]: any name, then the keys of one.
+            here = next(iter(get_args(here)[1:]), None)
+        else:
+            here = fields[key].annotation if key in fields else None
     return sorted(getattr(here, "model_fields", {}))

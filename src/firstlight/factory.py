@@ -128,6 +128,9 @@ class Factory:
     def store(self) -> Store:
         """The bytes."""
         settings = self.settings.storage
+        if settings.cache_folder is not None:
+            cache = self.workspace / settings.cache_folder
+            settings = settings.model_copy(update={"cache_folder": cache})
         if "://" in settings.root:
             return open_store(settings)
         root = str(self.workspace / settings.root)

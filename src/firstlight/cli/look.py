@@ -60,9 +60,23 @@ def solve(
     if as_json:
         print_json(answer)
         return
-    for key, value in answer.items():
-        if key != "cards":
-            out.print(f"{key:<16} {value}", markup=False, highlight=False)
+    for name, text in _solution(answer):
+        out.print(f"{name:<12} {text}", markup=False, highlight=False)
+
+
+def _solution(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """A plate solution in a person's words and digits."""
+    return [
+        ("centre", f"{answer['ra']:.5f} {answer['dec']:+.5f} degrees"),
+        ("field", f"{answer['width_degrees']:.3f} x {answer['height_degrees']:.3f} degrees"),
+        ("scale", f"{answer['pixel_scale']:.4f} arcseconds per pixel"),
+        ("rotation", f"{answer['rotation']:.2f} degrees, y axis east of north"),
+        ("mirrored", "yes" if answer["mirrored"] else "no"),
+        ("matched", f"{answer['n_matched']} stars of {answer['sources']} sources"),
+        ("rms", f"{answer['rms_arcsec']:.2f} arcseconds = {answer['rms_pixels']:.3f} pixels"),
+        ("log odds", f"{answer['log_odds']:.0f} against chance"),
+        ("found", f"{answer['how']}, {answer['catalog']}"),
+    ]
 
 
 def _tree(node: dict[str, Any], software: object = None) -> Tree:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import firstlight
-from firstlight.errors import FirstlightError
+from firstlight.errors import FirstlightError, RemoteError
 from firstlight.models.database import Database
 from firstlight.storage import Store
 
@@ -104,12 +104,20 @@ def _ask_database(database: Database) -> str:
     return database.url.render_as_string(hide_password=True)
 
 
+class StorageBroken(RemoteError):
+    """The storage gives back other bytes than were written."""
+
+    code = "health.storage_broken"
+
+
 def _probe_storage(store: Store) -> str:
     key = f"probe/{uuid.uuid4().hex}"
     store.put(key, b"firstlight")
     back = store.read(key)
     store.delete(key)
-    return "write, read, delete" if back == b"firstlight" else "read other bytes than written"
+    if back != b"firstlight":
+        raise StorageBroken(subject=key, found=f"{len(back)} other bytes")
+    return "write, read, delete"
 
 
 def _attempt(name: str, ask: Callable[[], str], mend: str) -> Check:
