@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from astropy.wcs import WCS
 
 from inputs import Input
 from judging import catalogue_magnitudes, projection, read_projection, zero_point
@@ -27,7 +28,7 @@ def measure(data: str, inputs: list[Input], installed: dict[str, str], work: Pat
         out = work / script.removesuffix(".py")
         out.mkdir(exist_ok=True)
         command = [sys.executable, str(Path(__file__).with_name(script)), str(out)]
-        _, row.peak_mb = run_watched([*command, *(item.case.folder for item in inputs)])
+        _, row.peak_mb, _ = run_watched([*command, *(item.case.folder for item in inputs)])
         for item in inputs:
             _take(row, item, out / item.folder.name)
         rows.append(row)
@@ -48,9 +49,13 @@ def _take(row: Row, item: Input, place: Path) -> None:
             table = dict(file)
         quality = {"stars": len(table["x"])}
         quality |= projection(item.case, item.truth, wcs, table["x"], table["y"])
-        if item.truth is not None:
-            quality |= zero_point(item.truth, table["x"], table["y"], table["mag"])
-        else:
-            quality |= catalogue_magnitudes(item.case, wcs, table)
+        if not facts["failed"]:
+            quality |= _photometry(item, wcs, table)
     row.stages.append(facts.get("stages", {}))
     row.add(item.case.name, Spent(facts["cpu"], facts["wall"]), quality)
+
+
+def _photometry(item: Input, wcs: WCS, table: dict[str, np.ndarray]) -> dict[str, float]:
+    if item.truth is None:
+        return catalogue_magnitudes(item.case, wcs, table)
+    return zero_point(item.truth, table["x"], table["y"], table["mag"])

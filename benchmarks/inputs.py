@@ -16,8 +16,6 @@ from firstlight.models.exposure import Exposure
 from firstlight.pipeline.step import Workpiece
 from firstlight_chain import calibrations, recipe
 
-GOOD = 1e-12  # weight below which a pixel has no value
-
 
 @dataclass
 class Input:

@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from cases import Case, Known
 
+RIGHT = 0.4  # share of the catalogue in the frame that a right projection meets
 RAYLEIGH = 1.1774  # median of a two-dimensional normal distance, in sigma of one coordinate
 
 
@@ -101,7 +102,10 @@ def read_projection(path: Path) -> WCS | None:
 
 
 def projection(case: Case, truth: Known | None, wcs: WCS, x: np.ndarray, y: np.ndarray) -> dict:
-    """Error over the frame where the truth is known; stars of the catalogue that it meets."""
+    """Error over the frame where the truth is known; stars of the catalogue that it meets.
+
+    Nothing where it meets few of those in the frame: it is wrong.
+    """
     ny, nx = case.shape
     figures = {}
     if truth is not None:
@@ -119,6 +123,8 @@ def projection(case: Case, truth: Known | None, wcs: WCS, x: np.ndarray, y: np.n
     inside = (sx > 5) & (sx < nx - 6) & (sy > 5) & (sy < ny - 6)
     apart, _ = pair(np.stack([sx[inside], sy[inside]], axis=1), x, y)
     met = apart[apart < 1.5]
+    if len(met) < RIGHT * inside.sum():
+        return {}
     return figures | {"matched": len(met), "residual px": float(np.sqrt(np.mean(met**2)))}
 
 
@@ -170,10 +176,11 @@ def repeated(lists: Sequence[np.ndarray], fluxes: Sequence[np.ndarray], reach: f
     offsets, ratios = [], []
     for one, two in combinations(range(len(lists)), 2):
         apart, nearest = trees[two].query(np.nan_to_num(lists[one]), distance_upper_bound=reach)
-        brightest = fluxes[one] > np.nanquantile(fluxes[one], 0.8)
+        other = fluxes[two][np.minimum(nearest, len(fluxes[two]) - 1)]
+        brightest = (fluxes[one] > np.nanquantile(fluxes[one], 0.8)) & (other > 0)
         met = np.flatnonzero(np.isfinite(apart) & brightest)
         offsets.append(np.median(apart[met]) / RAYLEIGH / np.sqrt(2))
-        ratio = np.log(fluxes[one][met] / fluxes[two][nearest[met]])
+        ratio = np.log(fluxes[one][met] / other[met])
         ratios.append(100 * spread(ratio) / np.sqrt(2))
     for each in answers:
         each |= {"repeat px": float(np.median(offsets)), "repeat flux %": float(np.median(ratios))}

@@ -12,7 +12,7 @@ from cases import camera
 from firstlight.catalogs.quad_index import is_built
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.simulation import NightSettings, simulate_night
-from meter import Row, Spent, metered, run_watched
+from meter import Row, Spent, run_watched
 
 PART = "Night by the command line"
 TARGET = "02:04:10.28 +46:41:16.2"
@@ -40,16 +40,17 @@ def simulated(work: Path, rows: int, columns: int, workers: int) -> list[Row]:
         n_exposures=5, n_bias=3, n_dark=3, n_flat=3, detector=camera(rows, columns)
     )
     simulate_night(settings, folder)
-    row = _run("firstlight", work / "night-simulated", folder, {}, workers)
+    row = _run("firstlight", work / "night-simulated", folder, {}, workers, each=2)
     row.data, row.base = "simulated, 5 exposures of 2 sections", True
     return [row]
 
 
-def _run(tool: str, folder: Path, files: Path, env: dict[str, str], workers: int) -> Row:
+def _run(
+    tool: str, folder: Path, files: Path, env: dict[str, str], workers: int, each: int = 1
+) -> Row:
     row = Row(PART, "HAT-P-32, 71 frames", tool)
     there = ["-w", str(folder)]
-    with metered() as setting_up:
-        status, _ = run_watched([*PROGRAM, "init", str(folder)], env)
+    status, _, setting_up = run_watched([*PROGRAM, "init", str(folder)], env)
     commands = {
         "ingest": [*PROGRAM, *there, "ingest", str(files)],
         "reduce": [*PROGRAM, *there, "reduce", "--workers", str(workers)],
@@ -57,8 +58,7 @@ def _run(tool: str, folder: Path, files: Path, env: dict[str, str], workers: int
     quality = {"init cpu": setting_up.cpu, "init wall": setting_up.wall}
     total, peak = Spent(), 0.0
     for name, command in commands.items():
-        with metered() as spent:
-            failed, memory = run_watched(command, env)
+        failed, memory, spent = run_watched(command, env)
         status, peak = status or failed, max(peak, memory)
         total.cpu, total.wall = total.cpu + spent.cpu, total.wall + spent.wall
         quality |= {f"{name} cpu": spent.cpu, f"{name} wall": spent.wall}
@@ -66,13 +66,14 @@ def _run(tool: str, folder: Path, files: Path, env: dict[str, str], workers: int
         row.failures.append(f"exit status {status}")
     row.peak_mb = peak
     quality |= _counts(there, {**os.environ, **env})
-    quality["cpu/section"] = total.cpu / max(quality["sections"], 1)
+    sections = each * quality["exposures"]
+    quality["cpu/section"] = total.cpu / max(sections, 1)
     row.add(tool, total, quality)
     return row
 
 
 def _counts(there: list[str], env: dict[str, str]) -> dict[str, float]:
-    """Sections reduced, of them without a fault, and stars with light curves."""
+    """Science exposures, of them without a fault, and stars with light curves."""
 
     def asked(*words: str) -> list[dict]:
         said = subprocess.run(
@@ -82,4 +83,4 @@ def _counts(there: list[str], env: dict[str, str]) -> dict[str, float]:
 
     entries = [entry for entry in asked("status") if entry.get("kind") == "science"]
     done = sum(entry["state"] == "done" for entry in entries)
-    return {"sections": len(entries), "done": done, "curves": len(asked("stars", "--all"))}
+    return {"exposures": len(entries), "done": done, "curves": len(asked("stars", "--all"))}

@@ -140,20 +140,20 @@ class Scamp:
         self.folder = folder
         header = first_guess(case)
         _write_ldac(folder / "stars.cat", header, _detections(sources))
-        _write_ldac(folder / "reference.cat", fits.Header(), _references(case))
+        _write_ldac(folder / "reference.cat", header, _references(case))
         settings = {
             "ASTREF_CATALOG": "FILE",
             "ASTREFCAT_NAME": folder / "reference.cat",
             "ASTREFMAG_KEY": "MAG",
             "ASTREFMAGERR_KEY": "MAGERR",
-            "POSITION_MAXERR": 15.0,
+            "POSITION_MAXERR": 30.0,
             "POSANGLE_MAXERR": 5.0,
             "PIXSCALE_MAXERR": 1.1,
             "CROSSID_RADIUS": 3 * case.scale,
-            "DISTORT_DEGREES": 3,
+            "DISTORT_DEGREES": 3 if len(sources["x"]) > 5000 else 2,
             "SN_THRESHOLDS": "10,100",
             "SOLVE_PHOTOM": "N",
-            "CHECKPLOT_DEV": "NULL",
+            "CHECKPLOT_TYPE": "NONE",
             "WRITE_XML": "N",
             "VERBOSE_TYPE": "QUIET",
             "NTHREADS": 1,
@@ -184,6 +184,7 @@ def first_guess(case: Case) -> fits.Header:
     step = case.scale / 3600
     return fits.Header(
         [
+            ("BITPIX", -32),  # SCAMP calls a header without it corrupted
             ("NAXIS", 2),
             ("NAXIS1", nx),
             ("NAXIS2", ny),
@@ -239,10 +240,10 @@ def _references(case: Case) -> list[fits.Column]:
 
 
 def _write_ldac(path: Path, header: fits.Header, columns: list[fits.Column]) -> None:
-    text = header.tostring(endcard=True, padding=False)
-    lines = np.array([[text[i : i + 80] for i in range(0, len(text), 80)]], dtype="S80")
-    size = f"{len(text)}A"
-    cards = fits.Column("Field Header Card", size, dim=f"(80,{lines.shape[1]})", array=lines)
+    # Blanks at the end of a column are lost, and SCAMP dies of an END that is not a whole card:
+    # a second END after the first keeps it whole.
+    text = header.tostring(endcard=True) + fits.Header().tostring(endcard=True)
+    cards = fits.Column("Field Header Card", f"{len(text)}A", array=[text])
     head = fits.BinTableHDU.from_columns([cards], name="LDAC_IMHEAD")
     table = fits.BinTableHDU.from_columns(columns, name="LDAC_OBJECTS")
     fits.HDUList([fits.PrimaryHDU(), head, table]).writeto(path, overwrite=True)

@@ -16,7 +16,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from extraction import least
+from extraction import REPEATS, least
 from firstlight_solve import SCALE_TOLERANCE, solve, write_list
 from inputs import Input
 from judging import projection
@@ -24,7 +24,6 @@ from meter import Row
 from peers import Scamp, quietly
 
 PART = "Astrometry"
-HINTED = {"firstlight": "firstlight, hinted", "process": "firstlight, hinted, new process"}
 RADIUS = 3.0
 Answer = Callable[[], "WCS | None"]
 
@@ -34,14 +33,15 @@ def measure(data: str, inputs: list[Input], installed: dict[str, str]) -> list[R
     for item in inputs:
         for name, (action, read) in _tools(item, installed).items():
             row = rows.setdefault(name, Row(PART, data, name, base=name == "firstlight, hinted"))
-            spent = least(action)
+            spent = least(action, 1 if "process" in name else REPEATS)
             wcs = read()
-            if wcs is None:
-                row.failures.append(item.case.name)
-                continue
             table = item.piece.sources.table
             x, y = np.asarray(table["x"]), np.asarray(table["y"])
-            row.add(item.case.name, spent, projection(item.case, item.truth, wcs, x, y))
+            figures = {} if wcs is None else projection(item.case, item.truth, wcs, x, y)
+            if not figures:
+                row.failures.append(item.case.name)
+                continue
+            row.add(item.case.name, spent, figures)
     return list(rows.values())
 
 
@@ -66,10 +66,11 @@ def _tools(item: Input, installed: dict[str, str]) -> dict[str, tuple[Answer, An
             lambda own=own, how=how: solve(folder, own, how),
             lambda own=own: _read(own),
         )
-        tools[f"firstlight, {how}, new process"] = (
-            lambda arguments=arguments: quietly([sys.executable, script, *arguments], folder),
-            lambda own=own: _read(own),
-        )
+        if how == "hinted":
+            tools["firstlight, hinted, new process"] = (
+                lambda arguments=arguments: quietly([sys.executable, script, *arguments], folder),
+                lambda own=own: _read(own),
+            )
         if "solve-field" in installed:
             target = folder / f"solved-{how}.wcs"
             command = _solve_field(item, stars, target, blind=how == "blind")

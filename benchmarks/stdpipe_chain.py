@@ -24,6 +24,8 @@ from stdpipe import astrometry, photometry, pipeline
 from meter import metered
 
 SATURATED = 0.95  # of the header's level
+BRIGHT, MANY = 100, 500  # signal to noise; stars that bear a third order
+DEBLENDED = 2  # without these no star is left on the real frames
 UNUSABLE = 1  # firstlight's flag of a bad pixel, as in the masters
 
 
@@ -97,12 +99,16 @@ class Chain:
         obj = self.timed("measure", lambda: self.measure(obj, image, mask))
         obj["ra"], obj["dec"] = self.wcs.all_pix2world(obj["x"], obj["y"], 0)
         self.obj = obj
-        scale = astrometry.get_pixscale(wcs=self.wcs)
-        return self.timed(
-            "zero point",
-            lambda: pipeline.calibrate_photometry(
-                obj, self.catalog, pixscale=scale, cat_col_mag="VTmag", cat_col_mag_err="e_VTmag"
-            ),
+        return self.timed("zero point", lambda: self.calibrated(obj))
+
+    def calibrated(self, obj: Table) -> dict | None:
+        return pipeline.calibrate_photometry(
+            obj,
+            self.catalog,
+            sr=1.5 * self.case["scale"] / 3600,
+            cat_col_mag="VTmag",
+            cat_col_mag_err="e_VTmag",
+            accept_flags=DEBLENDED,
         )
 
     def find(self, obj: Table, shape: tuple[int, int]) -> WCS | None:
@@ -120,12 +126,14 @@ class Chain:
         )
 
     def refine(self, obj: Table, wcs: WCS) -> WCS | None:
+        # With all detections, far deeper than the catalogue, its matching goes astray.
+        bright = obj[obj["flux"] > BRIGHT * obj["fluxerr"]]
         return pipeline.refine_astrometry(
-            obj,
+            bright,
             self.catalog,
             sr=5 * self.case["scale"] / 3600,
             wcs=wcs,
-            order=3,
+            order=3 if len(bright) > MANY else 2,
             cat_col_mag="VTmag",
             cat_col_mag_err="e_VTmag",
             method="quadhash",
