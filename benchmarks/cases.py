@@ -65,6 +65,8 @@ class Case:
     masters: list[str]
     axis: tuple[float, float]
     """Pixel at which a header would put the pointing: the optical axis, or the middle."""
+    mount: tuple[tuple[int, int], tuple[int, int]] = ((-1, 0), (0, 1))
+    """How east and north go along x and y, to quarter turns; by default north up, east left."""
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -35,6 +35,9 @@ def prepare(case: Case) -> Input:
     recipe().run(piece, {})
     image = piece.image
     assert image is not None, f"{case.name} cannot be calibrated"
+    if piece.wcs is not None:
+        step = piece.wcs.projection.cd * 3600 / case.scale
+        case.mount = tuple(tuple(int(v) for v in row) for row in np.rint(step))
     folder = Path(case.folder)
     write_planes(folder / "planes.fits", image.planes)
     # What firstlight leaves out by its flags has no weight: nobody detects there.

@@ -179,7 +179,7 @@ class Scamp:
 
 
 def first_guess(case: Case) -> fits.Header:
-    """A projection as a telescope would write it: pointing, nominal scale, north up."""
+    """A projection as a telescope would write it: pointing, nominal scale, how it is mounted."""
     ny, nx = case.shape
     step = case.scale / 3600
     return fits.Header(
@@ -198,10 +198,10 @@ def first_guess(case: Case) -> fits.Header:
             ("CRVAL2", case.dec),
             ("CRPIX1", case.axis[0] + 1),
             ("CRPIX2", case.axis[1] + 1),
-            ("CD1_1", -step),
-            ("CD1_2", 0.0),
-            ("CD2_1", 0.0),
-            ("CD2_2", step),
+            ("CD1_1", step * case.mount[0][0]),
+            ("CD1_2", step * case.mount[0][1]),
+            ("CD2_1", step * case.mount[1][0]),
+            ("CD2_2", step * case.mount[1][1]),
             ("EXPTIME", case.exposure_time),
         ]
     )
