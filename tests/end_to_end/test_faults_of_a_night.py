@@ -103,6 +103,7 @@ def test_interrupted_it_says_how_to_go_on_and_does(
 
 def test_bad_frames_never_stop_the_rest(archived: House, sky: Path, tmp_path: Path) -> None:
     house = archived.copy_to(tmp_path / "w")
+    house.set("[recipe.solve_astrometry]\nsolve_field = false\n")
     starless = tmp_path / "demo_starless.fits"
     with fits.open(sky / "demo_20240803_science_0002.fits") as hdus:
         for hdu in hdus[1:]:

@@ -26,6 +26,7 @@ def test_on_postgresql(reduced: House, sky: Path, postgres_url: str, tmp_path: P
 
 
 @pytest.mark.s3
+@pytest.mark.slow
 def test_on_s3(
     reduced: House, sky: Path, s3_server: S3Server, s3_bucket: str, tmp_path: Path
 ) -> None:
