@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from firstlight.algorithms.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
+from firstlight.formats.solve_field import SolveField
 from firstlight.pipeline.recipe import Recipe
 from firstlight.pipeline.settings import RecipeSettings
 from firstlight.pipeline.steps.find_sources import FindSources
@@ -41,7 +42,9 @@ def standard_recipe(
         [
             Preprocess(settings.preprocess, instruments),
             FindSources(settings.find_sources),
-            SolveAstrometry(settings.solve_astrometry, catalog=astrometry, quads=quads),
+            SolveAstrometry(
+                settings.solve_astrometry, catalog=astrometry, quads=quads, other=SolveField()
+            ),
             SolvePhotometry(settings.solve_photometry, catalog=photometry),
         ]
     )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 from astropy.time import Time
+from numpy.typing import NDArray
 
 from firstlight.algorithms.plate_solve import (
+    FIELD_LOW,
     NotSolved,
     PlateSolution,
     Prior,
     Stars,
+    StarsNear,
     plate_solve,
+    verify_projection,
 )
+from firstlight.algorithms.projection import Projection
 from firstlight.algorithms.quads import QuadTable
 from firstlight.algorithms.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog
@@ -25,10 +31,30 @@ from firstlight.models.sky_search import place
 from firstlight.pipeline.settings import SolveAstrometrySettings
 from firstlight.pipeline.step import Step, StepImpossible, Workpiece
 
-__all__ = ["NotSolvedError", "SolveAstrometry"]
+__all__ = ["NotSolvedError", "OtherSolver", "SolveAstrometry"]
+
+Floats = NDArray[np.float64]
 
 # Reasons after which the whole sky is worth a search.
 ELSEWHERE = frozenset({"no_match", "no_index"})
+
+
+class OtherSolver(Protocol):
+    """Another program that can be asked, for example `formats.solve_field.SolveField`."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether it is there."""
+
+    def solve(
+        self,
+        x: Floats,
+        y: Floats,
+        flux: Floats,
+        shape: tuple[int, int],
+        prior: Prior | None = None,
+    ) -> Projection | None:
+        """A proposal, or None."""
 
 
 class NotSolvedError(StepImpossible):
@@ -40,6 +66,8 @@ class NotSolvedError(StepImpossible):
 class SolveAstrometry(Step):
     """Plate solving: hinted, then blind, then by another program; always verified by odds.
 
+    Only what the reference catalogue confirms is accepted, whoever proposed it.
+
     Parameters
     ----------
     settings
@@ -48,6 +76,8 @@ class SolveAstrometry(Step):
         Reference stars.
     quads
         Gives the index of the whole sky when a blind search needs it.
+    other
+        Asked when all else failed, where it is installed and the settings allow it.
     """
 
     name = "solve_astrometry"
@@ -62,8 +92,10 @@ class SolveAstrometry(Step):
         *,
         catalog: ReferenceCatalog,
         quads: Callable[[], QuadTable] | None,
+        other: OtherSolver | None = None,
     ) -> None:
         self.settings = settings
+        self._other = other if settings.solve_field else None
         self._catalog = catalog
         self._quads = quads if settings.blind else None
 
@@ -95,7 +127,7 @@ class SolveAstrometry(Step):
         piece.notes |= {"how": answer.how, "expected": answer.n_expected}
         return self._product(answer, image, sources.id)
 
-    def _solve(self, image: Image, pixels: np.ndarray) -> PlateSolution | NotSolved:
+    def _solve(self, image: Image, pixels: Floats) -> PlateSolution | NotSolved:
         shape = (image.ny, image.nx)
         epoch = float(Time(image.mjd, format="mjd").jyear)
 
@@ -104,6 +136,9 @@ class SolveAstrometry(Step):
             return stars.ra, stars.dec, stars.mag
 
         prior = self._prior(image)
+        shallow = self._too_shallow(prior, shape)
+        if shallow is not None:
+            return shallow
         x, y, light = pixels
         answer = plate_solve(x, y, light, shape, stars_near, prior=prior)
         if isinstance(answer, NotSolved) and answer.code in ELSEWHERE and self._quads is not None:
@@ -111,7 +146,46 @@ class SolveAstrometry(Step):
             index = self._quads()
             found = plate_solve(x, y, light, shape, stars_near, prior=blind, index=index)
             answer = found if isinstance(found, PlateSolution) else answer
+        if isinstance(answer, NotSolved) and answer.code in ELSEWHERE:
+            answer = self._ask_other(answer, pixels, shape, stars_near, prior)
         return answer
+
+    def _too_shallow(self, prior: Prior, shape: tuple[int, int]) -> NotSolved | None:
+        """Why no search is worth its time, where the catalogue cannot serve so small a field.
+
+        With a pointing the stars that there are tell, and `plate_solve` says how many.
+        """
+        if prior.ra is not None or prior.scale_high is None:
+            return None
+        width = max(shape) * prior.scale_high / 3600.0
+        if width >= FIELD_LOW:
+            return None
+        return NotSolved(
+            f"the header has no pointing, and with at most {width:.2g} degrees the field is "
+            f"smaller than the {FIELD_LOW:g} that {self._catalog.name} serves in a blind search",
+            "catalogue_too_shallow",
+        )
+
+    def _ask_other(
+        self,
+        answer: NotSolved,
+        pixels: Floats,
+        shape: tuple[int, int],
+        stars_near: StarsNear,
+        prior: Prior,
+    ) -> PlateSolution | NotSolved:
+        """What another program proposes, if the catalogue's stars confirm it."""
+        if self._other is None or not self._other.installed:
+            return answer
+        x, y, light = pixels
+        proposal = self._other.solve(x, y, light, shape, prior)
+        if proposal is None:
+            return replace(answer, reason=f"{answer.reason}; solve-field found nothing either")
+        judged = verify_projection(x, y, light, shape, stars_near, projection=proposal)
+        if isinstance(judged, PlateSolution):
+            return replace(judged, how="solve-field")
+        told = "; solve-field's answer is not confirmed by the catalogue"
+        return replace(answer, reason=answer.reason + told)
 
     def _prior(self, image: Image) -> Prior:
         scale, tolerance = image.pixel_scale, self.settings.scale_tolerance
@@ -146,7 +220,7 @@ class SolveAstrometry(Step):
         return made
 
 
-def _brightness(table: TableData) -> np.ndarray:
+def _brightness(table: TableData) -> Floats:
     """Flux in the middle aperture; the matched filter's signal where that is not known."""
     flux = np.asarray(table["flux"])
     middle = flux[:, flux.shape[1] // 2]

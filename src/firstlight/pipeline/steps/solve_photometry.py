@@ -35,6 +35,7 @@ Floats = NDArray[np.float64]
 MIN_RADIUS_PIXELS = 1.5
 FALLBACK_FWHM = 3.0
 MOST_FROM_OTHERS = 0.01  # of a star's light within its aperture and one FWHM
+MOST_GROWTH = 0.03  # beyond that of point sources: their shape changes a little over the image
 ENOUGH_ALONE = 10  # reference stars without neighbours, to do without the others
 
 
@@ -150,9 +151,10 @@ class SolvePhotometry(Step):
         excluded = (flags & np.uint16(UNMEASURABLE)) != 0
         reach = sources.aperture_radii[aperture] + (sources.fwhm or FALLBACK_FWHM)
         alone = uncrowded(x, y, np.asarray(table["total_flux"]), reach, MOST_FROM_OTHERS)[source]
-        # The catalogue knows of companions that the image does not part.
+        # The catalogue knows of companions that the image does not part; wide apertures, too.
         light = 10.0 ** (-0.4 * np.nan_to_num(stars.mag, nan=99.0))
         alone &= uncrowded(star_x, star_y, light, reach, MOST_FROM_OTHERS)[star]
+        alone &= ~_grows_too_much(sources)[source]
         if (alone & ~excluded).sum() >= ENOUGH_ALONE:
             excluded |= ~alone
         return _Matched(
@@ -195,6 +197,16 @@ class SolvePhotometry(Step):
             reference_colour=fit.pivot if with_colour else None,
             limiting_magnitude=_limiting_magnitude(piece.sources, fit.zero),
         )
+
+
+def _grows_too_much(sources: SourceList) -> NDArray[np.bool_]:
+    """Sources with more light in the widest aperture than a point source has, ``(n,)``."""
+    flux, error = (np.asarray(sources.table[name]) for name in ("flux", "flux_err"))
+    factor = 10.0 ** (-0.4 * np.asarray(sources.aperture_corrections))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        growth = flux[:, -1] * factor[-1] / (flux[:, 0] * factor[0]) - 1.0
+        noise = error[:, -1] / flux[:, -1]
+        return np.asarray(growth > MOST_GROWTH + 3.0 * noise)
 
 
 def calibration_aperture(sources: SourceList) -> int:
