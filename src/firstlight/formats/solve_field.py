@@ -35,7 +35,7 @@ class SolveField:
         Seconds after which it is stopped, with the processes it began.
     """
 
-    def __init__(self, executable: str = "solve-field", *, timeout: float = 120.0) -> None:
+    def __init__(self, executable: str = "solve-field", *, timeout: float = 20.0) -> None:
         self._executable = executable
         self._timeout = timeout
 

@@ -33,8 +33,8 @@ class LightCurveSettings(_Settings):
 
     min_coverage: float = Field(default=0.8, gt=0, le=1)
     """Stars seen in a smaller fraction of the exposures get no light curve."""
-    min_exposures: int = Field(default=3, ge=2)
-    """Fewer reduced exposures than this are not tried; the ensemble itself needs five."""
+    min_exposures: int = Field(default=5, ge=5)
+    """Fewer reduced exposures than this give no light curves; the ensemble needs five."""
     match_radius_fwhm: float = Field(default=1.0, gt=0)
     """Sources nearer than this (in units of the seeing) are one star."""
     aperture_fwhm: tuple[float, ...] = (1.2, 1.5, 1.9, 2.35, 2.8)
