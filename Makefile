@@ -12,13 +12,17 @@ endif
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: demo test check docs bench lock format clean
+.PHONY: demo test test-slow check docs bench lock format clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(DEMO)
 
 test: $(STAMP)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+
+# Fifty kills, whole nights, several seeds: a quarter of an hour.
+test-slow: $(STAMP)
+	$(BIN)/pytest -m slow $(PYTEST_ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
