@@ -28,7 +28,7 @@ def simulate(
 
     with progress_bar("simulate", exposures) as update:
         truth = simulate_night(folder, seed, exposures, faults=faults, on_progress=update)
-    out.print(truth, highlight=False)
+    out.print(truth, highlight=False, soft_wrap=True)
 
 
 def sample(
