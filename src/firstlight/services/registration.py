@@ -34,7 +34,7 @@ class RegistrationService:
 
     def __init__(self, *, database: Database, upstream: Lineage) -> None:
         self._database = database
-        self.lineage = Lineage("register", "1", {}, (upstream,))
+        self.lineage = Lineage("register", "2", {}, (upstream,))
 
     def plan(self, retry_failed: bool = False) -> list[JobRequest]:
         """One job for each section of an observation that has frames to be registered."""
