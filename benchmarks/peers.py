@@ -136,7 +136,9 @@ class SourceExtractor:
 class Scamp:
     """SCAMP on a list of detections, with a header's first guess, against the case's stars."""
 
-    def __init__(self, case: Case, folder: Path, sources: dict[str, np.ndarray]) -> None:
+    def __init__(
+        self, case: Case, folder: Path, sources: dict[str, np.ndarray], degree: int
+    ) -> None:
         self.folder = folder
         header = first_guess(case)
         _write_ldac(folder / "stars.cat", header, _detections(sources))
@@ -150,7 +152,7 @@ class Scamp:
             "POSANGLE_MAXERR": 5.0,
             "PIXSCALE_MAXERR": 1.1,
             "CROSSID_RADIUS": 3 * case.scale,
-            "DISTORT_DEGREES": 3 if len(sources["x"]) > 5000 else 2,
+            "DISTORT_DEGREES": degree,
             "SN_THRESHOLDS": "10,100",
             "SOLVE_PHOTOM": "N",
             "CHECKPLOT_TYPE": "NONE",

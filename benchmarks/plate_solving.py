@@ -25,6 +25,7 @@ from peers import Scamp, quietly
 
 PART = "Astrometry"
 RADIUS = 3.0
+MANY = 100  # reference stars that bear a third order
 Answer = Callable[[], "WCS | None"]
 
 
@@ -79,7 +80,8 @@ def _tools(item: Input, installed: dict[str, str]) -> dict[str, tuple[Answer, An
                 lambda target=target: _read(target),
             )
     if "scamp" in installed:
-        scamp = Scamp(case, folder, sources)
+        known = item.piece.wcs.n_matched if item.piece.wcs else 0
+        scamp = Scamp(case, folder, sources, 3 if known > MANY else 2)
         tools["SCAMP, from the header"] = (scamp.run, lambda: _scamp_answer(scamp))
     return tools
 

@@ -24,7 +24,7 @@ from stdpipe import astrometry, photometry, pipeline
 from meter import metered
 
 SATURATED = 0.95  # of the header's level
-BRIGHT, MANY = 100, 500  # signal to noise; stars that bear a third order
+BRIGHT, MANY = 100, 100  # signal to noise; reference stars that bear a third order
 DEBLENDED = 2  # without these no star is left on the real frames
 UNUSABLE = 1  # firstlight's flag of a bad pixel, as in the masters
 
@@ -133,11 +133,17 @@ class Chain:
             self.catalog,
             sr=5 * self.case["scale"] / 3600,
             wcs=wcs,
-            order=3 if len(bright) > MANY else 2,
+            order=3 if self.references(wcs) > MANY else 2,
             cat_col_mag="VTmag",
             cat_col_mag_err="e_VTmag",
             method="quadhash",
         )
+
+    def references(self, wcs: WCS) -> int:
+        """Stars of the catalogue in the frame."""
+        ny, nx = (stop - start for start, stop in (self.case["rows"], self.case["columns"]))
+        x, y = wcs.all_world2pix(self.catalog["RAJ2000"], self.catalog["DEJ2000"], 0, quiet=True)
+        return int(((x > 0) & (x < nx) & (y > 0) & (y < ny)).sum())
 
     def measure(self, obj: Table, image: np.ndarray, mask: np.ndarray) -> Table:
         fwhm = float(photometry.estimate_fwhm_from_objects(obj))
