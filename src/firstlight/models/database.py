@@ -11,12 +11,18 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from firstlight.errors import BadSettings, ConflictError, MissingDependency, RemoteError
+from firstlight.errors import (
+    BadSettings,
+    ConflictError,
+    InternalError,
+    MissingDependency,
+    RemoteError,
+)
 from firstlight.models.base import Base
 
 __all__ = ["Database", "DatabaseOutdated", "DatabaseUnreachable", "bulk_insert"]
@@ -95,7 +101,7 @@ class Database:
     def upgrade(self) -> None:
         """Bring an empty or older database to the tables of this version."""
         try:
-            with self.engine.connect() as connection:
+            with self.engine.connect() as connection, _tables_may_move(connection):
                 config = self._alembic()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -197,6 +203,23 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+@contextmanager
+def _tables_may_move(connection: Connection) -> Iterator[None]:
+    """Let SQLite replace a table that others refer to, as a change of its columns does there."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    # Outside any transaction, where alone the pragma has an effect.
+    raw = cast("Any", connection.connection.dbapi_connection)
+    raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+        if dangling := raw.execute("PRAGMA foreign_key_check").fetchall():
+            raise InternalError("the migration left rows without their parents", found=dangling[:3])
+    finally:
+        raw.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: Any) -> None:

@@ -33,17 +33,20 @@ from firstlight.instruments.header_reader import plain_header
 from firstlight.instruments.header_values import MJD_EPOCH
 from firstlight.instruments.sections import SectionId
 from firstlight.models import sensor_section  # noqa: F401, maps SensorSection to its table
+from firstlight.models.archived import Archived, archive_indexes
 from firstlight.models.base import Base, OnSky, Timestamped
 from firstlight.models.data_root import data_path, data_root, relative_name
+from firstlight.models.night import evening_mjd, night_of
 from firstlight.models.section_data import SectionData, SectionHeaders
 from firstlight.storage.keys import safe_segment
 
-__all__ = ["EXPOSURE_HEADER_KEYS", "KINDS", "Exposure", "exposure_id"]
+__all__ = ["EXPOSURE_HEADER_KEYS", "KINDS", "Exposure", "exposure_id", "named_exposure_id"]
 
 EXPOSURE_HEADER_KEYS = ("gain", "read_noise", "saturation_limit", "pixel_scale", "cfa_pattern")
 """Names kept in `Exposure.header` for every instrument; instruments add their own."""
 
-KINDS = ("science", "bias", "dark", "flat", "other")
+KINDS = ("science", "bias", "dark", "flat", "other", "unknown")
+"""``unknown`` until a header has come."""
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "exposures.firstlight")
 # Nonsense in these makes the exposure unusable; in the others it is noted and left out.
@@ -59,7 +62,12 @@ def exposure_id(sha256: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, sha256)
 
 
-class Exposure(Timestamped, OnSky, Base):
+def named_exposure_id(collection: str, base_filename: str) -> uuid.UUID:
+    """Return the id of the exposure whose files share a base filename."""
+    return uuid.uuid5(_NAMESPACE, f"{collection}/{base_filename}")
+
+
+class Exposure(Timestamped, OnSky, Archived, Base):
     """Reference to the raw data of one instrument at one time.
 
     Parameters
@@ -96,23 +104,25 @@ class Exposure(Timestamped, OnSky, Base):
         CheckConstraint(
             "kind <> 'science' OR (filter IS NULL) <> (filter_array IS NULL)", "one_filter"
         ),
+        *archive_indexes(),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    filename: Mapped[str] = mapped_column(String(900), unique=True)
+    filename: Mapped[str | None] = mapped_column(String(900), unique=True)
+    """None while no file with raw pixels has come."""
     filename_extensions: Mapped[list[str] | None] = mapped_column(_JSON)
     format: Mapped[str] = mapped_column(String(16), default="fits")
     size: Mapped[int | None]
     """Bytes, of all files together."""
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     md5: Mapped[str | None] = mapped_column(String(32))
-    instrument: Mapped[str] = mapped_column(String(64), index=True)
+    instrument: Mapped[str] = mapped_column(String(64))
     telescope: Mapped[str | None] = mapped_column(String(128))
-    site: Mapped[str | None] = mapped_column(String(128), index=True)
-    kind: Mapped[str] = mapped_column(String(16), default="science", index=True)
+    site: Mapped[str | None] = mapped_column(String(128))
+    kind: Mapped[str] = mapped_column(String(16), default="science")
     mjd: Mapped[float | None] = mapped_column(index=True)
-    exp_time: Mapped[float | None]
-    filter: Mapped[str | None] = mapped_column(String(64), index=True)
+    exp_time: Mapped[float | None] = mapped_column(index=True)
+    filter: Mapped[str | None] = mapped_column(String(64))
     filter_array: Mapped[list[str] | None] = mapped_column(_JSON)
     binning: Mapped[str] = mapped_column(String(16), default="1x1")
     temperature: Mapped[float | None]
@@ -123,12 +133,10 @@ class Exposure(Timestamped, OnSky, Base):
     """Degrees, positive to the east."""
     elevation: Mapped[float | None]
     project: Mapped[str | None] = mapped_column(String(128), index=True)
-    target: Mapped[str | None] = mapped_column(String(256), index=True)
+    target: Mapped[str | None] = mapped_column(String(256))
     observer: Mapped[str | None] = mapped_column(String(128))
     header: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    observation_id: Mapped[uuid.UUID | None] = mapped_column(
-        ForeignKey("observations.id"), index=True
-    )
+    observation_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("observations.id"))
 
     def __init__(
         self,
@@ -334,11 +342,27 @@ class Exposure(Timestamped, OnSky, Base):
         if not self.instrument:
             fallback = get_instrument_instance("GenericFITS")
             self._raw_header = fallback.read_header(self._paths())
-            self.instrument = guess_instrument(self.filename, plain_header(self._raw_header))
+            self.instrument = guess_instrument(str(self.filename), plain_header(self._raw_header))
             if self.instrument != fallback.name:
                 self._raw_header = None  # another camera may read its files in its own way
-        camera, header = self.instrument_object, plain_header(self.raw_header)
-        subject = self.filename
+        self.describe(plain_header(self.raw_header), given)
+
+    def describe(self, header: dict[str, Any], given: frozenset[str] = frozenset()) -> None:
+        """Fill the columns from a global header, as the instrument reads it.
+
+        Parameters
+        ----------
+        header
+            Values by keyword.
+        given
+            Names of columns that keep the value they have.
+
+        Raises
+        ------
+        BadHeader
+            A card holds nonsense without which the exposure cannot be placed in time or sky.
+        """
+        camera, subject = self.instrument_object, self.filename or self.base_filename
         for name in _CRITICAL:
             if name not in given and name != "kind":
                 found = camera.extract_header_info(header, [name], subject=subject)
@@ -356,6 +380,8 @@ class Exposure(Timestamped, OnSky, Base):
         self.telescope = self.telescope or camera.telescope
         self._fill_filter(given)
         self._fill_place(header, given)
+        if "camera" not in given:
+            self.camera = _as_text(self._tolerant(header, "instrument"))
         self.header = self._short_header(header) if "header" not in given else self.header
 
     def _is_given(self, problem: BadHeader, given: frozenset[str]) -> bool:
@@ -410,6 +436,19 @@ class Exposure(Timestamped, OnSky, Base):
         if self.kind == "science" and (self.filter is None) == (self.filter_array is None):
             missing.append("filter" if self.filter is None else "filter_array")
         return missing
+
+    @property
+    def name(self) -> str:
+        """What people call it: the name of its raw file, or what its files have in common."""
+        return (self.filename or self.base_filename or str(self.id)).rsplit("/", 1)[-1]
+
+    @property
+    def content_id(self) -> uuid.UUID:
+        """What products of this exposure are made of: the id of its raw bytes.
+
+        An exposure in a named series may get a better raw file later; its products differ then.
+        """
+        return exposure_id(self.sha256) if self.sha256 else self.id
 
     @property
     def start_mjd(self) -> float | None:
@@ -507,6 +546,24 @@ def _as_json(value: Any) -> Any:
     if is_blank(value) or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _as_text(value: Any) -> str | None:
+    return None if is_blank(value) else str(value).strip()
+
+
+@event.listens_for(Exposure, "before_insert")
+@event.listens_for(Exposure, "before_update")
+def _derive(_mapper: object, _connection: object, exposure: Exposure) -> None:
+    """Keep the columns that follow from others in step with them."""
+    if exposure.base_filename is None and exposure.mjd is not None:
+        exposure.night = night_of(exposure.mjd, exposure.longitude)
+    start = exposure.start_mjd
+    if start is None and exposure.night is not None:
+        start = evening_mjd(exposure.night, exposure.longitude)
+    exposure.sort_mjd = start or 0.0
+    exposure.image_number = exposure.id.int >> 75  # 53 bits: exact in every client's numbers
+    exposure.reduction_state = exposure.reduction_state or "none"
 
 
 @event.listens_for(Exposure, "load")

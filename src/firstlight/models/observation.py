@@ -15,9 +15,11 @@ __all__ = ["Observation"]
 
 
 class Observation(Timestamped, Base):
-    """Exposures that belong together: same instrument, target, filter, binning and night.
+    """Exposures that belong together.
 
-    Its id is made of these facts, so that exposures find their observation in any order.
+    Those that name their sequence (a PANOPTES sequence, a smart stack) belong to it; others
+    have instrument, target, filter, binning and night in common. The id is made of these
+    facts, so that exposures find their observation in any order.
     """
 
     __tablename__ = "observations"
@@ -30,7 +32,14 @@ class Observation(Timestamped, Base):
     night: Mapped[date] = mapped_column(index=True)
     """Local date of the noon before, or the UTC date where the site is not known."""
 
+    site: Mapped[str | None] = mapped_column(String(128), index=True)
+    sequence: Mapped[str | None] = mapped_column(String(200), unique=True)
+    """Name of the sequence, with site and camera in it, where the camera names one."""
+
     def identify(self) -> None:
         """Set the id from the facts."""
+        if self.sequence is not None:
+            self.id = product_id("observation", [self.sequence])
+            return
         facts = (self.instrument, self.target, self.filter or "", self.binning, self.night)
         self.id = product_id("observation", [str(fact) for fact in facts])

@@ -65,14 +65,14 @@ class Recipe:
             self.lineages[step.name] = Lineage(step.name, step.version, step.parameters(), before)
 
     def expected_ids(
-        self, exposure_id: uuid.UUID, section_id: str, masters: Mapping[str, uuid.UUID]
+        self, content_id: uuid.UUID, section_id: str, masters: Mapping[str, uuid.UUID]
     ) -> dict[str, uuid.UUID]:
         """Ids of all products of one section, by step, computed without making any."""
         ids: dict[str, uuid.UUID] = {}
         for step in self.steps:
             inputs: dict[str, object] = {name: ids[name] for name in step.after}
             if not step.after:
-                inputs = {"exposure": exposure_id, **masters}
+                inputs = {"exposure": content_id, **masters}
             ids[step.name] = product_id(self.lineages[step.name].id, inputs, section_id)
         return ids
 
@@ -83,7 +83,7 @@ class Recipe:
         skipped, and nothing is raised.
         """
         masters = {role: image.id for role, image in piece.calibrations.masters.items()}
-        ids = self.expected_ids(piece.exposure.id, piece.section_id, masters)
+        ids = self.expected_ids(piece.exposure.content_id, piece.section_id, masters)
         outcomes: dict[str, Outcome] = {}
         for number, step in enumerate(self.steps):
             outcome = Outcome(step.name, number, StepState.DONE, ids[step.name])

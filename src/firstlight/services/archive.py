@@ -6,26 +6,23 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from firstlight.errors import FirstlightError
 from firstlight.formats.file_errors import MissingFile
 from firstlight.formats.fits_file import inspect, read_header
 from firstlight.instruments import get_instrument_instance, guess_instrument
-from firstlight.instruments.header_values import MJD_EPOCH
 from firstlight.models.arrival import Arrival, ArrivalState
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure, exposure_id
+from firstlight.models.night import night_of
 from firstlight.models.observation import Observation
 from firstlight.models.site import Site
 from firstlight.provenance.fingerprint import product_id
 from firstlight.storage import Store, build_key
 
-__all__ = ["ArchiveService", "IngestReport", "Refusal", "night_of"]
+__all__ = ["ArchiveService", "IngestReport", "Refusal"]
 
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.fz", ".fz", ".fits.gz", ".fit.gz", ".fits.bz2")
 BATCH = 50
@@ -200,20 +197,6 @@ class _Taken:
         )
         row.identify()
         return row
-
-
-def night_of(mjd: float, longitude: float | None) -> date:
-    """The night of a moment: the local date of the noon before.
-
-    Parameters
-    ----------
-    mjd
-        UTC.
-    longitude
-        Degrees, positive to the east; ``None`` counts as Greenwich.
-    """
-    local_noons = np.floor(mjd + (longitude or 0.0) / 360.0 - 0.5)
-    return (MJD_EPOCH + timedelta(days=float(local_noons))).date()
 
 
 def _checksum(path: Path) -> tuple[str, int]:

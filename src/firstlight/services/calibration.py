@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image, ImageInput
+from firstlight.models.night import night_of
 from firstlight.models.provenance import Provenance, Software
 from firstlight.pipeline.make_master import KIND_OF_ROLE, make_master, master_lineage
 from firstlight.pipeline.step import Calibrations
 from firstlight.provenance.fingerprint import fingerprint, product_id
-from firstlight.services.archive import night_of
 from firstlight.services.products import ProductFiles, save_rows
 from firstlight.services.settings import CalibrationSettings
 from firstlight.work.engine import JobRequest

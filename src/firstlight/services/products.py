@@ -58,7 +58,7 @@ class ProductFiles:
 
 def section_stem(exposure: Exposure, section_id: str) -> str:
     """Beginning of the names of files made from one section of an exposure."""
-    stem = exposure.filename.rsplit("/", 1)[-1].split(".")[0]
+    stem = exposure.name.split(".")[0]
     return f"{stem}.{section_id}"
 
 

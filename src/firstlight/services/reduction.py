@@ -65,14 +65,16 @@ class ReductionService:
         requests = []
         with self._database.reading() as session:
             exposures = session.scalars(
-                select(Exposure).where(Exposure.kind == "science").order_by(Exposure.mjd)
+                select(Exposure)
+                .where(Exposure.kind == "science", Exposure.filename.is_not(None))
+                .order_by(Exposure.mjd)
             ).all()
             runs = _runs_by_section(session)
             chooser = self._calibration.chooser(session)
             for exposure in exposures:
                 for section_id in map(str, exposure.instrument_object.get_section_ids()):
                     masters = chooser.choose(exposure, section_id).master_ids
-                    expected = self._recipe.expected_ids(exposure.id, section_id, masters)
+                    expected = self._recipe.expected_ids(exposure.content_id, section_id, masters)
                     past = runs.get((exposure.id, section_id), [])
                     if not _is_settled(past, expected, retry_failed=retry_failed):
                         requests.append(_request(exposure.id, section_id, expected))
@@ -95,7 +97,7 @@ class ReductionService:
             exposure = session.get_one(Exposure, exposure_id)
             calibrations = self._calibration.chooser(session).calibrations(exposure, section_id)
             masters = {role: image.id for role, image in calibrations.masters.items()}
-            expected = self._recipe.expected_ids(exposure_id, section_id, masters)
+            expected = self._recipe.expected_ids(exposure.content_id, section_id, masters)
             found = self._find(session, expected)
         piece = Workpiece(exposure, section_id, calibrations)
         outcomes = self._recipe.run(piece, found)

@@ -110,7 +110,7 @@ class StatusService:
 
 def _exposure(row: Exposure, sections: list[SectionStatus], used: bool) -> ExposureStatus:
     entry = ExposureStatus(
-        exposure=row.filename.rsplit("/", 1)[-1],
+        exposure=row.name,
         exposure_id=str(row.id),
         kind=row.kind,
         instrument=row.instrument,

@@ -7,7 +7,7 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firstlight.services.archive import night_of
+from firstlight.models.night import night_of
 
 
 @pytest.mark.parametrize(
