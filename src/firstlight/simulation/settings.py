@@ -19,13 +19,13 @@ from pydantic import (
 
 from firstlight.errors import BadSettings
 
-__all__ = ["DetectorSettings", "NightSettings", "SkySettings", "StarSettings"]
+__all__ = ["CheckedSettings", "DetectorSettings", "NightSettings", "SkySettings", "StarSettings"]
 
 Fraction = Annotated[float, Field(ge=0, le=0.5)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class _Checked(BaseModel):
+class CheckedSettings(BaseModel):
     """Frozen settings whose faults come out as `BadSettings`, each naming its key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -64,7 +64,7 @@ def _explained(cls: type[BaseModel], fault: ValidationError) -> BadSettings:
     )
 
 
-class DetectorSettings(_Checked):
+class DetectorSettings(CheckedSettings):
     """Two sections, A and B, side by side, read out with an overscan at the right.
 
     Attributes
@@ -136,7 +136,7 @@ class DetectorSettings(_Checked):
     cosmic_rays: float = Field(default=0.4, ge=0, le=1000)
 
 
-class SkySettings(_Checked):
+class SkySettings(CheckedSettings):
     """Optics, air and sky.
 
     Attributes
@@ -206,7 +206,7 @@ class SkySettings(_Checked):
         return self
 
 
-class StarSettings(_Checked):
+class StarSettings(CheckedSettings):
     """Who is in the sky.
 
     Attributes
@@ -234,7 +234,7 @@ class StarSettings(_Checked):
     transit_hours: float = Field(default=2.0, gt=0, le=24)
 
 
-class NightSettings(_Checked):
+class NightSettings(CheckedSettings):
     """One night of one field: the whole input of `simulate_night`, besides the catalogue.
 
     Attributes
