@@ -1,17 +1,26 @@
 """The database on SQLite and on PostgreSQL: the same tables, rules and answers."""
 
 import uuid
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import Uuid, bindparam, column, select, table, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from firstlight.algorithms.sky_index import angular_separation, healpix_index
-from firstlight.models import Arrival, Base, LightCurve, Object, Photometry, Provenance
+from firstlight.models import (
+    Arrival,
+    Base,
+    Exposure,
+    ExposureFile,
+    LightCurve,
+    Object,
+    Photometry,
+    Provenance,
+)
 from firstlight.models.database import Database, DatabaseOutdated, DatabaseUnreachable, bulk_insert
 from firstlight.models.provenance import ProvenanceTag
 from firstlight.models.sky_search import find_in_cone
@@ -59,6 +68,46 @@ def test_an_empty_database_is_brought_to_the_models(database):
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_database_of_the_main_job_keeps_its_rows_and_learns_the_new_columns(url):
+    opened = Database(url)
+    opened.upgrade("0001")
+    ident, arrival_id, now = uuid.UUID(int=0xABC << 90), uuid.uuid4(), datetime.now(UTC)
+    old = {"created_at": now, "filename": "raw/x/a.fits", "format": "fits", "header": {}}
+    old |= {"instrument": "GenericFITS", "kind": "bias", "binning": "1x1", "longitude": -120.0}
+    old |= {"mjd": 60000.3, "exp_time": 172.8, "sha256": "ab", "md5": "cd", "size": 3}
+    told = {"source": "/a.fits", "state": "archived", "created_at": now}
+    with opened.begin() as session:
+        for model, values in (
+            (Exposure, {"id": ident, **old}),
+            (Arrival, {"id": arrival_id, **told}),
+        ):
+            columns = [column(name, model.__table__.c[name].type) for name in values]
+            session.execute(table(model.__tablename__, *columns).insert().values(values))
+        session.execute(
+            text("UPDATE arrivals SET exposure_id = :id").bindparams(bindparam("id", type_=Uuid())),
+            {"id": ident},
+        )
+    opened.upgrade()
+    with opened.reading() as session:
+        exposure = session.get_one(Exposure, ident)
+        arrival = session.get_one(Arrival, arrival_id)
+        file = session.scalars(select(ExposureFile)).one()
+    assert exposure.night == date(2023, 2, 24)
+    assert exposure.sort_mjd == pytest.approx(60000.3 - 0.001, abs=1e-9)
+    assert exposure.image_number == ident.int >> 75 > 0
+    assert (exposure.collection, exposure.reduction_state) == ("data", "none")
+    assert (arrival.exposure_id, arrival.origin, arrival.version) == (exposure.id, "ingest", "")
+    assert (file.exposure_id, file.name, file.role, file.key, file.sha256, file.made) == (
+        exposure.id,
+        "a.fits",
+        "raw",
+        "raw/x/a.fits",
+        "ab",
+        False,
+    )
+    opened.dispose()
 
 
 def test_upgrading_twice_changes_nothing(database):

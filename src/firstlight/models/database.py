@@ -98,13 +98,13 @@ class Database:
         except OperationalError as fault:
             raise self._explain(fault) from fault
 
-    def upgrade(self) -> None:
-        """Bring an empty or older database to the tables of this version."""
+    def upgrade(self, revision: str = "head") -> None:
+        """Bring an empty or older database to the tables of this version, or of `revision`."""
         try:
             with self.engine.connect() as connection, _tables_may_move(connection):
                 config = self._alembic()
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, revision)
                 connection.commit()
         except OperationalError as fault:
             raise self._explain(fault) from fault
