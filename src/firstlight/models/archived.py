@@ -9,27 +9,26 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from firstlight.models.base import UtcDateTime, utc_now
 
-__all__ = ["COLLECTIONS", "Archived", "archive_indexes"]
+__all__ = ["COLLECTIONS", "SEARCH_COLUMNS", "Archived", "archive_indexes"]
 
 COLLECTIONS = ("data", "allsky")
 """Regular exposures and those of all-sky cameras; info images have tables of their own."""
 
-# Columns by which exposures are searched, each newest first: one index, one sorted walk.
-_SEARCHED = (
-    "site",
+SEARCH_COLUMNS = (
+    "filter",
     "camera",
     "instrument",
-    "filter",
     "user_id",
     "username",
-    "night",
     "kind",
     "data_type",
-    "target",
-    "observation_id",
-    "smart_stack",
+    "collection",
     "reduction_state",
+    "target",
+    "night",
+    "exp_time",
 )
+"""Columns with an index that answers a search by them, in one site or all, newest first."""
 
 
 class Archived:
@@ -52,6 +51,8 @@ class Archived:
         not known yet. Lists of exposures are in the order of this column.
     altitude, azimuth
         Degrees.
+    label
+        What people call the exposure: `Exposure.name`, stored for searches.
     smart_stack, stack_number, stack_length
         Group of exposures that are summed as they come, place in it from 0, planned length.
     expires_at
@@ -62,6 +63,7 @@ class Archived:
 
     collection: Mapped[str] = mapped_column(String(16), default="data")
     base_filename: Mapped[str | None] = mapped_column(String(200))
+    label: Mapped[str] = mapped_column(String(900), default="")
     data_type: Mapped[str | None] = mapped_column(String(32))
     camera: Mapped[str | None] = mapped_column(String(128))
     night: Mapped[date | None]
@@ -77,15 +79,28 @@ class Archived:
     reduction_state: Mapped[str] = mapped_column(String(16), default="none")
     image_number: Mapped[int | None] = mapped_column(BigInteger, index=True)
     """A positive integer that names the exposure for clients that need one; made of the id."""
-    modified_at: Mapped[datetime] = mapped_column(
-        UtcDateTime(), default=utc_now, onupdate=utc_now, index=True
-    )
+    modified_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now, onupdate=utc_now)
 
 
 def archive_indexes() -> tuple[Index, ...]:
-    """Return one index for each searched column, in the order of the lists."""
+    """Return the indexes of searches: what is sought, then the order of the lists.
+
+    Searches name them, since no planner knows how many rows a value has: see
+    `models.exposure_search`.
+    """
+    order = ("sort_mjd", "id")
     return (
         Index("uq_exposures_base_filename", "base_filename", "collection", unique=True),
-        Index("ix_exposures_sort_mjd_id", "sort_mjd", "id"),
-        *(Index(f"ix_exposures_{name}_sort_mjd", name, "sort_mjd") for name in _SEARCHED),
+        Index("ix_exposures_search_date", *order),
+        Index("ix_exposures_search_site", "site", *order),
+        *(Index(f"ix_exposures_search_{name}", name, "site", *order) for name in SEARCH_COLUMNS),
+        Index("ix_exposures_search_hpx", "hpx", *order),
+        Index(
+            "ix_exposures_search_label",
+            "label",
+            *order,
+            postgresql_ops={"label": "text_pattern_ops"},
+        ),
+        Index("ix_exposures_search_modified", "modified_at", *order),
+        Index("ix_exposures_search_smart_stack", "smart_stack", "stack_number"),
     )

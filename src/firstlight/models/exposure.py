@@ -121,7 +121,7 @@ class Exposure(Timestamped, OnSky, Archived, Base):
     site: Mapped[str | None] = mapped_column(String(128))
     kind: Mapped[str] = mapped_column(String(16), default="science")
     mjd: Mapped[float | None] = mapped_column(index=True)
-    exp_time: Mapped[float | None] = mapped_column(index=True)
+    exp_time: Mapped[float | None]
     filter: Mapped[str | None] = mapped_column(String(64))
     filter_array: Mapped[list[str] | None] = mapped_column(_JSON)
     binning: Mapped[str] = mapped_column(String(16), default="1x1")
@@ -562,6 +562,7 @@ def _derive(_mapper: object, _connection: object, exposure: Exposure) -> None:
     if start is None and exposure.night is not None:
         start = evening_mjd(exposure.night, exposure.longitude)
     exposure.sort_mjd = start or 0.0
+    exposure.label = exposure.name
     exposure.image_number = exposure.id.int >> 75  # 53 bits: exact in every client's numbers
     exposure.reduction_state = exposure.reduction_state or "none"
 

@@ -37,7 +37,10 @@ class ExposureFile(Timestamped, Base):
     """One stored file of an exposure. Whether a kind of file exists is whether it has a row."""
 
     __tablename__ = "exposure_files"
-    __table_args__ = (UniqueConstraint("exposure_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("exposure_id", "name"),
+        Index("ix_exposure_files_exposure_id_role", "exposure_id", "role"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     exposure_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("exposures.id", ondelete="CASCADE"))
@@ -65,12 +68,11 @@ class ExposureHeader(Base):
     """
 
     __tablename__ = "exposure_headers"
+    __table_args__ = (Index("ix_exposure_headers_exposure_id_rank", "exposure_id", "rank"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     """That of the `ExposureFile`; of the upload ticket for a header given with it."""
-    exposure_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey("exposures.id", ondelete="CASCADE"), index=True
-    )
+    exposure_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("exposures.id", ondelete="CASCADE"))
     rank: Mapped[int]
     cards: Mapped[list[Any]]
     """Triples of keyword, value, comment; values are JSON (numbers, text, booleans, null)."""

@@ -288,6 +288,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("exposure_id", "name", name=op.f("uq_exposure_files_exposure_id_name")),
     )
     with op.batch_alter_table("exposure_files", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_exposure_files_exposure_id_role", ["exposure_id", "role"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_exposure_files_key"), ["key"], unique=False)
         batch_op.create_index(batch_op.f("ix_exposure_files_sha256"), ["sha256"], unique=False)
 
@@ -309,7 +312,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("exposure_headers", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_exposure_headers_exposure_id"), ["exposure_id"], unique=False
+            "ix_exposure_headers_exposure_id_rank", ["exposure_id", "rank"], unique=False
         )
 
     with op.batch_alter_table("arrivals", schema=None) as batch_op:
@@ -357,6 +360,9 @@ def upgrade() -> None:
             sa.Column("collection", sa.String(length=16), nullable=False, server_default="data")
         )
         batch_op.add_column(sa.Column("base_filename", sa.String(length=200), nullable=True))
+        batch_op.add_column(
+            sa.Column("label", sa.String(length=900), nullable=False, server_default="")
+        )
         batch_op.add_column(sa.Column("data_type", sa.String(length=32), nullable=True))
         batch_op.add_column(sa.Column("camera", sa.String(length=128), nullable=True))
         batch_op.add_column(sa.Column("night", sa.Date(), nullable=True))
@@ -390,39 +396,62 @@ def upgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_exposures_observation_id"))
         batch_op.drop_index(batch_op.f("ix_exposures_site"))
         batch_op.drop_index(batch_op.f("ix_exposures_target"))
-        batch_op.create_index("ix_exposures_camera_sort_mjd", ["camera", "sort_mjd"], unique=False)
-        batch_op.create_index(
-            "ix_exposures_data_type_sort_mjd", ["data_type", "sort_mjd"], unique=False
-        )
-        batch_op.create_index(batch_op.f("ix_exposures_exp_time"), ["exp_time"], unique=False)
         batch_op.create_index(batch_op.f("ix_exposures_expires_at"), ["expires_at"], unique=False)
-        batch_op.create_index("ix_exposures_filter_sort_mjd", ["filter", "sort_mjd"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_exposures_image_number"), ["image_number"], unique=False
         )
         batch_op.create_index(
-            "ix_exposures_instrument_sort_mjd", ["instrument", "sort_mjd"], unique=False
-        )
-        batch_op.create_index("ix_exposures_kind_sort_mjd", ["kind", "sort_mjd"], unique=False)
-        batch_op.create_index(batch_op.f("ix_exposures_modified_at"), ["modified_at"], unique=False)
-        batch_op.create_index("ix_exposures_night_sort_mjd", ["night", "sort_mjd"], unique=False)
-        batch_op.create_index(
-            "ix_exposures_observation_id_sort_mjd", ["observation_id", "sort_mjd"], unique=False
+            "ix_exposures_search_camera", ["camera", "site", "sort_mjd", "id"], unique=False
         )
         batch_op.create_index(
-            "ix_exposures_reduction_state_sort_mjd", ["reduction_state", "sort_mjd"], unique=False
-        )
-        batch_op.create_index("ix_exposures_site_sort_mjd", ["site", "sort_mjd"], unique=False)
-        batch_op.create_index(
-            "ix_exposures_smart_stack_sort_mjd", ["smart_stack", "sort_mjd"], unique=False
-        )
-        batch_op.create_index("ix_exposures_sort_mjd_id", ["sort_mjd", "id"], unique=False)
-        batch_op.create_index("ix_exposures_target_sort_mjd", ["target", "sort_mjd"], unique=False)
-        batch_op.create_index(
-            "ix_exposures_user_id_sort_mjd", ["user_id", "sort_mjd"], unique=False
+            "ix_exposures_search_collection", ["collection", "site", "sort_mjd", "id"], unique=False
         )
         batch_op.create_index(
-            "ix_exposures_username_sort_mjd", ["username", "sort_mjd"], unique=False
+            "ix_exposures_search_data_type", ["data_type", "site", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index("ix_exposures_search_date", ["sort_mjd", "id"], unique=False)
+        batch_op.create_index(
+            "ix_exposures_search_exp_time", ["exp_time", "site", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_exposures_search_filter", ["filter", "site", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index("ix_exposures_search_hpx", ["hpx", "sort_mjd", "id"], unique=False)
+        batch_op.create_index(
+            "ix_exposures_search_instrument", ["instrument", "site", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_exposures_search_kind", ["kind", "site", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_exposures_search_label",
+            ["label", "sort_mjd", "id"],
+            unique=False,
+            postgresql_ops={"label": "text_pattern_ops"},
+        )
+        batch_op.create_index(
+            "ix_exposures_search_modified", ["modified_at", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_exposures_search_night", ["night", "site", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_exposures_search_reduction_state",
+            ["reduction_state", "site", "sort_mjd", "id"],
+            unique=False,
+        )
+        batch_op.create_index("ix_exposures_search_site", ["site", "sort_mjd", "id"], unique=False)
+        batch_op.create_index(
+            "ix_exposures_search_smart_stack", ["smart_stack", "stack_number"], unique=False
+        )
+        batch_op.create_index(
+            "ix_exposures_search_target", ["target", "site", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_exposures_search_user_id", ["user_id", "site", "sort_mjd", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_exposures_search_username", ["username", "site", "sort_mjd", "id"], unique=False
         )
         batch_op.create_index(
             "uq_exposures_base_filename", ["base_filename", "collection"], unique=True
@@ -446,7 +475,7 @@ def _describe_what_is_there(connection: sa.Connection) -> None:
     ).mappings()
     update = sa.text(
         "UPDATE exposures SET sort_mjd = :sort_mjd, night = :night, image_number = :number,"
-        " camera = instrument, modified_at = created_at WHERE id = :id"
+        " label = :label, camera = instrument, modified_at = created_at WHERE id = :id"
     ).bindparams(sa.bindparam("night", type_=sa.Date()))
     insert = sa.text(
         "INSERT INTO exposure_files (id, exposure_id, name, role, key, size, sha256, md5, made,"
@@ -466,7 +495,13 @@ def _derived(row: sa.RowMapping) -> dict[str, Any]:
         noons = math.floor(row["mjd"] + (row["longitude"] or 0.0) / 360.0 - 0.5)
         night = date(1858, 11, 17) + timedelta(days=noons)
     ident = uuid.UUID(str(row["id"]))
-    return {"sort_mjd": start or 0.0, "night": night, "number": ident.int >> 75, "id": row["id"]}
+    return {
+        "sort_mjd": start or 0.0,
+        "night": night,
+        "number": ident.int >> 75,
+        "label": row["filename"].rsplit("/", 1)[-1],
+        "id": row["id"],
+    }
 
 
 def _raw_file(row: sa.RowMapping) -> dict[str, Any]:
@@ -490,24 +525,28 @@ def downgrade() -> None:
 
     with op.batch_alter_table("exposures", schema=None) as batch_op:
         batch_op.drop_index("uq_exposures_base_filename")
-        batch_op.drop_index("ix_exposures_username_sort_mjd")
-        batch_op.drop_index("ix_exposures_user_id_sort_mjd")
-        batch_op.drop_index("ix_exposures_target_sort_mjd")
-        batch_op.drop_index("ix_exposures_sort_mjd_id")
-        batch_op.drop_index("ix_exposures_smart_stack_sort_mjd")
-        batch_op.drop_index("ix_exposures_site_sort_mjd")
-        batch_op.drop_index("ix_exposures_reduction_state_sort_mjd")
-        batch_op.drop_index("ix_exposures_observation_id_sort_mjd")
-        batch_op.drop_index("ix_exposures_night_sort_mjd")
-        batch_op.drop_index(batch_op.f("ix_exposures_modified_at"))
-        batch_op.drop_index("ix_exposures_kind_sort_mjd")
-        batch_op.drop_index("ix_exposures_instrument_sort_mjd")
+        batch_op.drop_index("ix_exposures_search_username")
+        batch_op.drop_index("ix_exposures_search_user_id")
+        batch_op.drop_index("ix_exposures_search_target")
+        batch_op.drop_index("ix_exposures_search_smart_stack")
+        batch_op.drop_index("ix_exposures_search_site")
+        batch_op.drop_index("ix_exposures_search_reduction_state")
+        batch_op.drop_index("ix_exposures_search_night")
+        batch_op.drop_index("ix_exposures_search_modified")
+        batch_op.drop_index(
+            "ix_exposures_search_label", postgresql_ops={"label": "text_pattern_ops"}
+        )
+        batch_op.drop_index("ix_exposures_search_kind")
+        batch_op.drop_index("ix_exposures_search_instrument")
+        batch_op.drop_index("ix_exposures_search_hpx")
+        batch_op.drop_index("ix_exposures_search_filter")
+        batch_op.drop_index("ix_exposures_search_exp_time")
+        batch_op.drop_index("ix_exposures_search_date")
+        batch_op.drop_index("ix_exposures_search_data_type")
+        batch_op.drop_index("ix_exposures_search_collection")
+        batch_op.drop_index("ix_exposures_search_camera")
         batch_op.drop_index(batch_op.f("ix_exposures_image_number"))
-        batch_op.drop_index("ix_exposures_filter_sort_mjd")
         batch_op.drop_index(batch_op.f("ix_exposures_expires_at"))
-        batch_op.drop_index(batch_op.f("ix_exposures_exp_time"))
-        batch_op.drop_index("ix_exposures_data_type_sort_mjd")
-        batch_op.drop_index("ix_exposures_camera_sort_mjd")
         batch_op.create_index(batch_op.f("ix_exposures_target"), ["target"], unique=False)
         batch_op.create_index(batch_op.f("ix_exposures_site"), ["site"], unique=False)
         batch_op.create_index(
@@ -532,6 +571,7 @@ def downgrade() -> None:
         batch_op.drop_column("night")
         batch_op.drop_column("camera")
         batch_op.drop_column("data_type")
+        batch_op.drop_column("label")
         batch_op.drop_column("base_filename")
         batch_op.drop_column("collection")
 
@@ -558,12 +598,13 @@ def downgrade() -> None:
         batch_op.drop_column("version")
 
     with op.batch_alter_table("exposure_headers", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_exposure_headers_exposure_id"))
+        batch_op.drop_index("ix_exposure_headers_exposure_id_rank")
 
     op.drop_table("exposure_headers")
     with op.batch_alter_table("exposure_files", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_exposure_files_sha256"))
         batch_op.drop_index(batch_op.f("ix_exposure_files_key"))
+        batch_op.drop_index("ix_exposure_files_exposure_id_role")
 
     op.drop_table("exposure_files")
     with op.batch_alter_table("exposure_cards", schema=None) as batch_op:
