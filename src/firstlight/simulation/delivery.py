@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import httpx
 import numpy as np
 from pydantic import Field as Setting
 
+from firstlight.errors import RemoteError
 from firstlight.simulation.pretend_site import PretendFile, PretendSite
 from firstlight.simulation.settings import CheckedSettings
-from firstlight.storage import Store
+from firstlight.storage import StorageSettings, Store, open_store
 
 __all__ = [
     "DeliverySettings",
@@ -21,13 +23,23 @@ __all__ = [
     "Receiver",
     "Sent",
     "StoreReceiver",
+    "UploadReceiver",
+    "UploadRefused",
     "deliver",
     "delivery_order",
+    "receiver_for",
 ]
 
 _PIECES = 4
 _PAUSE = 0.02
 PARTIAL = ".part"
+_PATIENCE_S = 30.0
+
+
+class UploadRefused(RemoteError):
+    """The archive did not take an upload."""
+
+    code = "simulation.upload_refused"
 
 
 class DeliverySettings(CheckedSettings):
@@ -109,6 +121,85 @@ class StoreReceiver:
         """Put the file under its name, over the one that may be there."""
         del channel
         self._store.put(file.name, content, overwrite=True)
+
+
+class UploadReceiver:
+    """An archive's HTTP interface: leave to upload is asked for, then the file is posted.
+
+    Parameters
+    ----------
+    address
+        Of the archive, as ``http://localhost:8000``.
+    token
+        One that may upload.
+    """
+
+    def __init__(self, address: str, token: str | None = None) -> None:
+        headers = {"Authorization": f"token {token}"} if token else {}
+        self._archive = httpx.Client(base_url=address, headers=headers, timeout=_PATIENCE_S)
+        self._anyone = httpx.Client(timeout=_PATIENCE_S)
+
+    def receive(self, file: PretendFile, channel: int | None, content: bytes) -> None:
+        """Ask for a ticket and use it.
+
+        Raises
+        ------
+        UploadRefused
+            With what the archive, or the bucket behind it, said.
+        """
+        directory, _, name = file.name.partition("/")
+        wish: dict[str, Any] = {"object_name": name, "s3_directory": directory}
+        if channel is not None:
+            wish["info_channel"] = channel
+        ticket = self._ask(self._archive, "/api/upload", file.name, json=wish).json()
+        ticket = ticket.get("data", ticket)
+        self._ask(
+            self._anyone,
+            str(self._archive.base_url.join(ticket["url"])),
+            file.name,
+            data=ticket["fields"],
+            files={"file": (name, content)},
+        )
+
+    def _ask(self, client: httpx.Client, url: str, name: str, **content: Any) -> httpx.Response:
+        try:
+            answer = client.post(url, **content)
+        except httpx.HTTPError as fault:
+            raise UploadRefused(
+                subject=name, found=f"{type(fault).__name__}: {fault}", hint="is `serve` running?"
+            ) from fault
+        if not answer.is_success:
+            found = f"{answer.status_code} {answer.text[:300]}"
+            raise UploadRefused(subject=name, field=str(answer.url.path), found=found)
+        return answer
+
+
+def receiver_for(
+    destination: str,
+    *,
+    token: str | None = None,
+    endpoint: str | None = None,
+    slowly: bool = False,
+) -> Receiver:
+    """The receiver behind a folder, ``s3://bucket/prefix`` or ``http(s)://`` address.
+
+    Parameters
+    ----------
+    token
+        For the HTTP interface.
+    endpoint
+        Address of an S3 server other than Amazon's. Its keys are looked for where Amazon's
+        programs look.
+    slowly
+        See `FolderReceiver`.
+    """
+    if destination.startswith(("http://", "https://")):
+        return UploadReceiver(destination, token)
+    if destination.startswith("s3://"):
+        plain = (endpoint or "").startswith("http://")
+        settings = StorageSettings(root=destination, endpoint=endpoint, allow_http=plain)
+        return StoreReceiver(open_store(settings))
+    return FolderReceiver(Path(destination), slowly=slowly)
 
 
 def delivery_order(files: Sequence[PretendFile], settings: DeliverySettings) -> list[PretendFile]:
