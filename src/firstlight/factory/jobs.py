@@ -1,0 +1,41 @@
+"""Which service answers to which job. Called in worker processes, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from firstlight.factory.workspace import Factory
+
+__all__ = [
+    "make_master",
+    "reduce_section",
+    "register",
+    "solve_light_curves",
+    "start_worker",
+]
+
+
+def start_worker(workspace: str) -> Factory:
+    """What each worker process does once."""
+    return Factory.open(Path(workspace))
+
+
+def make_master(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: one master calibration."""
+    return factory.calibration.make_master(payload)
+
+
+def reduce_section(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: one section of one exposure through the recipe."""
+    return factory.reduction.reduce_section(payload)
+
+
+def register(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: the unsolved frames of one section of one observation onto the best one."""
+    return factory.registration.register(payload)
+
+
+def solve_light_curves(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: the light curves of one section of one observation."""
+    return factory.light_curves.solve(payload)

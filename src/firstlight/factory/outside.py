@@ -1,0 +1,135 @@
+"""What needs no workspace, or makes one of its own."""
+
+# ruff: noqa: PLC0415, services load numerical libraries; a command loads only what it needs
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firstlight.config import load_settings
+from firstlight.errors import FirstlightError, MissingError
+from firstlight.factory.workspace import Factory
+
+if TYPE_CHECKING:
+    from firstlight.services.health import Check
+    from firstlight.simulation.send_night import NightSent
+
+__all__ = [
+    "compile_kernels",
+    "diagnose",
+    "fetch_sample",
+    "simulate_night",
+    "simulate_site",
+    "solve_file",
+]
+
+
+def solve_file(path: Path, scale: tuple[float, float] | None = None) -> dict[str, Any]:
+    """Where does one file point? Needs no workspace."""
+    from firstlight.catalogs.quad_index import quad_index
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.services.plate_solving import solve_file as solve
+
+    catalog = Tycho2()
+    return solve(path, catalog=catalog, quads=lambda: quad_index(catalog), scale=scale)
+
+
+def diagnose(workspace: Path) -> list[Check]:
+    """Look at everything firstlight stands on; what is wrong with the workspace is a finding."""
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.services.health import Check, HealthService
+
+    try:
+        return Factory(workspace, load_settings(workspace)).health.check()
+    except FirstlightError as fault:
+        outside = HealthService(
+            workspace=workspace,
+            database=None,
+            store=None,
+            catalog_release=lambda: Tycho2().release,
+        )
+        state = "missing" if isinstance(fault, MissingError) else "broken"
+        finding = Check(f"workspace {workspace}", state, fault.message, fault.hint or str(fault))
+        return [*outside.check(), finding]
+
+
+def simulate_night(
+    folder: Path, seed: int, exposures: int, *, faults: bool, on_progress: Callable[[int], None]
+) -> str:
+    """Make a simulated night; says in a sentence what it is."""
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.simulation import NightSettings
+    from firstlight.simulation import simulate_night as simulate
+
+    settings = NightSettings(seed=seed, n_exposures=exposures, with_faults=faults)
+    truth = simulate(
+        settings,
+        folder,
+        catalog=Tycho2(),
+        progress=lambda done, _total, _name: on_progress(done),
+    )
+    told = f"{len(truth.exposures)} exposures, {len(truth.variables)} variable stars in {folder}"
+    if truth.transit is not None:
+        star = truth.transit.star
+        ra, dec = float(truth.stars.ra[star]), float(truth.stars.dec[star])
+        (folder / "truth" / "transit.txt").write_text(f"{ra:.6f} {dec:+.6f}\n")
+        told += f"; a transit of depth {truth.transit.depth:.4f} at {ra:.6f} {dec:+.6f}"
+    return told
+
+
+def simulate_site(
+    destination: str,
+    site: Mapping[str, Any],
+    *,
+    faults: bool,
+    rate: float | None,
+    on_sent: Callable[[int, int], None],
+    **access: Any,
+) -> NightSent:
+    """Let a pretend site send its night."""
+    from firstlight.simulation.send_night import simulate_site as simulate
+
+    return simulate(destination, site, faults=faults, rate=rate, on_sent=on_sent, **access)
+
+
+def compile_kernels() -> None:
+    """Reduce a tiny simulated night, so that every numerical kernel is compiled and cached."""
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.services.night import NightService
+    from firstlight.simulation import DetectorSettings, NightSettings
+    from firstlight.simulation import simulate_night as simulate
+    from firstlight.work.engine import WorkerSetup
+    from firstlight.work.inline_engine import InlineEngine
+
+    with tempfile.TemporaryDirectory(prefix="firstlight-") as folder:
+        sky, workspace = Path(folder) / "sky", Path(folder) / "workspace"
+        settings = NightSettings(
+            n_exposures=5,
+            n_bias=3,
+            n_dark=3,
+            n_flat=3,
+            detector=DetectorSettings(rows=512, columns=512),
+        )
+        simulate(settings, sky, catalog=Tycho2())
+        factory = Factory.create(workspace)
+        factory.archive.ingest(factory.archive.find([sky]))
+        setup = WorkerSetup(
+            initializer="firstlight.factory.jobs:start_worker", argument=str(workspace)
+        )
+        night = NightService(
+            make_engine=lambda: InlineEngine(factory.jobs(), setup), plans=factory.plans()
+        )
+        with night.running():
+            for stage in night.stages():
+                stage.run(lambda done: None)  # noqa: ARG005, nobody watches
+        factory.database.dispose()
+
+
+def fetch_sample(name: str, folder: Path | None, on_progress: Callable[[int, int], None]) -> Path:
+    """Fetch a public sample night."""
+    from firstlight.services.samples import fetch_sample as fetch
+
+    return fetch(name, folder, on_progress=on_progress)

@@ -1,0 +1,131 @@
+"""Services of the reduction: from exposures to light curves."""
+
+# ruff: noqa: PLC0415, services load numerical libraries; a command loads only what it needs
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from firstlight.factory.foundations import Foundations
+
+if TYPE_CHECKING:
+    from firstlight.pipeline.recipe import Recipe
+    from firstlight.services.calibration import CalibrationService
+    from firstlight.services.light_curves import LightCurveService
+    from firstlight.services.lineage import LineageService
+    from firstlight.services.night import Plan
+    from firstlight.services.pictures import PictureService
+    from firstlight.services.products import ProductFiles
+    from firstlight.services.reduction import ReductionService
+    from firstlight.services.registration import RegistrationService
+    from firstlight.services.status import StatusService
+
+__all__ = ["ReductionWiring"]
+
+
+class ReductionWiring(Foundations):
+    """Builds the services of the reduction, each when first asked for."""
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The standard recipe with this workspace's parameters."""
+        from firstlight.catalogs.quad_index import quad_index
+        from firstlight.catalogs.registry import choose_catalog, get_catalog
+        from firstlight.catalogs.tycho2 import Tycho2
+        from firstlight.pipeline.standard import standard_recipe
+
+        catalogs = self.settings.catalogs
+        return standard_recipe(
+            self.settings.recipe,
+            astrometry=get_catalog(choose_catalog(catalogs, "astrometry"), catalogs),
+            photometry=get_catalog(choose_catalog(catalogs, "photometry"), catalogs),
+            quads=lambda: quad_index(Tycho2()),
+            instruments=self.settings.instruments,
+        )
+
+    @cached_property
+    def calibration(self) -> CalibrationService:
+        """Master calibrations."""
+        from firstlight.services.calibration import CalibrationService
+
+        return CalibrationService(
+            database=self.database,
+            files=self.files,
+            settings=self.settings.calibration,
+        )
+
+    @cached_property
+    def reduction(self) -> ReductionService:
+        """Sections through the recipe."""
+        from firstlight.services.reduction import ReductionService
+
+        return ReductionService(
+            database=self.database,
+            files=self.files,
+            recipe=self.recipe,
+            calibration=self.calibration,
+        )
+
+    @cached_property
+    def files(self) -> ProductFiles:
+        """Files of products."""
+        from firstlight.services.products import ProductFiles
+
+        return ProductFiles(self.store, self.settings.storage.images)
+
+    @cached_property
+    def registration(self) -> RegistrationService:
+        """Frames onto each other."""
+        from firstlight.services.registration import RegistrationService
+
+        return RegistrationService(
+            database=self.database, upstream=self.recipe.lineages["find_sources"]
+        )
+
+    @cached_property
+    def pictures(self) -> PictureService:
+        """Plots and previews."""
+        from firstlight.services.pictures import PictureService
+
+        return PictureService()
+
+    @cached_property
+    def light_curves(self) -> LightCurveService:
+        """Light curves of observations."""
+        from firstlight.services.light_curves import LightCurveService
+
+        return LightCurveService(
+            database=self.database,
+            upstream=(self.recipe.lineages["solve_photometry"], self.registration.lineage),
+            settings=self.settings.light_curves,
+        )
+
+    @cached_property
+    def status(self) -> StatusService:
+        """What stands where."""
+        from firstlight.services.status import StatusService
+
+        return StatusService(database=self.database)
+
+    @cached_property
+    def lineage(self) -> LineageService:
+        """What a product was made of."""
+        from firstlight.services.lineage import LineageService
+
+        return LineageService(database=self.database)
+
+    def plans(self) -> list[Plan]:
+        """All work of a night, in the order in which it depends on each other."""
+        from firstlight.services.night import Plan
+
+        calibration, reduction, curves = self.calibration, self.reduction, self.light_curves
+        return [
+            *(
+                Plan(f"master {kind}", lambda retry, kind=kind: calibration.plan(kind, retry))  # type: ignore[misc]  # kind is bound as a default
+                for kind in calibration.KINDS
+            ),
+            Plan("reduce", reduction.plan),
+            Plan("register", self.registration.plan),
+            Plan("light curves", curves.plan),
+        ]

@@ -1,0 +1,119 @@
+"""One workspace: all its services, its engine and its jobs."""
+
+# ruff: noqa: PLC0415, services load numerical libraries; a command loads only what it needs
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firstlight.config import FILE_NAME, load_settings, settings_template
+from firstlight.errors import ConflictError
+from firstlight.factory.archive_wiring import ArchiveWiring
+from firstlight.factory.reduction_wiring import ReductionWiring
+
+if TYPE_CHECKING:
+    from firstlight.services.health import HealthService
+    from firstlight.services.night import NightService
+    from firstlight.work.engine import Engine, JobKind
+
+__all__ = ["Factory"]
+
+# Imported once by the process that forks the workers.
+PRELOADED = (
+    "firstlight.factory.jobs",
+    "firstlight.services.reduction",
+    "firstlight.services.light_curves",
+)
+
+
+class Factory(ReductionWiring, ArchiveWiring):
+    """Builds the services of one workspace, each when first asked for."""
+
+    @classmethod
+    def open(cls, workspace: Path) -> Factory:
+        """Open a workspace whose database is at the present version."""
+        factory = cls(workspace, load_settings(workspace))
+        factory.database.check_current()
+        return factory
+
+    @classmethod
+    def create(cls, workspace: Path, database_url: str | None = None) -> Factory:
+        """Make a workspace in an empty or new folder.
+
+        Raises
+        ------
+        ConflictError
+            The folder is a workspace already.
+        """
+        path = workspace / FILE_NAME
+        if path.exists():
+            raise ConflictError("this folder is a workspace already", subject=workspace)
+        workspace.mkdir(parents=True, exist_ok=True)
+        path.write_text(settings_template(database_url), encoding="utf-8")
+        try:
+            factory = cls(workspace, load_settings(workspace))
+            factory.data_folder.mkdir(parents=True, exist_ok=True)
+            factory.database.upgrade()
+        except BaseException:
+            path.unlink()  # half a workspace would be taken for a whole one
+            raise
+        return factory
+
+    @classmethod
+    def upgrade(cls, workspace: Path) -> str:
+        """Bring a workspace's database to the present version; says which."""
+        database = cls(workspace, load_settings(workspace)).database
+        database.upgrade()
+        return str(database.revision())
+
+    @cached_property
+    def health(self) -> HealthService:
+        """What is installed and reachable."""
+        from firstlight.catalogs.registry import get_catalog
+        from firstlight.services.health import HealthService
+
+        return HealthService(
+            workspace=self.workspace,
+            database=self.database,
+            store=self.store,
+            catalog_release=lambda: get_catalog("tycho2", self.settings.catalogs).release,
+        )
+
+    def night(self, workers: int | None = None) -> NightService:
+        """Everything that is still to be reduced."""
+        from firstlight.services.night import NightService
+
+        return NightService(make_engine=lambda: self.engine(workers), plans=self.plans())
+
+    def engine(self, workers: int | None = None) -> Engine:
+        """The durable engine of this workspace, not yet started."""
+        from firstlight.work.dbos_engine import DbosEngine
+        from firstlight.work.engine import WorkerSetup
+
+        jobs_file = self.workspace / "jobs.sqlite"
+        return DbosEngine(
+            jobs_file if self.database.is_sqlite else self.database_url,
+            jobs=self.jobs(),
+            workers=workers or self.settings.reduce.workers or os.cpu_count() or 1,
+            setup=WorkerSetup(
+                initializer="firstlight.factory.jobs:start_worker",
+                argument=str(self.workspace),
+                preload=PRELOADED,
+            ),
+        )
+
+    def jobs(self) -> dict[str, JobKind]:
+        """Which service answers to which name of a job."""
+        from firstlight.work.engine import JobKind
+
+        timeout = self.settings.reduce.timeout_s
+        handler = "firstlight.factory.jobs:"
+        return {
+            "make_master": JobKind(handler + "make_master", timeout_s=timeout),
+            "reduce_section": JobKind(handler + "reduce_section", timeout_s=timeout),
+            "register": JobKind(handler + "register", timeout_s=timeout),
+            "light_curves": JobKind(handler + "solve_light_curves", timeout_s=10 * timeout),
+        }
