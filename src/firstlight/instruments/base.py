@@ -36,7 +36,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput
 from firstlight.formats import fits_file
-from firstlight.formats.fits_cards import is_blank
+from firstlight.formats.fits_cards import STRUCTURAL, is_blank
 from firstlight.instruments.header_reader import AnyHeader, HeaderReader
 from firstlight.instruments.header_values import DateLike, to_datetime
 from firstlight.instruments.registration import register_instrument
@@ -100,6 +100,8 @@ class Instrument(HeaderReader):
         Electrons per ADU; electrons; electrons per second and pixel.
     saturation_limit, non_linearity_limit
         ADU of the raw file.
+    bias_level
+        ADU of a pixel without light, for cameras that have no overscan; None where not known.
     size_x, size_y
         Pixels of a section, without overscan.
     filter_array
@@ -124,6 +126,7 @@ class Instrument(HeaderReader):
     dark_current: float | None = None
     saturation_limit: float | None = None
     non_linearity_limit: float | None = None
+    bias_level: float | None = None
     size_x: int | None = None
     size_y: int | None = None
     offset_x: float | None = None
@@ -203,6 +206,24 @@ class Instrument(HeaderReader):
         """Return the ids of the sections that a file holds; all of them by default."""
         del filepath
         return self.get_section_ids()
+
+    def get_sequence_id(self, header: AnyHeader, *, name: str | None = None) -> str | None:
+        """Return the camera's own id of the sequence that an exposure belongs to.
+
+        Parameters
+        ----------
+        header
+            Raw global header.
+        name
+            Name or path of the file as its sender gave it.
+
+        Returns
+        -------
+        str or None
+            None where the camera counts no sequences, as by default.
+        """
+        del header, name
+        return None
 
     def check_section_id(self, section_id: SectionId) -> None:
         """Raise `UnknownSection` unless the id is one of the instrument's."""
@@ -515,18 +536,28 @@ class Instrument(HeaderReader):
     ) -> Header:
         """Read the global header, or that of one section, as the camera wrote it.
 
-        The global header is that of the first HDU of the first file.
+        The global header is that of the first HDU of the first file. Where that HDU is empty
+        and has no cards of its own, as in packed files, it is that of the file's only image.
         """
         if section_id is not None:
             path, hdu = self.find_section(filepath, section_id)
             return fits_file.read_header(path, hdu)
         first = filepath if isinstance(filepath, str | os.PathLike) else next(iter(filepath))
-        return fits_file.read_header(first, 0)
+        header = fits_file.read_header(first, 0)
+        if header.get("NAXIS") or any(_says_something(card.keyword) for card in header.cards):
+            return header
+        with fits_file.FitsFile(first) as opened:
+            images = opened.images
+        return images[0].header if len(images) == 1 else header
 
 
 def _engine(session: Session) -> Engine:
     bind = session.get_bind()
     return bind if isinstance(bind, Engine) else bind.engine
+
+
+def _says_something(keyword: str) -> bool:
+    return keyword not in ("", "COMMENT", "HISTORY") and not STRUCTURAL.match(keyword)
 
 
 def _checked_date(date: DateLike) -> datetime:

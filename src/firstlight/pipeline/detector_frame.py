@@ -25,6 +25,7 @@ __all__ = ["BIAS_IN_DARK", "DetectorFrame", "masters_from"]
 BIAS_IN_DARK = "error_per_second"
 """In a dark's record of its bias: how much of that bias's error it holds, per second."""
 
+_ALWAYS_TOLD = ("gain", "read_noise", "saturation_limit", "non_linearity_limit")
 Slices = tuple[slice, slice]
 
 
@@ -38,8 +39,10 @@ class DetectorFrame:
         ADU, shape ``(ny, nx)`` with overscan.
     areas
         Where overscan and image of each amplifier are; empty where the header is silent.
+    bias_level
+        ADU to take off where there is no overscan; None where not known.
     known
-        Gain, read noise, saturation: value, and who told it.
+        Gain, read noise, saturation, bias level: value, and who told it.
     """
 
     raw: NDArray[Any]
@@ -48,6 +51,7 @@ class DetectorFrame:
     read_noise: float
     saturation: float | None
     linear_limit: float | None = None
+    bias_level: float | None = None
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -57,11 +61,13 @@ class DetectorFrame:
         """Gather what header, section and instrument say."""
         told = {
             prop: instrument.look_up(prop, section_id, header)
-            for prop in ("gain", "read_noise", "saturation_limit", "non_linearity_limit")
+            for prop in (*_ALWAYS_TOLD, "bias_level")
         }
-        saturation, linear = (
-            told[prop].value for prop in ("saturation_limit", "non_linearity_limit")
+        saturation, linear, bias = (
+            told[prop].value for prop in ("saturation_limit", "non_linearity_limit", "bias_level")
         )
+        if bias is None:  # as with most cameras; nothing to tell
+            del told["bias_level"]
         return cls(
             raw=raw,
             areas=instrument.overscan_and_data_sections(header),
@@ -69,6 +75,7 @@ class DetectorFrame:
             read_noise=float(told["read_noise"].value or 0.0),
             saturation=None if saturation is None else float(saturation),
             linear_limit=None if linear is None else float(linear),
+            bias_level=None if bias is None else float(bias),
             known={prop: {"value": k.value, "from": k.source} for prop, k in told.items()},
         )
 
@@ -87,7 +94,11 @@ class DetectorFrame:
     def to_electrons(
         self, masters: Masters, exposure_time: float, *, overscan: bool, growth: int
     ) -> CalibratedImage:
-        """Calibrate all amplifiers and put them together, without their overscan."""
+        """Calibrate all amplifiers and put them together, without their overscan.
+
+        Without an overscan the known bias level is taken off, from calibration frames as from
+        science frames.
+        """
         detector = Detector(
             gain=self.gain,
             read_noise=self.read_noise,
@@ -102,7 +113,7 @@ class DetectorFrame:
                 self.raw,
                 detector,
                 masters,
-                overscan=self._level(area) if overscan else None,
+                overscan=self._level(area) if overscan else self.bias_level,
                 data_section=area.data if area else None,
                 exposure_time=exposure_time,
             )
@@ -147,7 +158,7 @@ class DetectorFrame:
                 self.raw,
                 detector,
                 _cut(masters, here),
-                overscan=self._level(area) if overscan else None,
+                overscan=self._level(area) if overscan else self.bias_level,
                 data_section=area.data,
                 exposure_time=exposure_time,
             )

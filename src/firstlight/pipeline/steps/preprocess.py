@@ -85,14 +85,16 @@ class Preprocess(Step):
             overscan=overscan,
             growth=self.settings.saturation_growth,
         )
-        if not overscan and "bias" not in wanted:
+        if not overscan and "bias" not in wanted and frame.bias_level is None:
             planes = _with_measured_noise(planes)
             done["noise"] = {"done": True, "why": "the level of zero light is not known: measured"}
         pattern = camera.get_cfa_pattern(merged)
         if pattern is not None:
             planes = _without_checkerboard(planes)
             done["colour_mosaic"] = {"done": True, "why": f"luminance of {pattern}"}
-        if self.settings.cosmic_rays and pattern is None:
+        # Of a mosaic every second pixel of a star is left: too sharp to tell it from a hit.
+        in_colour = camera.get_cfa_pattern(dict(exposure.raw_header)) is not None
+        if self.settings.cosmic_rays and pattern is None and not in_colour:
             done["cosmic_rays"] = {"done": True, "pixels": _flag_cosmic_rays(planes)}
         image = self._image(piece, frame, planes)
         image.calibration = done
