@@ -56,6 +56,7 @@ for name, command in (
     ("show", look.show),
     ("solve", look.solve),
     ("simulate", simulation.simulate),
+    ("simulate-site", simulation.simulate_site),
     ("sample", simulation.sample),
     ("doctor", workspace.doctor),
     ("upgrade", workspace.upgrade),

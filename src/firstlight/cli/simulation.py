@@ -1,4 +1,4 @@
-"""`simulate` and `sample`: nights to try firstlight on."""
+"""`simulate`, `simulate-site` and `sample`: nights to try firstlight on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from firstlight.cli.console import out, progress_bar
+from firstlight.cli.console import notes, out, progress_bar
 
-__all__ = ["sample", "simulate"]
+__all__ = ["sample", "simulate", "simulate_site"]
 
 
 def simulate(
@@ -46,3 +47,48 @@ def sample(
     with progress_bar("fetch", 0) as update:
         path = fetch_sample(name, folder, on_progress=update)
     out.print(str(path), highlight=False, soft_wrap=True)
+
+
+def simulate_site(
+    destination: Annotated[
+        str, typer.Argument(help="A folder, s3://bucket/prefix, or the address of an archive.")
+    ],
+    exposures: Annotated[int, typer.Option(help="Regular exposures.", min=1)] = 20,
+    rate: Annotated[
+        float | None, typer.Option(help="Files a second; default as fast as they are taken.", min=0)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 1,
+    site: Annotated[str, typer.Option(help="Name of the site.")] = "tst",
+    faults: Annotated[
+        bool,
+        typer.Option("--faults", help="Shuffled; some twice, some headers last, some damaged."),
+    ] = False,
+    token: Annotated[
+        str | None, typer.Option(envvar="FIRSTLIGHT_TOKEN", help="Of the archive's API.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Of the S3 server.")
+    ] = None,
+) -> None:
+    """Pretend to be an observatory: send realistic files, to try an archive out.
+
+    Real stars of Tycho-2, headers as Photon Ranch sites write them, five files an exposure,
+    info images and an all-sky camera.
+
+    Example: [bold]firstlight simulate-site incoming --exposures 200 --rate 10 --faults[/]
+    """
+    from firstlight.factory import simulate_site as simulate  # noqa: PLC0415, loads most of it
+
+    with progress_bar("send", 0) as update:
+        report = simulate(
+            destination,
+            {"seed": seed, "site": site, "exposures": exposures},
+            faults=faults,
+            rate=rate or None,
+            on_sent=update,
+            token=token,
+            endpoint=endpoint,
+        )
+    out.print(report.sentence, markup=False, highlight=False, soft_wrap=True)
+    for name, fault in report.corrupt:
+        notes.print(f"[yellow]corrupt[/] {escape(name)}: {fault}", highlight=False, soft_wrap=True)
