@@ -244,8 +244,26 @@ json_values = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                "Records s3 bucket object key name size eventName Type Message detail "
-                "detail-type event_type message new_entry extended attributes md5".split()
+                [
+                    "Records",
+                    "s3",
+                    "bucket",
+                    "object",
+                    "key",
+                    "name",
+                    "size",
+                    "eventName",
+                    "Type",
+                    "Message",
+                    "detail",
+                    "detail-type",
+                    "event_type",
+                    "message",
+                    "new_entry",
+                    "extended",
+                    "attributes",
+                    "md5",
+                ]
             ),
             inner,
             max_size=4,
