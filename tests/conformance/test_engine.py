@@ -236,3 +236,18 @@ def test_a_stopped_engine_says_so(engine: Engine) -> None:
     with pytest.raises(EngineStopped):
         engine.submit([JobRequest("e", "echo")])
     engine.stop()
+
+
+def test_done_jobs_are_forgotten_when_they_are_old_and_failed_ones_kept(engine: Engine) -> None:
+    requests = [
+        JobRequest("old", "echo"),
+        JobRequest("other", "nap", {"seconds": 0}),
+        JobRequest("failed", "bad_file"),
+    ]
+    engine.submit(requests)
+    engine.wait(["old", "other", "failed"])
+    assert engine.forget(timedelta(hours=1), ["echo", "bad_file"]) == 0
+    assert engine.forget(timedelta(seconds=-1), ["echo", "bad_file"]) == 1
+    assert set(engine.outcomes()) == {"other", "failed"}
+    engine.submit([JobRequest("old", "echo", {"again": True})])
+    assert engine.wait(["old"])["old"].result["payload"] == {"again": True}

@@ -14,7 +14,14 @@ import pytest
 
 from firstlight.errors import FirstlightError
 from firstlight.work.dbos_engine import DbosEngine
-from firstlight.work.engine import JobKind, JobOutcome, JobRequest, JobState, WorkerSetup
+from firstlight.work.engine import (
+    JobKind,
+    JobOutcome,
+    JobRequest,
+    JobState,
+    Lane,
+    WorkerSetup,
+)
 from firstlight.work.retry import RETRIES, Cause, RetryRule
 
 QUICK = {
@@ -30,6 +37,8 @@ JOBS = {
     "die_at_first": JobKind("work_handlers:die_at_first", retries=QUICK),
     "bad_file": JobKind("work_handlers:bad_file", retries=QUICK),
     "fail_at_first": JobKind("work_handlers:fail_at_first", retries=QUICK),
+    "arrive": JobKind("work_handlers:echo", retries=QUICK, lane=Lane.QUICK),
+    "die_quickly": JobKind("work_handlers:die_at_first", retries=QUICK, lane=Lane.QUICK),
 }
 
 
@@ -202,9 +211,36 @@ def test_workers_go_with_the_engine(tmp_path: Path) -> None:
     with engine(tmp_path) as jobs:
         jobs.submit([JobRequest("e", "echo")])
         jobs.wait(["e"])
-        assert jobs._pool is not None
-        pids = jobs._pool.pids()
+        pids = jobs._pools[Lane.HEAVY].pids()
         assert len(pids) == 2
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, signal.SIG_DFL)
+
+
+def test_quick_jobs_do_not_wait_for_heavy_ones(tmp_path: Path) -> None:
+    with engine(tmp_path, workers=1) as jobs:
+        jobs.submit([JobRequest(f"heavy-{n}", "nap", {"seconds": 60}) for n in range(8)])
+        assert until(lambda: jobs.outcomes(["heavy-0"])["heavy-0"].state is JobState.RUNNING)
+        jobs.submit([JobRequest(f"quick-{n}", "arrive", {"n": n}) for n in range(20)])
+        found = jobs.wait([f"quick-{n}" for n in range(20)])
+        heavy = jobs.outcomes([f"heavy-{n}" for n in range(8)])
+    assert {outcome.state for outcome in found.values()} == {JobState.DONE}
+    assert not any(outcome.state.finished for outcome in heavy.values())
+
+
+def test_a_quick_job_is_run_again_in_its_lane(tmp_path: Path) -> None:
+    with engine(tmp_path, workers=1) as jobs:
+        jobs.submit([JobRequest("heavy", "nap", {"seconds": 60})])
+        jobs.submit([JobRequest("q", "die_quickly", {"counter": str(tmp_path / "c")})])
+        assert jobs.wait(["q"])["q"].attempts == 2
+        jobs.submit([JobRequest("q", "die_quickly", {})], again=frozenset({JobState.DONE}))
+        assert jobs.wait(["q"])["q"].state is JobState.DONE
+        assert not jobs.outcomes(["heavy"])["heavy"].state.finished
+
+
+def test_a_quick_job_of_an_engine_that_stopped_is_taken_by_the_next(tmp_path: Path) -> None:
+    with engine(tmp_path, workers=0) as desk:
+        desk.submit([JobRequest("q", "arrive", {}), JobRequest("h", "echo", {})])
+    with engine(tmp_path) as jobs:
+        assert {o.state for o in jobs.wait(["q", "h"]).values()} == {JobState.DONE}

@@ -12,6 +12,7 @@ from firstlight.work.engine import (
     JobRequest,
     JobState,
     JobTable,
+    Lane,
     WorkerSetup,
 )
 from firstlight.work.inline_engine import InlineEngine
@@ -25,5 +26,6 @@ __all__ = [
     "JobRequest",
     "JobState",
     "JobTable",
+    "Lane",
     "WorkerSetup",
 ]

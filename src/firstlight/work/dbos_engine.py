@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +27,7 @@ from firstlight.work.engine import (
     JobState,
     JobTable,
     JsonValue,
+    Lane,
     OnChange,
     UnknownJob,
     WorkerSetup,
@@ -57,6 +58,7 @@ _log = logging.getLogger(__name__)
 class _Hand:
     """A job that this process has in hand."""
 
+    lane: Lane
     pausing: bool = False
 
 
@@ -70,7 +72,8 @@ class DbosEngine:
     jobs
         What it can do. Engines on one database agree on this.
     workers
-        How many jobs run at once in this process; 0 for an engine that only submits and watches.
+        How many heavy jobs run at once in this process; quick ones have one worker more. 0 for
+        an engine that only submits and watches.
     setup
         What each worker does before its first job.
     """
@@ -96,7 +99,7 @@ class DbosEngine:
         self._store: JobStore | None = None
         self._registry: Registry | None = None
         self._runner: Runner | None = None
-        self._pool: ProcessPool | None = None
+        self._pools: dict[Lane, ProcessPool] = {}
         self._caretaker: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -123,12 +126,18 @@ class DbosEngine:
         try:
             if self._workers:
                 # Workers load their modules while this process loads DBOS.
-                self._pool = ProcessPool(self._workers, self._setup)
-                self._pool.start()
+                for lane, count in self._crew().items():
+                    self._pools[lane] = ProcessPool(count, self._setup)
+                    self._pools[lane].start()
             self._open()
         except BaseException:
             self.stop()
             raise
+
+    def _crew(self) -> dict[Lane, int]:
+        """Workers of each lane that has work of its kind."""
+        quick = any(kind.lane is Lane.QUICK for kind in self._jobs.values())
+        return {Lane.HEAVY: self._workers, **({Lane.QUICK: 1} if quick else {})}
 
     def _open(self) -> None:
         from firstlight.work.dbos_runner import Pace, Runner  # noqa: PLC0415 - slow to load
@@ -136,8 +145,8 @@ class DbosEngine:
         from firstlight.work.takeover import Executor, Registry  # noqa: PLC0415 - likewise
 
         database = open_database(self._url)
-        self._store = JobStore(database, _EAGER_S)
-        if self._pool is None:
+        self._store = JobStore(database, _EAGER_S, self._jobs)
+        if not self._pools:
             return
         self._me = me = Executor.myself()
         self._registry = Registry(database)
@@ -158,9 +167,9 @@ class DbosEngine:
             self._caretaker = None
         if self._store is not None and self._runner is not None:
             self._settle(self._store)
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
         if self._runner is not None:
             self._runner.close()
             self._runner = None
@@ -195,7 +204,7 @@ class DbosEngine:
         store.add(request for job_id, request in checked.items() if job_id not in known)
         for job_id, outcome in known.items():
             if outcome.state.finished and outcome.state in again:
-                store.run_again(job_id)
+                store.run_again(job_id, outcome.name)
 
     def outcomes(
         self, job_ids: Iterable[str] | None = None, *, states: Collection[JobState] | None = None
@@ -209,6 +218,10 @@ class DbosEngine:
         wanted = list(dict.fromkeys(job_ids))
         self._running_store().cancel(wanted)
         self._drop(set(wanted))
+
+    def forget(self, older_than: timedelta, names: Collection[str]) -> int:
+        """Forget jobs that were done longer ago; see `Engine`."""
+        return self._running_store().forget(datetime.now(UTC) - older_than, names)
 
     def wait(
         self, job_ids: Iterable[str], on_change: OnChange | None = None
@@ -235,13 +248,13 @@ class DbosEngine:
 
     # Working
 
-    def _width(self) -> int:
+    def _width(self, lane: Lane) -> int:
         """How many jobs to have in hand: the pool's, as many to follow, and those that pause."""
         if self._stopping.is_set():
             return 0
         with self._lock:
-            pausing = sum(hand.pausing for hand in self._hands.values())
-        return 2 * self._workers + pausing
+            pausing = sum(hand.pausing for hand in self._hands.values() if hand.lane is lane)
+        return 2 * self._crew().get(lane, 0) + pausing
 
     def _polling_s(self) -> float:
         now = time.monotonic()
@@ -257,7 +270,8 @@ class DbosEngine:
         """Run one job to its end; this is the body of the workflow."""
         from firstlight.work.dbos_runner import attempt_step  # noqa: PLC0415 - slow to load
 
-        hand = _Hand()
+        kind = self._jobs.get(name)
+        hand = _Hand(Lane.HEAVY if kind is None else kind.lane)
         moments: list[str] = []
 
         def attempt(number: int) -> Report:
@@ -274,7 +288,6 @@ class DbosEngine:
         with self._lock:
             self._hands[job_id] = hand
         try:
-            kind = self._jobs.get(name)
             report, made = run_attempts(attempt, {} if kind is None else kind.retries, pause)
             outcome = JobOutcome(
                 job_id,
@@ -311,10 +324,10 @@ class DbosEngine:
         if kind is None:
             unknown = UnknownJob("No job has this name here", subject=name)
             report = Report(error=dict(unknown.as_dict()), cause=Cause.MISSING)
-        elif self._pool is None:
+        elif kind.lane not in self._pools:
             raise PoolClosed
         else:
-            report = self._pool.run(
+            report = self._pools[kind.lane].run(
                 kind.handler, payload, key=job_id, timeout_s=kind.timeout_s, on_start=on_start
             )
         return {
@@ -351,12 +364,11 @@ class DbosEngine:
                 return
 
     def _drop(self, job_ids: set[str]) -> None:
-        if self._pool is None:
-            return
         with self._lock:
-            in_hand = job_ids & self._hands.keys()
-        for job_id in in_hand:
-            self._pool.cancel(job_id)
+            in_hand = {job_id: self._hands[job_id].lane for job_id in job_ids & self._hands.keys()}
+        for job_id, lane in in_hand.items():
+            if lane in self._pools:
+                self._pools[lane].cancel(job_id)
 
 
 def _sqlite_url(path: Path) -> URL:

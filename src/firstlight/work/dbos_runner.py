@@ -14,14 +14,14 @@ from dbos import DBOS, DBOSConfig, Queue
 from firstlight.errors import ConflictError
 from firstlight.work.dbos_store import (
     APPLICATION,
-    QUEUE,
+    QUEUES,
     SCHEMA,
     VERSION,
     WORKFLOW,
     JobFailed,
     JsonSerializer,
 )
-from firstlight.work.engine import JsonValue
+from firstlight.work.engine import JsonValue, Lane
 
 __all__ = ["OneRunnerOnly", "Pace", "Runner"]
 
@@ -38,7 +38,7 @@ class OneRunnerOnly(ConflictError):
 class Pace:
     """How much and how eagerly this executor takes from the queue, at this moment."""
 
-    def __init__(self, width: Callable[[], int], polling_s: Callable[[], float]) -> None:
+    def __init__(self, width: Callable[[Lane], int], polling_s: Callable[[], float]) -> None:
         self.width = width
         self.polling_s = polling_s
 
@@ -83,7 +83,7 @@ class Runner:
         dbos = DBOS(config=config)
         Runner._launched = True
         try:
-            DBOS.listen_queues([QUEUE])
+            DBOS.listen_queues(list(QUEUES.values()))
             self._dbos = dbos
             DBOS.launch()
             _keep_own_pace(dbos, pace)
@@ -111,11 +111,12 @@ def _keep_own_pace(dbos: DBOS, pace: Pace) -> None:
     """
     system = dbos._sys_db  # noqa: SLF001 - no public way, see above
     shared = system.get_queue
+    lanes = {queue: lane for lane, queue in QUEUES.items()}
 
     def own(name: str, **options: Any) -> Queue | None:
         queue = shared(name, **options)
-        if queue is not None and name == QUEUE:
-            queue._worker_concurrency = pace.width()  # noqa: SLF001 - no public way, see above
+        if queue is not None and name in lanes:
+            queue._worker_concurrency = pace.width(lanes[name])  # noqa: SLF001 - no public way, see above
             queue._polling_interval_sec = pace.polling_s()  # noqa: SLF001 - no public way
         return queue
 

@@ -17,11 +17,19 @@ from dbos import DBOS, DBOSClient, Serializer, WorkflowStatus
 from dbos import error as dbos_error
 
 from firstlight.errors import InternalError, MissingDependency, RemoteError
-from firstlight.work.engine import JobOutcome, JobRequest, JobState, JsonValue, to_json
+from firstlight.work.engine import (
+    JobOutcome,
+    JobRequest,
+    JobState,
+    JobTable,
+    JsonValue,
+    Lane,
+    to_json,
+)
 
 __all__ = [
     "APPLICATION",
-    "QUEUE",
+    "QUEUES",
     "SCHEMA",
     "VERSION",
     "WORKFLOW",
@@ -33,7 +41,7 @@ __all__ = [
 ]
 
 SCHEMA = "firstlight_work"  # of DBOS's tables and ours, where the database knows schemas
-QUEUE = "jobs"
+QUEUES = {Lane.HEAVY: "jobs", Lane.QUICK: "quick"}
 WORKFLOW = "job"
 APPLICATION = "firstlight"
 # Jobs are taken up again only by the version that began them: change it with the order of steps.
@@ -153,17 +161,21 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 class JobStore:
     """Jobs as rows. Safe to use from several threads and by several processes at once."""
 
-    def __init__(self, engine: sa.Engine, polling_s: float) -> None:
+    def __init__(self, engine: sa.Engine, polling_s: float, jobs: JobTable) -> None:
         self.engine = engine
+        self._jobs = jobs
         self._client = DBOSClient(
             system_database_engine=engine,
             dbos_system_schema=SCHEMA,
             serializer=JsonSerializer(),
             application_name=APPLICATION,
         )
-        if self._client.retrieve_queue(QUEUE) is None:
-            # One at a time is only for the moment before a runner sets its own pace.
-            self._client.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=polling_s)
+        for queue in QUEUES.values():
+            if self._client.retrieve_queue(queue) is None:
+                # One at a time is only for the moment before a runner sets its own pace.
+                self._client.register_queue(
+                    queue, worker_concurrency=1, polling_interval_sec=polling_s
+                )
 
     def close(self) -> None:
         """Let go of the database."""
@@ -178,7 +190,7 @@ class JobStore:
                     connection,
                     {
                         "workflow_name": WORKFLOW,
-                        "queue_name": QUEUE,
+                        "queue_name": self._queue(request.name),
                         "workflow_id": request.job_id,
                         "app_version": VERSION,
                         "application_name": APPLICATION,
@@ -188,16 +200,27 @@ class JobStore:
                     dict(request.payload),
                 )
 
-    def run_again(self, job_id: str) -> None:
-        """Forget how a finished job ended, and enqueue it."""
+    def _queue(self, name: str) -> str:
+        kind = self._jobs.get(name)
+        return QUEUES[Lane.HEAVY if kind is None else kind.lane]
+
+    def run_again(self, job_id: str, name: str) -> None:
+        """Forget how a finished job of that name ended, and enqueue it."""
         with suppress(dbos_error.DBOSException):  # somebody else has just done that
-            self._client.rewind_workflow(job_id, queue_name=QUEUE)
+            self._client.rewind_workflow(job_id, queue_name=self._queue(name))
 
     def requeue(self, executor_id: str) -> None:
         """Enqueue what that executor has under way. It must not be alive."""
-        job_ids = [job_id for job_id, owner in self.under_way().items() if owner == executor_id]
-        if job_ids:
-            self._client.resume_workflows(job_ids, queue_name=QUEUE)
+        rows = self._client.list_workflows(
+            status="PENDING", name=WORKFLOW, executor_id=executor_id, load_output=False
+        )
+        for queue in QUEUES.values():
+            # A job that no queue is known for was begun by an earlier version.
+            job_ids = [
+                row.workflow_id for row in rows if (row.queue_name or QUEUES[Lane.HEAVY]) == queue
+            ]
+            if job_ids:
+                self._client.resume_workflows(job_ids, queue_name=queue)
 
     def under_way(self) -> dict[str, str]:
         """The executor of each job that one has taken."""
@@ -210,6 +233,28 @@ class JobStore:
         """Mark as cancelled those that are not finished."""
         if job_ids:
             self._client.cancel_workflows(list(job_ids))
+
+    def forget(self, before: datetime, names: Collection[str]) -> int:
+        """Delete jobs of these names that were done before a moment; tells how many."""
+        forgotten, kept = 0, 0
+        while True:
+            rows = self._client.list_workflows(
+                status="SUCCESS",
+                name=WORKFLOW,
+                completed_before=before.isoformat(),
+                limit=_CHUNK,
+                offset=kept,
+                load_input=False,
+                load_output=False,
+            )
+            # Looked at here: DBOS does not search by attributes on SQLite.
+            wanted = [r.workflow_id for r in rows if (r.attributes or {}).get("job") in names]
+            if wanted:
+                self._client.delete_workflows(wanted)
+            forgotten += len(wanted)
+            kept += len(rows) - len(wanted)
+            if len(rows) < _CHUNK:
+                return forgotten
 
     def cancelled(self, job_ids: Collection[str]) -> set[str]:
         """Those of these that somebody has cancelled."""

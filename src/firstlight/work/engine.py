@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -27,6 +27,7 @@ __all__ = [
     "JobState",
     "JobTable",
     "JsonValue",
+    "Lane",
     "OnChange",
     "UnknownJob",
     "WorkerSetup",
@@ -63,6 +64,13 @@ class JobState(StrEnum):
     def finished(self) -> bool:
         """Whether nothing more will happen unless somebody asks."""
         return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class Lane(StrEnum):
+    """Which workers do a job. Work in one lane never waits for work in the other."""
+
+    HEAVY = "heavy"  # seconds to minutes of a CPU: as many workers as the machine has cores
+    QUICK = "quick"  # milliseconds: one worker more, so that what arrives is taken at once
 
 
 UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.TIMED_OUT})
@@ -144,11 +152,14 @@ class JobKind:
         Longest time of one attempt; None for no limit.
     retries
         What is tried again, how often and when.
+    lane
+        Which workers do it.
     """
 
     handler: str
     timeout_s: float | None = None
     retries: Mapping[Cause, RetryRule] = field(default_factory=lambda: RETRIES)
+    lane: Lane = Lane.HEAVY
 
 
 JobTable: TypeAlias = Mapping[str, JobKind]
@@ -239,6 +250,12 @@ class Engine(Protocol):
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Stop these; finished and unknown ones are left alone."""
+
+    def forget(self, older_than: timedelta, names: Collection[str]) -> int:
+        """Forget jobs of these names that were done longer ago; tells how many.
+
+        Failed ones are kept. Whoever asks for a forgotten job again has it done again.
+        """
 
 
 def to_json(value: JsonValue) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from firstlight.work.engine import (
@@ -150,3 +150,19 @@ class InlineEngine:
                 self._outcomes[job_id] = dataclasses.replace(
                     outcome, state=JobState.CANCELLED, finished=datetime.now(UTC)
                 )
+
+    def forget(self, older_than: timedelta, names: Collection[str]) -> int:
+        """Forget jobs that were done longer ago; see `Engine`."""
+        before = datetime.now(UTC) - older_than
+        done = [
+            job_id
+            for job_id, outcome in self._outcomes.items()
+            if outcome.state is JobState.DONE
+            and outcome.name in names
+            and outcome.finished is not None
+            and outcome.finished < before
+        ]
+        for job_id in done:
+            del self._outcomes[job_id]
+            self._requests.pop(job_id, None)
+        return len(done)
