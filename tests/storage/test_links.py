@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firstlight.errors import BadSettings
-from firstlight.storage.links import LinkSigner
+from firstlight.errors import BadSettings, InvalidInput
+from firstlight.storage.links import LinkSigner, UploadSigner
 from firstlight.storage.store import LinkExpired, LinkForged
 
 _SECRET = b"0123456789abcdef"
@@ -90,3 +90,40 @@ def test_a_short_secret_is_refused_and_not_shown() -> None:
     with pytest.raises(BadSettings) as caught:
         LinkSigner(b"hunter2", "https://x")
     assert "hunter2" not in str(caught.value)
+
+
+def _upload_token(signer: UploadSigner, max_size: int = 10) -> str:
+    address = signer.address("a/b", max_size=max_size, expires=timedelta(minutes=5))
+    return address.rpartition("/uploads/")[2]
+
+
+def test_leave_to_upload_ends() -> None:
+    clock = Clock()
+    signer = UploadSigner(_SECRET, "https://x", clock=clock)
+    token = _upload_token(signer)
+    clock.now += timedelta(minutes=5) - timedelta(milliseconds=1)
+    claim = signer.verify(token)
+    assert (claim.key, claim.max_size) == ("a/b", 10)
+    assert claim.until == datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+    clock.now += timedelta(milliseconds=1)
+    with pytest.raises(LinkExpired):
+        signer.verify(token)
+
+
+def test_a_link_is_no_leave_to_upload_nor_the_other_way() -> None:
+    links, uploads = LinkSigner(_SECRET, "https://x"), UploadSigner(_SECRET, "https://x")
+    with pytest.raises(LinkForged):
+        uploads.verify(_token(links, method="PUT"))
+    with pytest.raises(LinkForged):
+        links.verify(_upload_token(uploads), "PUT")
+
+
+@given(st.text(max_size=60))
+def test_nonsense_is_no_leave_to_upload(token: str) -> None:
+    with pytest.raises(LinkForged):
+        UploadSigner(_SECRET, "https://x").verify(token)
+
+
+def test_leave_to_upload_nothing_is_not_given() -> None:
+    with pytest.raises(InvalidInput, match="max_size"):
+        _upload_token(UploadSigner(_SECRET, "https://x"), max_size=0)

@@ -1,8 +1,9 @@
-"""Leave to upload one file straight to a bucket, by a form that a browser or script posts.
+"""Leave to upload one file, by a form that a browser or script posts.
 
-Signed here with Amazon's signature of version 4 for POST policies; that is one HMAC over the
-policy, so boto3 is needed only to find credentials that the settings do not name. The rules are
-in Amazon's "Authenticating requests in browser-based uploads using POST".
+To a bucket it goes straight, with Amazon's signature of version 4 for POST policies made here;
+that is one HMAC over the policy, so boto3 is needed only to find credentials that the settings
+do not name. The rules are in Amazon's "Authenticating requests in browser-based uploads using
+POST". To a folder it goes through the API.
 """
 
 from __future__ import annotations
@@ -15,15 +16,24 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-from firstlight.errors import BadSettings, InvalidInput
+from firstlight.errors import InvalidInput
 from firstlight.storage.keys import check_key
-from firstlight.storage.links import check_expiry, utc_now
+from firstlight.storage.links import UploadSigner, check_expiry, utc_now
 from firstlight.storage.settings import StorageSettings
 from firstlight.storage.store import LinksUnavailable
 
-__all__ = ["LARGEST_POST", "PostSigner", "SignedPost", "post_signer"]
+__all__ = [
+    "LARGEST_POST",
+    "ApiForms",
+    "PostSigner",
+    "SignedPost",
+    "UploadForms",
+    "upload_forms",
+    "upload_signer",
+]
 
 LARGEST_POST = 5 << 30
 """Bytes that S3 takes in one POST."""
@@ -39,6 +49,26 @@ class SignedPost:
     def as_dict(self) -> dict[str, object]:
         """JSON values, in the shape that boto3 and Photon Ranch give."""
         return {"url": self.url, "fields": self.fields}
+
+
+class UploadForms(Protocol):
+    """Makes forms for the keys of one store."""
+
+    def sign(self, key: str, *, max_size: int, expires: timedelta) -> SignedPost:
+        """Return a form that stores 1 to `max_size` bytes under `key` until `expires` is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiForms:
+    """Forms for a store in a folder: the API itself takes the bytes."""
+
+    signer: UploadSigner
+
+    def sign(self, key: str, *, max_size: int, expires: timedelta) -> SignedPost:
+        """Return a form with a token in its address; see `UploadSigner`."""
+        address = self.signer.address(key, max_size=max_size, expires=expires)
+        return SignedPost(address, {"key": key})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +137,18 @@ class PostSigner:
         return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 
-def post_signer(settings: StorageSettings) -> PostSigner:
-    """Return the signer for the bucket that settings name.
+def upload_forms(settings: StorageSettings) -> UploadForms:
+    """Return what makes forms for the store that settings name.
 
     Raises
     ------
     LinksUnavailable
-        The settings name no S3 key, and none is found where Amazon's programs look.
-    BadSettings
-        The settings do not name a bucket.
+        For a bucket, the settings name no S3 key and none is found where Amazon's programs
+        look; for a folder, they name no address of the API or no secret.
     """
     parts = urlsplit(settings.root)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise BadSettings(field="root", found=settings.root, expected="s3://bucket/prefix")
+    if parts.scheme != "s3":
+        return ApiForms(upload_signer(settings))
     secret = settings.secret_access_key
     if settings.access_key_id is not None and secret is not None:
         key, plain, token = settings.access_key_id, secret.get_secret_value(), None
@@ -135,6 +164,21 @@ def post_signer(settings: StorageSettings) -> PostSigner:
         secret_access_key=plain,
         session_token=token,
     )
+
+
+def upload_signer(settings: StorageSettings) -> UploadSigner:
+    """Return what makes and checks tokens for uploads through the API.
+
+    Raises
+    ------
+    LinksUnavailable
+        The settings name no address of the API or no secret.
+    """
+    if settings.link_base_url is None or settings.link_secret is None:
+        raise LinksUnavailable(
+            subject=settings.root, hint="set storage.link_base_url and storage.link_secret"
+        )
+    return UploadSigner(settings.link_secret.get_secret_value().encode(), settings.link_base_url)
 
 
 def _found_credentials(root: str) -> tuple[str, str, str | None]:
