@@ -21,7 +21,13 @@ from firstlight.models import (
     Photometry,
     Provenance,
 )
-from firstlight.models.database import Database, DatabaseOutdated, DatabaseUnreachable, bulk_insert
+from firstlight.models.database import (
+    Database,
+    DatabaseMissing,
+    DatabaseOutdated,
+    DatabaseUnreachable,
+    bulk_insert,
+)
 from firstlight.models.provenance import ProvenanceTag
 from firstlight.models.sky_search import find_in_cone
 from firstlight.provenance.lineage import Lineage
@@ -116,8 +122,18 @@ def test_upgrading_twice_changes_nothing(database):
     assert database.table_names() == before
 
 
+def test_a_file_that_is_gone_is_named_and_none_is_made_in_its_place(tmp_path):
+    path = tmp_path / "gone.sqlite"
+    opened = Database(f"sqlite:///{path}")
+    with pytest.raises(DatabaseMissing) as caught:
+        opened.check_current()
+    assert caught.value.subject == str(path)
+    assert not path.exists()
+
+
 def test_a_database_of_another_version_is_refused(url):
     opened = Database(url)
+    opened.engine.connect().close()  # an empty SQLite file is there now
     with pytest.raises(DatabaseOutdated) as caught:
         opened.check_current()
     assert caught.value.hint == "firstlight upgrade"

@@ -21,11 +21,12 @@ from firstlight.errors import (
     ConflictError,
     InternalError,
     MissingDependency,
+    MissingError,
     RemoteError,
 )
 from firstlight.models.base import Base
 
-__all__ = ["Database", "DatabaseOutdated", "DatabaseUnreachable", "bulk_insert"]
+__all__ = ["Database", "DatabaseMissing", "DatabaseOutdated", "DatabaseUnreachable", "bulk_insert"]
 
 BUSY_TIMEOUT_S = 60
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,6 +38,12 @@ class DatabaseUnreachable(RemoteError):
     """The database does not answer."""
 
     code = "database.unreachable"
+
+
+class DatabaseMissing(MissingError):
+    """The file of the database is not there."""
+
+    code = "database.missing"
 
 
 class DatabaseOutdated(ConflictError):
@@ -123,9 +130,14 @@ class Database:
 
         Raises
         ------
+        DatabaseMissing
+            The file of the embedded database is not there; none is made.
         DatabaseOutdated
             With what to run.
         """
+        file = self.url.database
+        if self.is_sqlite and file and file != ":memory:" and not Path(file).exists():
+            raise DatabaseMissing(subject=file, hint="put the file back, or firstlight upgrade")
         try:
             found = self.revision()
         except OperationalError as fault:
