@@ -1,0 +1,150 @@
+"""Bytes whose rows are gone: remembered in the transaction that removed the rows.
+
+Rows go first, in one transaction that also notes the keys; then the bytes; then the notes. So
+a process that is killed anywhere leaves either everything, or notes from which the next sweep
+finishes, and no row ever points at bytes that were removed.
+
+A note is a row among the files that are kept for a while only, with its time over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from firstlight.models.database import Database, bulk_insert
+from firstlight.models.expiration import CachedDownload
+from firstlight.models.exposure import Exposure
+from firstlight.models.exposure_file import ExposureFile
+from firstlight.models.image import Image
+from firstlight.models.info_image import InfoImageFile
+from firstlight.models.observation_file import ObservationFile
+from firstlight.models.sources import SourceList
+from firstlight.storage import Store
+
+__all__ = ["Leftovers", "is_note", "remember"]
+
+_NEVER_USED = datetime(1970, 1, 1, tzinfo=UTC)
+"""A note was never a download; this is how the two are told apart."""
+
+
+def remember(session: Session, sizes: Mapping[str, int], due: datetime) -> None:
+    """Note keys whose rows go in this transaction; their bytes are removed once it is `due`.
+
+    Parameters
+    ----------
+    sizes
+        Bytes by key; 0 where it is not known.
+    """
+    if not sizes:
+        return
+    keys = list(sizes)
+    # A converted file that is itself removed early becomes a note.
+    session.execute(delete(CachedDownload).where(CachedDownload.key.in_(keys)))
+    rows = [
+        {
+            "key": key,
+            "size": size,
+            "used_at": _NEVER_USED,
+            "expires_at": due,
+            "created_at": due,
+        }
+        for key, size in sizes.items()
+    ]
+    bulk_insert(session, CachedDownload, rows)
+
+
+def is_note(row: CachedDownload) -> bool:
+    """Tell a note from a converted file that was kept for a while."""
+    return row.used_at == _NEVER_USED
+
+
+class Leftovers:
+    """Removes bytes that nothing refers to any more.
+
+    Parameters
+    ----------
+    database, store
+        Rows and bytes.
+    copies
+        Folder in which local copies of stored files may lie, by their keys.
+    """
+
+    def __init__(self, *, database: Database, store: Store, copies: Path | None = None) -> None:
+        self._database = database
+        self._store = store
+        self._copies = copies
+
+    def claim(self, session: Session, keys: Iterable[str]) -> list[str]:
+        """Keep the bytes under these keys, because rows will point at them again.
+
+        For whoever archives a file: in its transaction, before it adds the rows. Until that
+        ends the bytes stay, so what is there now is there when the rows are.
+
+        Returns
+        -------
+        list of str
+            Keys whose bytes were removed after they were put. Roll back, put them again, and
+            begin anew.
+        """
+        wanted = sorted(set(keys))
+        session.execute(delete(CachedDownload).where(CachedDownload.key.in_(wanted)))
+        return [key for key in wanted if not self._store.exists(key)]
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        """Keys whose time is over, at most `limit`, the oldest first."""
+        query = (
+            select(CachedDownload.key)
+            .where(CachedDownload.expires_at <= now)
+            .order_by(CachedDownload.expires_at, CachedDownload.key)
+            .limit(limit)
+        )
+        with self._database.reading() as session:
+            return list(session.scalars(query))
+
+    def remove(self, session: Session, key: str, now: datetime) -> CachedDownload | None:
+        """Remove the bytes of one key and its row, unless somebody has claimed it.
+
+        The row is locked meanwhile: who wants to claim the key waits, and then sees that the
+        bytes are gone.
+
+        Returns
+        -------
+        CachedDownload or None
+            The row that was removed; None where it was claimed, used again, or is being
+            removed by another process.
+        """
+        row = session.scalar(
+            select(CachedDownload)
+            .where(CachedDownload.key == key, CachedDownload.expires_at <= now)
+            .with_for_update(skip_locked=True)
+        )
+        if row is None:
+            return None
+        if not is_used(session, key):
+            self._store.delete(key)
+            if self._copies is not None:
+                (self._copies / key).unlink(missing_ok=True)
+        session.delete(row)
+        return row
+
+
+def is_used(session: Session, key: str) -> bool:
+    """Tell whether any row points at the bytes under a key."""
+    # Names of exposures and images may be completed by extensions: try every beginning.
+    folder, _, name = key.rpartition("/")
+    cuts = [at for at, character in enumerate(name) if character == "."] + [len(name)]
+    names = [f"{folder}/{name[:cut]}" if folder else name[:cut] for cut in cuts]
+    pointers = (
+        select(ExposureFile.id).where(ExposureFile.key == key),
+        select(InfoImageFile.id).where(InfoImageFile.key == key),
+        select(Exposure.id).where(Exposure.filename.in_(names)),
+        select(Image.id).where(Image.filename.in_(names)),
+        select(SourceList.id).where(SourceList.filename == key),
+        select(ObservationFile.id).where(ObservationFile.key == key),
+    )
+    return any(session.scalar(pointer.limit(1)) is not None for pointer in pointers)

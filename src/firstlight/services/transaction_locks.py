@@ -1,0 +1,25 @@
+"""Locks by name that last to the end of a transaction."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+__all__ = ["lock_names"]
+
+
+def lock_names(session: Session, *names: str) -> None:
+    """Wait until no other transaction holds any of these names, and hold them to the end.
+
+    For what has no row yet that could be locked. They are taken in one order, so that two
+    callers that name the same things do not wait for each other. SQLite has one writer at a
+    time, so there is nothing to do.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return
+    for name in sorted(set(names)):
+        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+        number = int.from_bytes(digest, "big", signed=True)
+        session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
