@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "formats"))
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.io.fits import Header
+from dng_writer import write_dng
 
 from firstlight.algorithms.colour_channels import CHANNELS
 from firstlight.algorithms.colour_mosaic import colour_of_pixels
 from firstlight.algorithms.detect import find_sources
 from firstlight.formats.fits_file import read_header
+from firstlight.formats.raw_photo import raw_photo_to_fits
 from firstlight.instruments import define_instrument, get_instrument_instance, guess_instrument
+from firstlight.instruments.dslr import DSLR
 from firstlight.instruments.panoptes import PANOPTES
 from firstlight.instruments.registry import forget_instrument
 from firstlight.instruments.sections import UnknownSection
@@ -195,6 +203,48 @@ def test_a_file_without_an_image_keeps_its_empty_header(tmp_path):
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "a.fits")
     header = get_instrument_instance("GenericFITS").read_header(tmp_path / "a.fits")
     assert header["NAXIS"] == 0
+
+
+def _photo(path):
+    pytest.importorskip("rawpy", reason="rawpy is not installed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mosaic = np.random.default_rng(2).integers(2_000, 14_000, (32, 48)).astype(np.uint16)
+    return mosaic, write_dng(path, mosaic)
+
+
+def test_a_raw_photo_of_a_unit_is_read_as_its_fits_file(camera, tmp_path):
+    folder = tmp_path / "PAN001" / "HD189733" / "14d3bd" / "20180216T110623"
+    mosaic, photo = _photo(folder / "20180216T113000.cr2")
+    converted = tmp_path / "20180216T113000.fits"
+    converted.write_bytes(raw_photo_to_fits(photo))
+    # From the top of the sensor RGGB; FITS counts its rows from the bottom.
+    red = camera.load_section_image(photo, "R")
+    np.testing.assert_array_equal(red, mosaic[0::2, 0::2][::-1])
+    for channel in CHANNELS:
+        np.testing.assert_array_equal(
+            camera.load_section_image(photo, channel), camera.load_section_image(converted, channel)
+        )
+    header = camera.read_header(photo)
+    assert header["SEQID"] == SEQUENCE
+    assert header["IMAGEID"] == "PAN001_14d3bd_20180216T113000"
+    assert (header["OBSERVER"], header["INSTRUME"]) == ("PAN001", "14d3bd")
+    assert header["FIELD"] == "HD189733"
+    assert guess_instrument(photo, header) == "PANOPTES"
+    assert camera.read_header(photo, "B")["FILTER"] == "B"
+
+
+def test_raw_photos_of_any_camera(tmp_path):
+    _, photo = _photo(tmp_path / "IMG_0001.dng")
+    header = get_instrument_instance("GenericFITS").read_header(photo)
+    assert guess_instrument(photo, header) == DSLR.name
+    converted = tmp_path / "a.fits"
+    converted.write_bytes(raw_photo_to_fits(photo))
+    assert guess_instrument(converted, read_header(converted)) == DSLR.name
+    camera = get_instrument_instance("DSLR")
+    assert camera.get_saturation_limit(header, "R") == 13_583.0
+    assert camera.look_up("bias_level", "G", header).value == 2048.0
+    assert camera.get_gain(header, "R") == 1.0
+    assert camera.load_section_image(converted, "G").shape == (16, 24)
 
 
 @pytest.mark.sample

@@ -37,6 +37,7 @@ from sqlalchemy.orm import Session
 from firstlight.errors import InvalidInput
 from firstlight.formats import fits_file
 from firstlight.formats.fits_cards import STRUCTURAL, is_blank
+from firstlight.formats.raw_photo import is_raw_photo, read_raw_header
 from firstlight.instruments.header_reader import AnyHeader, HeaderReader
 from firstlight.instruments.header_values import DateLike, to_datetime
 from firstlight.instruments.registration import register_instrument
@@ -538,11 +539,14 @@ class Instrument(HeaderReader):
 
         The global header is that of the first HDU of the first file. Where that HDU is empty
         and has no cards of its own, as in packed files, it is that of the file's only image.
+        A raw photograph has its Exif data as header.
         """
         if section_id is not None:
             path, hdu = self.find_section(filepath, section_id)
             return fits_file.read_header(path, hdu)
         first = filepath if isinstance(filepath, str | os.PathLike) else next(iter(filepath))
+        if is_raw_photo(first):
+            return read_raw_header(first)
         header = fits_file.read_header(first, 0)
         if header.get("NAXIS") or any(_says_something(card.keyword) for card in header.cards):
             return header

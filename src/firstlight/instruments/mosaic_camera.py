@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.colour_channels import CHANNELS, channel_image, channel_origin
 from firstlight.formats import fits_file
+from firstlight.formats.raw_photo import is_raw_photo, read_raw_photo
 from firstlight.instruments.base import Instrument, Known, PathLike
 from firstlight.instruments.header_errors import BadHeader, MissingCard
 from firstlight.instruments.header_reader import AnyHeader
@@ -117,8 +118,9 @@ class MosaicCamera(Instrument, register=False):
         return self.get_section_ids()
 
     def load_mosaic(self, filepath: PathLike | Sequence[PathLike]) -> NDArray[Any]:
-        """Read the raw mosaic, ``(ny, nx)``, ADU."""
-        return fits_file.read_image(_single(filepath))
+        """Read the raw mosaic, ``(ny, nx)``, ADU, of a FITS file or a raw photograph."""
+        path = _single(filepath)
+        return read_raw_photo(path).mosaic if is_raw_photo(path) else fits_file.read_image(path)
 
     def load_section_image(
         self, filepath: PathLike | Sequence[PathLike], section_id: SectionId

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from astropy.io.fits import Header
+
 from firstlight.formats.fits_cards import is_blank
 from firstlight.formats.panoptes_path import id_from_header, parse_path
+from firstlight.instruments.base import PathLike
 from firstlight.instruments.header_reader import AnyHeader
 from firstlight.instruments.mosaic_camera import MosaicCamera
 
@@ -49,6 +53,23 @@ class PANOPTES(MosaicCamera):
         "seqid", "imageid", "ha-mnt", "moonsep", "moonfrac", "creator", "iso", "colortmp",
         "measev", "measrggb", "whtlvln", "whtlvls", "redbal", "bluebal", "intsn", "camsn",
     )  # fmt: skip
+
+    def _read_mosaic_header(self, path: PathLike) -> Header:
+        """Add what the file's path tells, which CR2 files of the units say nowhere else."""
+        header = super()._read_mosaic_header(path)
+        found = parse_path(os.fspath(path))
+        if found is None:
+            return header
+        for keyword, value in (
+            ("INSTRUME", found.camera),
+            ("OBSERVER", found.unit),
+            ("SEQID", found.sequence_id),
+            ("IMAGEID", found.image_id),
+            ("FIELD", found.field),
+        ):
+            if value is not None and not _text(header, keyword):
+                header[keyword] = (value, "from the path of the file")
+        return header
 
     def matches_header(self, header: AnyHeader) -> float | None:
         """Know it by the unit's id, the ids of sequence and image, or the software's name.
