@@ -23,7 +23,7 @@ from firstlight.models.base import Base
 
 COMMAND = (sys.executable, "-m", "firstlight")
 # When something was done, and how long it took: all that may differ between two runs.
-PASSING = ("created_at", "cpu_s", "wall_s")
+PASSING = ("created_at", "modified_at", "finished_at", "cpu_s", "wall_s")
 
 
 @dataclass(frozen=True)

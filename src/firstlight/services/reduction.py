@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from sqlalchemy import select
@@ -56,20 +56,26 @@ class ReductionService:
         self._calibration = calibration
         self._files = files
 
-    def plan(self, retry_failed: bool = False) -> list[JobRequest]:
+    def plan(
+        self, retry_failed: bool = False, *, only: Collection[uuid.UUID] | None = None
+    ) -> list[JobRequest]:
         """Jobs for every section that does not stand where the present parameters lead.
 
         A step that failed for reasons of the data is not tried again, unless asked or its
         inputs or parameters have changed.
+
+        Parameters
+        ----------
+        only
+            Exposures to look at; ``None`` for all.
         """
         requests = []
+        science = select(Exposure).where(Exposure.kind == "science", Exposure.filename.is_not(None))
+        if only is not None:
+            science = science.where(Exposure.id.in_(only))
         with self._database.reading() as session:
-            exposures = session.scalars(
-                select(Exposure)
-                .where(Exposure.kind == "science", Exposure.filename.is_not(None))
-                .order_by(Exposure.mjd)
-            ).all()
-            runs = _runs_by_section(session)
+            exposures = session.scalars(science.order_by(Exposure.mjd)).all()
+            runs = _runs_by_section(session, only)
             chooser = self._calibration.chooser(session)
             for exposure in exposures:
                 for section_id in map(str, exposure.instrument_object.get_section_ids()):
@@ -143,6 +149,24 @@ class ReductionService:
                 # A product that was found keeps the account of how it was made.
                 if before is None or before.product_id != outcome.expected_id or not was_found:
                     session.merge(self._step_run(piece, outcome))
+            self._tell_state(session, piece.exposure)
+
+    def _tell_state(self, session: Session, exposure: Exposure) -> None:
+        """Bring `Exposure.reduction_state` in step with all runs of all its sections."""
+        # Locked, or two sections saved at one moment would each leave the other out.
+        row = session.get(Exposure, exposure.id, with_for_update=True, populate_existing=True)
+        if row is None:
+            return
+        session.flush()
+        runs = _runs_by_section(session, [exposure.id])
+        sections = [str(section_id) for section_id in exposure.instrument_object.get_section_ids()]
+        done = sum(run.state == StepState.DONE for each in runs.values() for run in each)
+        if done == len(sections) * len(self._recipe.steps):
+            row.reduction_state = "done"
+        elif done or any((exposure.id, section) not in runs for section in sections):
+            row.reduction_state = "partial"
+        else:
+            row.reduction_state = "failed"
 
     def _step_run(self, piece: Workpiece, outcome: Outcome) -> StepRun:
         return StepRun(
@@ -169,9 +193,14 @@ def _request(exposure_id: uuid.UUID, section_id: str, expected: dict[str, uuid.U
     )
 
 
-def _runs_by_section(session: Session) -> dict[tuple[uuid.UUID, str], list[StepRun]]:
+def _runs_by_section(
+    session: Session, only: Collection[uuid.UUID] | None = None
+) -> dict[tuple[uuid.UUID, str], list[StepRun]]:
     runs: dict[tuple[uuid.UUID, str], list[StepRun]] = defaultdict(list)
-    for run in session.scalars(select(StepRun)):
+    query = select(StepRun)
+    if only is not None:
+        query = query.where(StepRun.exposure_id.in_(only))
+    for run in session.scalars(query):
         runs[run.exposure_id, run.section_id].append(run)
     return runs
 

@@ -1,0 +1,245 @@
+"""Keeping an archive live: sources are asked for new files, and what follows is set going.
+
+Everything here may be killed at any moment. What has been announced is in the database; what is
+not there is announced again by its source.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from firstlight.errors import FirstlightError
+from firstlight.models.base import utc_now
+from firstlight.models.database import Database
+from firstlight.services.announcement import Announcement
+from firstlight.services.arrival_tally import ArrivalCounts, ArrivalTally
+from firstlight.work.engine import Engine, JobRequest, JobState
+
+__all__ = ["Chore", "LiveReport", "LiveService", "Source"]
+
+_POLL_S = 0.1  # between two questions to a source that had nothing
+_BATCH = 200  # arrivals announced at once; more would keep the first ones waiting
+_REPORT_S = 1.0
+_MOPPING_UP_S = 30.0
+_LONGEST_PAUSE_S = 60.0
+_QUIET_POLLS_S = 1.0  # a source that had nothing for so long is empty, where only a look is wanted
+_AGAIN = frozenset(state for state in JobState if state.finished)
+
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Notices files. See the sources of `firstlight.services`."""
+
+    def poll(self) -> list[Announcement]:
+        """Files that have come and were not acknowledged."""
+        ...
+
+    def acknowledge(self, announcements: Sequence[Announcement]) -> None:
+        """Remember that these were announced, and do not tell of them again."""
+        ...
+
+
+class Arrivals(Protocol):
+    """Takes announcements down, and tells which jobs they need."""
+
+    def announce(self, announcements: Sequence[Announcement]) -> list[Any]:
+        """Write the announcements down; returns the ids of those still to be worked."""
+        ...
+
+    def requests(self, ids: Sequence[Any]) -> list[JobRequest]:
+        """Jobs for arrivals that have just been announced."""
+        ...
+
+    def plan(self, now: datetime) -> list[JobRequest]:
+        """Jobs for every arrival that waits without one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something that is done again and again beside the arrivals.
+
+    Attributes
+    ----------
+    title
+        For the log.
+    run
+        Does it once. Returns the seconds until the next time.
+    """
+
+    title: str
+    run: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class LiveReport:
+    """What became of arrivals.
+
+    Attributes
+    ----------
+    refused
+        ``name`` and ``error`` of each that could not be used and was not told before.
+    """
+
+    counts: ArrivalCounts
+    refused: list[dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**self.counts.as_dict(), "refused": self.refused}
+
+
+class LiveService:
+    """Takes in what sources tell of, while it runs.
+
+    Parameters
+    ----------
+    database
+        Where arrivals are counted.
+    arrivals
+        Takes announcements down.
+    make_engine
+        Makes the engine that works them off; given its number of workers, 0 for none.
+    chores
+        What is done beside: live reduction, expiry, webhooks.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        arrivals: Arrivals,
+        make_engine: Callable[[], Engine],
+        chores: Sequence[Chore] = (),
+    ) -> None:
+        self._database = database
+        self._arrivals = arrivals
+        self._make_engine = make_engine
+        self._chores = [*chores, Chore("unfinished arrivals", self._mop_up)]
+        self._engine: Engine | None = None
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._tally = ArrivalTally(database)
+
+    @contextmanager
+    def running(self, sources: Sequence[Source] = ()) -> Iterator[LiveService]:
+        """Ask the sources and do the chores, each in a thread of its own, until the end."""
+        self.start(sources)
+        try:
+            yield self
+        finally:
+            self.stop()
+
+    def start(self, sources: Sequence[Source] = ()) -> None:
+        """Begin; see `running`."""
+        self._stop.clear()
+        self._tally = ArrivalTally(self._database)
+        self._engine = self._make_engine()
+        self._engine.start()
+        watching = [Chore(f"source {source}", _asking(self, source)) for source in sources]
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(chore,), name=chore.title, daemon=True)
+            for chore in (*self._chores, *watching)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End, and leave what is unfinished to the next."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self._engine is not None:
+            self._engine.stop()
+            self._engine = None
+
+    def announce(self, announcements: Sequence[Announcement]) -> None:
+        """Write announcements down and ask for their jobs.
+
+        When this returns they are safe, whatever happens to this process.
+        """
+        for start in range(0, len(announcements), _BATCH):
+            ids = self._arrivals.announce(announcements[start : start + _BATCH])
+            if ids:
+                self.submit(self._arrivals.requests(ids))
+
+    def submit(self, requests: Sequence[JobRequest]) -> None:
+        """Ask for jobs. Those that ended in another way than done are run again."""
+        if requests and self._engine is not None:
+            self._engine.submit(requests, again=_AGAIN)
+
+    def take(
+        self,
+        sources: Sequence[Source],
+        on_change: Callable[[ArrivalCounts], None] | None = None,
+    ) -> LiveReport:
+        """Take what the sources have now, and return when all of it is worked off.
+
+        Call it while `running` without sources.
+        """
+        empty_since = time.monotonic()
+        while time.monotonic() - empty_since < _QUIET_POLLS_S:
+            if sum(self.ask(source) for source in sources):
+                empty_since = time.monotonic()
+            self._stop.wait(_POLL_S)
+        counts = self._tally.counts()
+        while counts.waiting and not self._stop.is_set():
+            if on_change is not None:
+                on_change(counts)
+            self._stop.wait(_POLL_S)
+            counts = self._tally.counts()
+        return LiveReport(counts, self._tally.refused())
+
+    def ask(self, source: Source) -> int:
+        """Ask a source once; returns how many files it told of."""
+        told = source.poll()
+        if told:
+            self.announce(told)
+            source.acknowledge(told)
+        return len(told)
+
+    def reports(self) -> Iterator[LiveReport]:
+        """What has changed, every second or so in which something has, until the end."""
+        before: ArrivalCounts | None = None
+        while not self._stop.wait(_REPORT_S):
+            report = LiveReport(self._tally.counts(), self._tally.refused())
+            if report.counts != before or report.refused:
+                yield report
+            before = report.counts
+
+    def _mop_up(self) -> float:
+        """Ask again for what was announced and has no job, or whose job was lost."""
+        self.submit(self._arrivals.plan(utc_now()))
+        return _MOPPING_UP_S
+
+    def _repeat(self, chore: Chore) -> None:
+        """Do a chore until the end. What goes wrong is logged and tried again, ever later."""
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                pause = chore.run()
+                failures = 0
+            except Exception as fault:  # noqa: BLE001, a chore must outlive whatever befalls it
+                failures += 1
+                pause = min(2.0**failures, _LONGEST_PAUSE_S)
+                foreseen = isinstance(fault, FirstlightError | OSError)
+                _log.warning(
+                    "%s: %s; tried again in %g s",
+                    chore.title,
+                    fault,
+                    pause,
+                    exc_info=None if foreseen else fault,
+                )
+            self._stop.wait(pause)
+
+
+def _asking(live: LiveService, source: Source) -> Callable[[], float]:
+    return lambda: 0.0 if live.ask(source) else _POLL_S
