@@ -1,0 +1,48 @@
+"""What an operator can set about the web application. Light to import."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+__all__ = ["WebSettings"]
+
+
+class WebSettings(BaseModel):
+    """Where the web application answers, and to whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on; ``0.0.0.0`` for all of this machine's."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 for any free one."""
+    open_on_loopback: bool = True
+    """Whoever asks from this machine itself, through no proxy, may do everything.
+
+    For a laptop. Switch it off on a machine that other people log in to.
+    """
+    public_sites: tuple[str, ...] | Literal["*"] = ()
+    """Sites whose exposures and events anyone may read; ``"*"`` for all."""
+    allowed_origins: tuple[str, ...] = ()
+    """Other web pages that may call the API from a browser (CORS): ``https://portal.example``."""
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    """The longest body of a request that is no upload."""
+    max_upload_bytes: int = Field(default=2_147_483_648, ge=1024)
+    """The longest upload, whatever its ticket says."""
+    poll_interval_s: float = Field(default=0.2, gt=0, le=10)
+    """How often the event stream looks for new events, seconds."""
+    heartbeat_s: float = Field(default=15.0, gt=0, le=300)
+    """A silent event stream says that it is alive so often, seconds."""
+    max_streams: int = Field(default=1000, ge=1)
+    """Event streams open at once in one process."""
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_named(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            scheme, _, rest = origin.partition("://")
+            if scheme not in {"http", "https"} or not rest or "/" in rest or "*" in rest:
+                raise ValueError("an origin is a scheme and a host: https://portal.example")
+        return origins

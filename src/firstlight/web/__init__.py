@@ -1,0 +1,1 @@
+"""The web application: parse a request, call one service, render its answer."""

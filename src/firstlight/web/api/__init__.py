@@ -1,0 +1,14 @@
+"""Routes for programs. Each handler calls one service and returns its answer."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+__all__ = ["routers"]
+
+
+def routers() -> list[APIRouter]:
+    """All of them, in the order in which they are tried."""
+    from firstlight.web.api import access, events  # noqa: PLC0415, they import this package
+
+    return [access.router, events.router]

@@ -1,0 +1,46 @@
+"""What handlers are given: the services of one workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from starlette.requests import HTTPConnection
+
+from firstlight.services.access import AccessService
+from firstlight.services.event_stream import EventStreamService
+from firstlight.services.web_settings import WebSettings
+
+if TYPE_CHECKING:
+    from firstlight.web.events import EventHub
+
+__all__ = ["Services", "hub_of", "services_of"]
+
+
+class Services(Protocol):
+    """The services that the web application calls, as the factory offers them."""
+
+    @property
+    def web_settings(self) -> WebSettings:
+        """What the operator has set."""
+        ...
+
+    @property
+    def access(self) -> AccessService:
+        """Tokens and permissions."""
+        ...
+
+    @property
+    def event_stream(self) -> EventStreamService:
+        """Events, in order."""
+        ...
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """Return the services of the application that answers a request."""
+    return cast("Services", connection.app.state.services)
+
+
+def hub_of(connection: HTTPConnection) -> EventHub:
+    """Return the application's source of live events."""
+    hub: Any = connection.app.state.hub
+    return cast("EventHub", hub)

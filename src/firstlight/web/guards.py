@@ -1,0 +1,149 @@
+"""Around every request: limits of its body, headers of its answer, one line in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from firstlight.web.envelope import BodyTooLarge, failure
+
+__all__ = ["UPLOADS", "BodyLimit", "RequestLog", "SafeHeaders"]
+
+UPLOADS = "/api/uploads/"
+"""Requests below this address carry files."""
+_MULTIPART_OVERHEAD = 65_536
+
+log = logging.getLogger("firstlight.web.requests")
+
+_SAFE = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class SafeHeaders:
+    """Adds the headers that keep a browser from doing what no page of ours asks for.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _SAFE.items():
+                    headers.setdefault(name, value)
+                # Answers depend on who asks; no shared cache may keep one.
+                headers.setdefault("Cache-Control", "private, no-cache")
+                headers.add_vary_header("Authorization, Cookie")
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+class BodyLimit:
+    """Refuses bodies that are longer than allowed, announced or not.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    limit, upload_limit
+        Bytes of a body, and of an upload.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, upload_limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._upload_limit = upload_limit + _MULTIPART_OVERHEAD
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._upload_limit if scope["path"].startswith(UPLOADS) else self._limit
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isascii() and announced.isdigit() and int(announced) > limit:
+            await failure(_too_large(limit))(scope, receive, send)
+            return
+        received = 0
+
+        async def receiving() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _too_large(limit)
+            return message
+
+        await self._app(scope, receiving, send)
+
+
+class RequestLog:
+    """Writes one line for each request: no tokens, no queries, no bodies.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            took = 1000 * (time.monotonic() - started)
+            log.info("%s %s %d %.0f ms", scope["method"], shown_path(scope), status, took)
+
+
+def shown_path(scope: Any) -> str:
+    """Path of a request as it may be logged: tokens left out, on one line of ASCII."""
+    path = str(scope["path"])
+    token = scope.get("path_params", {}).get("token")
+    if token:
+        path = path.replace(str(token), "(token)")
+    elif scope.get("route") is None:
+        path = "/".join(part if len(part) <= 40 else "(long)" for part in path.split("/"))
+    return quote(path[:500], safe="/()-_.:")
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(expected=f"at most {limit} bytes")

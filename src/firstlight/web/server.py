@@ -1,0 +1,95 @@
+"""The web server of one process."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from firstlight.errors import UserError
+from firstlight.web.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from firstlight.web.context import Services
+
+__all__ = ["AddressTaken", "serve"]
+
+_LAST_WORDS_S = 5  # how long requests under way may take when the server stops
+
+
+class AddressTaken(UserError):
+    """The server cannot listen at this address."""
+
+    code = "web.address_taken"
+
+
+def serve(
+    services: Services,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Answer requests until the process is told to stop.
+
+    Parameters
+    ----------
+    services
+        What the application calls.
+    host, port
+        Instead of those in the settings.
+    on_ready
+        Called with the address, once requests are taken.
+
+    Raises
+    ------
+    AddressTaken
+        Another program listens there, or the address is not this machine's.
+    """
+    host = services.web_settings.host if host is None else host
+    port = services.web_settings.port if port is None else port
+    listener = _listen(host, port)
+    app = create_app(services)
+    config = uvicorn.Config(
+        app,
+        # Who believes the headers of proxies can be told that all the world is this machine.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,  # it would write tokens and queries
+        log_config=None,
+        timeout_graceful_shutdown=_LAST_WORDS_S,
+    )
+    if on_ready is not None:
+        shown = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{shown}:{listener.getsockname()[1]}/")
+    _Server(config, app.state.hub.close).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as fault:
+        raise AddressTaken(
+            str(fault.strerror or fault),
+            subject=f"{host}:{port}",
+            hint="choose another with --port, or in the settings: web.port",
+        ) from fault
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of events first: they would never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, at a signal."""
+        self._on_stop()
+        super().handle_exit(signal.Signals(sig), frame)

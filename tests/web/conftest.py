@@ -1,0 +1,114 @@
+"""The web application on an empty workspace, answering in this process or on a real port."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+import uvicorn
+from asgi_client import AsgiClient
+
+from firstlight.models.database import Database
+from firstlight.services.access import AccessService
+from firstlight.services.event_stream import EventStreamService
+from firstlight.services.web_settings import WebSettings
+from firstlight.storage.folder import FolderStore
+from firstlight.web.app import create_app
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A file with all tables and no rows, to be copied."""
+    path = tmp_path_factory.mktemp("database") / "empty.sqlite"
+    opened = Database(f"sqlite:///{path}")
+    opened.upgrade()
+    opened.dispose()  # the last one to close an SQLite file leaves it complete
+    return path
+
+
+@pytest.fixture
+def database(tmp_path, empty_database):
+    path = tmp_path / "test.sqlite"
+    path.write_bytes(empty_database.read_bytes())
+    opened = Database(f"sqlite:///{path}")
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FolderStore(tmp_path / "data")
+
+
+@pytest.fixture
+def make_services(database, store):
+    """What a factory offers, built by hand."""
+
+    def make(**settings):
+        settings.setdefault("open_on_loopback", False)
+        settings.setdefault("poll_interval_s", 0.02)
+        web = WebSettings(**settings)
+        return SimpleNamespace(
+            web_settings=web,
+            access=AccessService(database=database, settings=web),
+            event_stream=EventStreamService(database=database),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_client(make_services):
+    """A client of a new application with these settings."""
+
+    def make(services=None, **settings):
+        services = services or make_services(**settings)
+        client = AsgiClient(create_app(services))
+        client.services = services
+        return client
+
+    return make
+
+
+@pytest.fixture
+def client(make_client):
+    return make_client()
+
+
+@pytest.fixture
+def token(client):
+    """Make a token of these scopes; returns the headers that send it."""
+    made = []
+
+    def make(*scopes, sites=None, **options):
+        made.append(scopes)
+        new = client.services.access.make(f"token {len(made)}", scopes, sites=sites, **options)
+        return {"Authorization": f"token {new.token}"}
+
+    return make
+
+
+@pytest.fixture
+def serve():
+    """Serve an application on a real port, for what never ends; returns its address."""
+    running = []
+
+    def start(app):
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, port=0, log_config=None, server_header=False, timeout_graceful_shutdown=1
+            )
+        )
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            thread.join(0.01)
+            assert thread.is_alive(), "the server did not start"
+        running.append((server, thread, app))
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    yield start
+    for server, thread, app in running:
+        app.state.hub.close()
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
