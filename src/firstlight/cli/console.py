@@ -105,9 +105,12 @@ def _tell(fault: BaseException) -> int:
     return EXIT_CODES[Kind.INTERNAL]
 
 
-def print_json(value: object) -> None:
-    """Machine-readable output: one JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def print_json(value: object, *, one_line: bool = False) -> None:
+    """Machine-readable output: one JSON document on standard output, at once."""
+    indent = None if one_line else 1
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def is_narrow() -> bool:

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 import firstlight
-from firstlight.cli import archive, light_curves, look, reduction, simulation, workspace
+from firstlight.cli import (
+    access,
+    archive,
+    light_curves,
+    live,
+    look,
+    reduction,
+    simulation,
+    workspace,
+)
 from firstlight.cli.console import guarded, out
 
 __all__ = ["app", "main"]
@@ -49,6 +58,9 @@ def options(
 for name, command in (
     ("init", workspace.init),
     ("ingest", archive.ingest),
+    ("watch", live.watch),
+    ("serve", live.serve),
+    ("worker", live.worker),
     ("reduce", reduction.reduce),
     ("status", reduction.status),
     ("lightcurve", light_curves.lightcurve),
@@ -63,6 +75,8 @@ for name, command in (
     ("compile", workspace.compile_kernels),
 ):
     app.command(name)(guarded(command))
+for name, group in (("token", access.token),):
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

@@ -29,6 +29,11 @@ class ArrivalCounts:
     quarantined: int = 0
     superseded: int = 0
 
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(asdict(self).values())
+
     def as_dict(self) -> dict[str, int]:
         """JSON values."""
         return asdict(self)

@@ -129,6 +129,10 @@ class LiveService:
         self._threads: list[threading.Thread] = []
         self._tally = ArrivalTally(database)
 
+    def add(self, chore: Chore) -> None:
+        """Do one thing more, from the next start on."""
+        self._chores.append(chore)
+
     @contextmanager
     def running(self, sources: Sequence[Source] = ()) -> Iterator[LiveService]:
         """Ask the sources and do the chores, each in a thread of its own, until the end."""
