@@ -70,12 +70,12 @@ def serve(
 
     Example: [bold]firstlight -w mynight serve --port 8000[/]
     """
-    from firstlight.web.server import run  # noqa: PLC0415, loads the web framework
+    from firstlight.web.server import serve as answer  # noqa: PLC0415, loads the web framework
 
     factory = open_workspace(context)
     live = factory.live(workers, reduce=not no_reduce)
     with live.running(factory.sources([])):
-        run(factory, live, host=host, port=port, on_ready=_tell_address)
+        answer(factory, host=host, port=port, on_ready=_tell_address)
 
 
 def worker(context: typer.Context, workers: Workers = None) -> None:

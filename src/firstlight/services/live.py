@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -179,6 +179,13 @@ class LiveService:
         """Ask for jobs. Those that ended in another way than done are run again."""
         if requests and self._engine is not None:
             self._engine.submit(requests, again=_AGAIN)
+
+    def under_way(self, job_ids: Collection[str]) -> bool:
+        """Whether any of these jobs is still to end."""
+        if not job_ids or self._engine is None:
+            return False
+        found = self._engine.outcomes(job_ids)
+        return any(not outcome.state.finished for outcome in found.values())
 
     def take(
         self,

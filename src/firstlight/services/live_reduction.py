@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Protocol
 
 from sqlalchemy import select
 
@@ -12,6 +14,7 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
 from firstlight.services.calibration import CalibrationService
+from firstlight.services.night import Plan
 from firstlight.services.reduction import ReductionService
 from firstlight.work.engine import JobRequest
 
@@ -24,20 +27,37 @@ _LOOK_BACK = timedelta(hours=1)  # at the start: what came while nobody looked
 _OVERLAP = timedelta(minutes=1)  # transactions do not end in the order in which they began
 
 
+class Jobs(Protocol):
+    """Where jobs are asked for."""
+
+    def submit(self, requests: Sequence[JobRequest]) -> None:
+        """Ask for jobs."""
+        ...
+
+    def under_way(self, job_ids: Collection[str]) -> bool:
+        """Whether any of these is still to end."""
+        ...
+
+
 class LiveReduction:
     """Asks for the reduction of exposures that are not reduced yet, as they come.
 
     Masters of calibration frames are asked for beside; a science exposure does not wait for
-    them, and `firstlight reduce` brings everything in step afterwards.
+    them. When nothing has come for a while, everything is planned once as `firstlight reduce`
+    does: with the masters that there are then, and the light curves of whole observations.
 
     Parameters
     ----------
     database
         Where exposures are looked for.
     calibration, reduction
-        Plan the jobs.
-    submit
+        Plan the jobs of single exposures.
+    plans
+        All work of a night, in the order in which it depends on each other.
+    jobs
         Takes the jobs.
+    settle_s
+        For so long nothing must have come.
     """
 
     def __init__(
@@ -46,30 +66,56 @@ class LiveReduction:
         database: Database,
         calibration: CalibrationService,
         reduction: ReductionService,
-        submit: Callable[[Sequence[JobRequest]], None],
+        plans: Sequence[Plan],
+        jobs: Jobs,
+        settle_s: float = 60.0,
     ) -> None:
         self._database = database
         self._calibration = calibration
         self._reduction = reduction
-        self._submit = submit
+        self._plans = plans
+        self._jobs = jobs
+        self._settle_s = settle_s
         # What was asked for and is still to be done; without it each look would plan it again.
         self._asked: dict[tuple[uuid.UUID, str | None], None] = {}
         self._since = utc_now() - _LOOK_BACK
+        self._last_new = time.monotonic()
+        self._to_settle: list[Plan] = []
+        self._settling: list[str] = []
 
     def run(self) -> float:
         """Look once; returns the seconds until the next look."""
         new = self._unreduced()
+        if new:
+            self._ask_for(new)
+            self._last_new = time.monotonic()
+            self._to_settle = list(self._plans)
+        elif self._to_settle and time.monotonic() - self._last_new >= self._settle_s:
+            self._settle()
+        return 0.0 if len(new) == _BATCH else _PAUSE_S
+
+    def _ask_for(self, new: Sequence[tuple[uuid.UUID, str, str | None]]) -> None:
         kinds = {kind for _, kind, _ in new}
         for kind in self._calibration.KINDS:
             if kind in kinds:
-                self._submit(self._calibration.plan(kind))
+                self._jobs.submit(self._calibration.plan(kind))
         science = [ident for ident, kind, _ in new if kind == "science"]
         if science:
-            self._submit(self._reduction.plan(only=science))
+            self._jobs.submit(self._reduction.plan(only=science))
         self._asked |= {(ident, sha256): None for ident, _, sha256 in new}
         while len(self._asked) > _MOST_KNOWN:
             del self._asked[next(iter(self._asked))]
-        return 0.0 if len(new) == _BATCH else _PAUSE_S
+
+    def _settle(self) -> None:
+        """Ask for the next plan that has work, once the jobs of the one before have ended."""
+        if self._jobs.under_way(self._settling):
+            return
+        while self._to_settle:
+            requests = self._to_settle.pop(0).make(False)
+            self._settling = [request.job_id for request in requests]
+            if requests:
+                self._jobs.submit(requests)
+                return
 
     def _unreduced(self) -> list[tuple[uuid.UUID, str, str | None]]:
         """Id, kind and checksum of exposures with raw pixels that were not asked for yet."""
