@@ -10,9 +10,35 @@ from asgi_client import AsgiClient
 from firstlight.models.database import Database
 from firstlight.services.access import AccessService
 from firstlight.services.event_stream import EventStreamService
+from firstlight.services.served_files import FileService
+from firstlight.services.uploads import UploadService
 from firstlight.services.web_settings import WebSettings
 from firstlight.storage.folder import FolderStore
+from firstlight.storage.links import LinkSigner, UploadSigner
+from firstlight.storage.presigned_post import ApiForms
 from firstlight.web.app import create_app
+
+SECRET = b"sixteen bytes or more"
+BASE = "http://archive.example/api"
+UPLOADS = UploadSigner(SECRET, BASE)
+LINKS = LinkSigner(SECRET, BASE)
+
+
+class Announcements:
+    """Takes note of what has come."""
+
+    def __init__(self):
+        self.told = []
+
+    def announce(self, announcements):
+        self.told += announcements
+
+
+class Channels:
+    """Nothing is pinned here."""
+
+    def announce(self, session, site, channel, base_filename, now):
+        return None
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +62,7 @@ def database(tmp_path, empty_database):
 
 @pytest.fixture
 def store(tmp_path):
-    return FolderStore(tmp_path / "data")
+    return FolderStore(tmp_path / "data", links=LINKS)
 
 
 @pytest.fixture
@@ -51,6 +77,15 @@ def make_services(database, store):
             web_settings=web,
             access=AccessService(database=database, settings=web),
             event_stream=EventStreamService(database=database),
+            uploads=UploadService(
+                database=database,
+                store=store,
+                forms=ApiForms(UPLOADS),
+                signer=UPLOADS,
+                channels=Channels(),
+            ),
+            live=Announcements(),
+            served_files=FileService(store=store, links=LINKS),
         )
 
     return make

@@ -11,6 +11,9 @@ from firstlight.services.event_stream import EventStreamService
 from firstlight.services.web_settings import WebSettings
 
 if TYPE_CHECKING:
+    from firstlight.services.live import LiveService
+    from firstlight.services.served_files import FileService
+    from firstlight.services.uploads import UploadService
     from firstlight.web.events import EventHub
 
 __all__ = ["Services", "hub_of", "services_of"]
@@ -32,6 +35,21 @@ class Services(Protocol):
     @property
     def event_stream(self) -> EventStreamService:
         """Events, in order."""
+        ...
+
+    @property
+    def uploads(self) -> UploadService:
+        """Leave to upload, and the bytes."""
+        ...
+
+    @property
+    def live(self) -> LiveService:
+        """Takes note of files that have come."""
+        ...
+
+    @property
+    def served_files(self) -> FileService:
+        """Bytes of the store."""
         ...
 
 

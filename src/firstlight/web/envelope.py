@@ -49,6 +49,7 @@ _BY_CODE = {
     "storage.link_expired": 403,
     "storage.link_forged": 403,
     "storage.unreachable": 503,
+    "upload.too_large": 413,
     "web.body_too_large": 413,
     "web.busy": 503,
     "web.method_refused": 405,

@@ -9,6 +9,6 @@ __all__ = ["routers"]
 
 def routers() -> list[APIRouter]:
     """All of them, in the order in which they are tried."""
-    from firstlight.web.api import access, events  # noqa: PLC0415, they import this package
+    from firstlight.web.api import access, events, files, uploads  # noqa: PLC0415, they import this package
 
-    return [access.router, events.router]
+    return [access.router, events.router, uploads.router, files.router]

@@ -1,0 +1,125 @@
+"""Files of the store as they are served: whole or in part, by a signed link or by their key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from firstlight.storage import LinkForged, Store
+from firstlight.storage.store import LinkMethod
+
+__all__ = ["FileService", "LinkChecker", "ServedFile"]
+
+_PIECE = 1 << 18
+_MEDIA_TYPES = {
+    ".fits": "application/fits",
+    ".fits.fz": "application/fits",
+    ".fits.bz2": "application/x-bzip2",
+    ".fits.gz": "application/gzip",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".txt": "text/plain; charset=utf-8",
+    ".mp4": "video/mp4",
+    ".json": "application/json",
+}
+
+
+class LinkChecker(Protocol):
+    """Tells which key a signed link opens."""
+
+    def verify(self, token: str, method: LinkMethod = "GET") -> str:
+        """Return the key; raises `LinkForged` or `LinkExpired`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFile:
+    """An open file. Whatever happens to its key meanwhile, it is served whole or not at all.
+
+    Attributes
+    ----------
+    size
+        Bytes.
+    tag
+        Differs for other bytes under the same key.
+    """
+
+    name: str
+    size: int
+    tag: str
+    modified: datetime
+    media_type: str
+    stream: BinaryIO
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes ``[start, stop)`` and close the file."""
+        with self.stream as stream:
+            stream.seek(start)
+            left = stop - start
+            while left > 0:
+                piece = stream.read(min(_PIECE, left))
+                if not piece:
+                    raise EOFError(f"{self.name} ended {left} bytes too early")
+                left -= len(piece)
+                yield piece
+
+    def close(self) -> None:
+        """Close the file, where nobody reads it."""
+        self.stream.close()
+
+
+class FileService:
+    """Opens files for those who may have them.
+
+    Parameters
+    ----------
+    store
+        Where the bytes are.
+    links
+        Checks signed links; None where the store's own server does.
+    """
+
+    def __init__(self, *, store: Store, links: LinkChecker | None = None) -> None:
+        self._store = store
+        self._links = links
+
+    def by_link(self, token: str, method: LinkMethod = "GET") -> ServedFile:
+        """Open what a signed link leads to.
+
+        Raises
+        ------
+        LinkForged, LinkExpired
+            The link is not good (any more).
+        KeyMissing
+            The file has been removed.
+        """
+        if self._links is None:
+            raise LinkForged("this archive's links lead elsewhere")
+        return self.by_key(self._links.verify(token, method))
+
+    def by_key(self, key: str, name: str | None = None) -> ServedFile:
+        """Open a file whose permission was checked.
+
+        Parameters
+        ----------
+        name
+            Under which it is offered; the last part of the key by default.
+        """
+        entry = self._store.stat(key)
+        stream = self._store.open(key)
+        size = stream.seek(0, 2)
+        shown = name or key.rpartition("/")[2]
+        return ServedFile(shown, size, entry.version, entry.modified, _media_type(shown), stream)
+
+
+def _media_type(name: str) -> str:
+    lower = name.lower()
+    ends = (end for end in _MEDIA_TYPES if lower.endswith(end))
+    return _MEDIA_TYPES[found] if (found := max(ends, key=len, default="")) else _UNKNOWN
+
+
+_UNKNOWN = "application/octet-stream"

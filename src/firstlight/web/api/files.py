@@ -1,0 +1,26 @@
+"""Files behind signed links."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from firstlight.web.context import services_of
+from firstlight.web.file_answers import FILE_RESPONSES, file_answer
+
+router = APIRouter(prefix="/api", tags=["files"])
+
+Token = Annotated[str, Path(description="The last part of a signed link.")]
+
+
+@router.get("/files/{token}", responses=FILE_RESPONSES, response_class=Response)
+def get_file(request: Request, token: Token) -> Response:
+    """The file that a signed link leads to, or a range of it. The address is the permission."""
+    return file_answer(request, services_of(request).served_files.by_link(token, "GET"))
+
+
+@router.head("/files/{token}", include_in_schema=False)
+def look_at_file(request: Request, token: Token) -> Response:
+    """What `get_file` would answer, without the file."""
+    return file_answer(request, services_of(request).served_files.by_link(token, "HEAD"))
