@@ -41,14 +41,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path != "/api/upload":
+        if self.path != "/api/uploads":
             self.server.posted.append(body)
             self._answer(204, b"")
         elif self.headers.get("Authorization") != "token secret":
             self._answer(401, b'{"status": "error", "message": "no such token"}')
         else:
             self.server.asked.append(json.loads(body))
-            ticket = {"url": "/api/inbox/1", "fields": {"key": "k", "policy": "p"}}
+            ticket = {"url": "/api/uploads/x1", "fields": {"key": "k", "policy": "p"}}
             self._answer(200, json.dumps({"status": "success", "data": ticket}).encode())
 
     def _answer(self, status: int, body: bytes) -> None:

@@ -44,7 +44,7 @@ def watch(
     """
     factory = open_workspace(context)
     where = factory.sources(sources or [])
-    live = factory.live(workers, reduce=not no_reduce and not once)
+    live = factory.make_live(workers, reduce=not no_reduce and not once)
     if once:
         _take_once(live, where, as_json=as_json)
         if not no_reduce:
@@ -73,8 +73,8 @@ def serve(
     from firstlight.web.server import serve as answer  # noqa: PLC0415, loads the web framework
 
     factory = open_workspace(context)
-    live = factory.live(workers, reduce=not no_reduce)
-    with live.running(factory.sources([])):
+    factory.live = factory.make_live(workers, reduce=not no_reduce)
+    with factory.live.running(factory.sources([])):
         answer(factory, host=host, port=port, on_ready=_tell_address)
 
 
@@ -84,7 +84,7 @@ def worker(context: typer.Context, workers: Workers = None) -> None:
     Example: [bold]firstlight -w mynight worker --workers 8[/]
     """
     factory = open_workspace(context)
-    with factory.live(workers, reduce=False).running() as live:
+    with factory.make_live(workers, reduce=False).running() as live:
         notes.print("ready for jobs")
         for report in live.reports():
             _tell(report, as_json=False)
@@ -125,6 +125,6 @@ def _tell(report: LiveReport, *, as_json: bool) -> None:
         print_json(report.as_dict(), one_line=True)
         return
     for fault in report.refused:
-        told = explain({"subject": fault["name"], **fault["error"]})
+        told = explain({**fault["error"], "subject": fault["name"]})
         notes.print(f"[red]refused[/] {told}", soft_wrap=True)
     out.print(report.counts.sentence(), highlight=False, soft_wrap=True)

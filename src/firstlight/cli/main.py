@@ -11,6 +11,7 @@ import firstlight
 from firstlight.cli import (
     access,
     archive,
+    expiry,
     light_curves,
     live,
     look,
@@ -61,6 +62,7 @@ for name, command in (
     ("watch", live.watch),
     ("serve", live.serve),
     ("worker", live.worker),
+    ("expire", expiry.expire),
     ("reduce", reduction.reduce),
     ("status", reduction.status),
     ("lightcurve", light_curves.lightcurve),

@@ -151,7 +151,7 @@ class UploadReceiver:
         wish: dict[str, Any] = {"object_name": name, "s3_directory": directory}
         if channel is not None:
             wish["info_channel"] = channel
-        ticket = self._ask(self._archive, "/api/upload", file.name, json=wish).json()
+        ticket = self._ask(self._archive, "/api/uploads", file.name, json=wish).json()
         ticket = ticket.get("data", ticket)
         self._ask(
             self._anyone,
