@@ -96,6 +96,31 @@ def test_a_key_before_the_others_and_a_changed_one_are_found_by_the_next_full_pa
     assert _found(finder, state) == []
     clock.now += timedelta(seconds=60)
     assert _found(finder, state) == ["a/0", "n/00000042"]
+    assert _found(finder, state) == []
+
+
+@pytest.mark.parametrize("count", [3, 1500])
+def test_a_batch_that_was_not_taken_care_of_is_told_again(count: int) -> None:
+    """By the same finder, whichever pass comes next."""
+    bucket, clock, state = Bucket(), Clock(), ListingState()
+    bucket.put("n/00000000")
+    finder = _finder(bucket, clock)
+    _found(finder, state)
+    for number in range(1, count + 1):
+        bucket.put(f"n/{number:08d}")
+    first = [each.key for each in next(finder.find(state))]
+    assert [each.key for each in next(finder.find(state))] == first
+    clock.now += timedelta(seconds=60)
+    assert [each.key for each in next(finder.find(state))][: len(first)] == first
+
+
+def test_the_state_does_not_grow_with_changes() -> None:
+    bucket, clock, state = Bucket(), Clock(), ListingState()
+    finder = _finder(bucket, clock, full_every=0)
+    for _ in range(50):
+        bucket.put("n/1")
+        assert _found(finder, state) == ["n/1"]
+    assert len(state.chunks) == 1
 
 
 def test_after_a_restart_little_is_told_again() -> None:
