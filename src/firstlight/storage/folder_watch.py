@@ -213,7 +213,7 @@ class FolderWatch:
                         folders[name] = folder.folders.get(name) or _Folder()
                 elif known is not None and entry.inode() == known.inode:
                     files[name] = known
-                elif self._is_wanted(path, name):
+                elif self._is_wanted(name):
                     known = known or _File(entry.inode())
                     known.inode = entry.inode()
                     files[name] = known
@@ -222,17 +222,10 @@ class FolderWatch:
         if full:
             folder.open = set(files)
 
-    def _is_wanted(self, path: str, name: str) -> bool:
-        if is_temporary(name) or not (
+    def _is_wanted(self, name: str) -> bool:
+        return not is_temporary(name) and (
             self._suffixes is None or name.lower().endswith(self._suffixes)
-        ):
-            return False
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            self._tell(f"{path}/{name}", "the name is not in UTF-8, so it cannot be archived")
-            return False
-        return True
+        )
 
     def _look_at_files(self, path: str, folder: _Folder, now: float) -> Iterator[QuietFile]:
         """Yield the open files of a folder that are quiet; close those that rest for long."""
