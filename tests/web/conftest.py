@@ -10,7 +10,10 @@ from asgi_client import AsgiClient
 from firstlight.models.database import Database
 from firstlight.services.access import AccessService
 from firstlight.services.event_stream import EventStreamService
+from firstlight.services.expiration_rules import ExpirationRules, ExpirationSettings
+from firstlight.services.info_images import InfoImageService
 from firstlight.services.served_files import FileService
+from firstlight.services.upload_log import UploadLogService
 from firstlight.services.uploads import UploadService
 from firstlight.services.web_settings import WebSettings
 from firstlight.storage.folder import FolderStore
@@ -22,6 +25,7 @@ SECRET = b"sixteen bytes or more"
 BASE = "http://archive.example/api"
 UPLOADS = UploadSigner(SECRET, BASE)
 LINKS = LinkSigner(SECRET, BASE)
+RULES = ExpirationSettings()
 
 
 class Announcements:
@@ -32,13 +36,6 @@ class Announcements:
 
     def announce(self, announcements):
         self.told += announcements
-
-
-class Channels:
-    """Nothing is pinned here."""
-
-    def announce(self, session, site, channel, base_filename, now):
-        return None
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +70,7 @@ def make_services(database, store):
         settings.setdefault("open_on_loopback", False)
         settings.setdefault("poll_interval_s", 0.02)
         web = WebSettings(**settings)
+        info_images = InfoImageService(database=database, rules=ExpirationRules(RULES))
         return SimpleNamespace(
             web_settings=web,
             access=AccessService(database=database, settings=web),
@@ -82,10 +80,12 @@ def make_services(database, store):
                 store=store,
                 forms=ApiForms(UPLOADS),
                 signer=UPLOADS,
-                channels=Channels(),
+                channels=info_images,
             ),
             live=Announcements(),
-            served_files=FileService(store=store, links=LINKS),
+            info_images=info_images,
+            upload_log=UploadLogService(database=database),
+            served_files=FileService(database=database, store=store, links=LINKS),
         )
 
     return make

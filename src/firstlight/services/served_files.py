@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
+from sqlalchemy import select
+
+from firstlight.errors import MissingError
+from firstlight.models.database import Database
+from firstlight.models.exposure import Exposure
+from firstlight.models.exposure_file import ExposureFile
+from firstlight.services.access import Viewer
 from firstlight.storage import LinkForged, Store
 from firstlight.storage.store import LinkMethod
 
-__all__ = ["FileService", "LinkChecker", "ServedFile"]
+__all__ = ["FileMissing", "FileService", "LinkChecker", "ServedFile"]
 
 _PIECE = 1 << 18
 _MEDIA_TYPES = {
@@ -26,6 +34,12 @@ _MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".json": "application/json",
 }
+
+
+class FileMissing(MissingError):
+    """There is no such file."""
+
+    code = "archive.file_missing"
 
 
 class LinkChecker(Protocol):
@@ -77,13 +91,16 @@ class FileService:
 
     Parameters
     ----------
-    store
-        Where the bytes are.
+    database, store
+        Rows and bytes.
     links
         Checks signed links; None where the store's own server does.
     """
 
-    def __init__(self, *, store: Store, links: LinkChecker | None = None) -> None:
+    def __init__(
+        self, *, database: Database, store: Store, links: LinkChecker | None = None
+    ) -> None:
+        self._database = database
         self._store = store
         self._links = links
 
@@ -100,6 +117,30 @@ class FileService:
         if self._links is None:
             raise LinkForged("this archive's links lead elsewhere")
         return self.by_key(self._links.verify(token, method))
+
+    def of_exposure(self, exposure_id: uuid.UUID, name: str, viewer: Viewer) -> ServedFile:
+        """Open one file of an exposure.
+
+        Raises
+        ------
+        FileMissing
+            There is none of this name, or none that the viewer may read: the two look alike.
+        NotSignedIn, Forbidden
+            The viewer may read nothing at all.
+        KeyMissing
+            The file has just been removed.
+        """
+        viewer.sites()
+        query = (
+            select(ExposureFile.key, Exposure.site)
+            .join(Exposure, Exposure.id == ExposureFile.exposure_id)
+            .where(ExposureFile.exposure_id == exposure_id, ExposureFile.name == name)
+        )
+        with self._database.reading() as session:
+            found = session.execute(query).first()
+        if found is None or not viewer.may("read", found.site):
+            raise FileMissing(subject=name)
+        return self.by_key(found.key, name)
 
     def by_key(self, key: str, name: str | None = None) -> ServedFile:
         """Open a file whose permission was checked.

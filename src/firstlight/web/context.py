@@ -11,8 +11,10 @@ from firstlight.services.event_stream import EventStreamService
 from firstlight.services.web_settings import WebSettings
 
 if TYPE_CHECKING:
+    from firstlight.services.info_images import InfoImageService
     from firstlight.services.live import LiveService
     from firstlight.services.served_files import FileService
+    from firstlight.services.upload_log import UploadLogService
     from firstlight.services.uploads import UploadService
     from firstlight.web.events import EventHub
 
@@ -50,6 +52,16 @@ class Services(Protocol):
     @property
     def served_files(self) -> FileService:
         """Bytes of the store."""
+        ...
+
+    @property
+    def upload_log(self) -> UploadLogService:
+        """What has come, and what became of it."""
+        ...
+
+    @property
+    def info_images(self) -> InfoImageService:
+        """Pictures pinned to the channels of a site."""
         ...
 
 

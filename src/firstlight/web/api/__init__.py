@@ -9,6 +9,13 @@ __all__ = ["routers"]
 
 def routers() -> list[APIRouter]:
     """All of them, in the order in which they are tried."""
-    from firstlight.web.api import access, events, files, uploads  # noqa: PLC0415, they import this package
+    from firstlight.web.api import access, events, exposures, files, sites, uploads  # noqa: PLC0415, they import this package
 
-    return [access.router, events.router, uploads.router, files.router]
+    return [
+        access.router,
+        events.router,
+        uploads.router,
+        sites.router,
+        exposures.router,
+        files.router,
+    ]
