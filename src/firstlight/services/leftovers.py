@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from firstlight.models.database import Database, bulk_insert
@@ -95,16 +95,27 @@ class Leftovers:
         session.execute(delete(CachedDownload).where(CachedDownload.key.in_(wanted)))
         return [key for key in wanted if not self._store.exists(key)]
 
-    def due(self, now: datetime, limit: int) -> list[str]:
-        """Keys whose time is over, at most `limit`, the oldest first."""
+    def due(
+        self, now: datetime, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[tuple[datetime, str]]:
+        """Keys whose time is over, the oldest first, each with when that was.
+
+        Parameters
+        ----------
+        limit, after
+            At most so many, of those that follow one found before.
+        """
         query = (
-            select(CachedDownload.key)
+            select(CachedDownload.expires_at, CachedDownload.key)
             .where(CachedDownload.expires_at <= now)
             .order_by(CachedDownload.expires_at, CachedDownload.key)
             .limit(limit)
         )
+        if after is not None:
+            query = query.where(tuple_(CachedDownload.expires_at, CachedDownload.key) > after)
         with self._database.reading() as session:
-            return list(session.scalars(query))
+            rows = session.execute(query).all()
+        return [(moment, key) for moment, key in rows if moment is not None]
 
     def remove(self, session: Session, key: str, now: datetime) -> CachedDownload | None:
         """Remove the bytes of one key and its row, unless somebody has claimed it.
