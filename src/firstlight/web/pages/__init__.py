@@ -9,4 +9,6 @@ __all__ = ["page_routers"]
 
 def page_routers() -> list[APIRouter]:
     """All of them, in the order in which they are tried."""
-    return []
+    from firstlight.web.pages import sign_in  # noqa: PLC0415, they import this package
+
+    return [sign_in.router]

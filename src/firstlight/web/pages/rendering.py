@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,28 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def moment(value: datetime | str | None) -> str:
+    """Write a time to the second."""
+    if value is None:
+        return ""
+    return f"{datetime.fromisoformat(value) if isinstance(value, str) else value:%Y-%m-%d %H:%M:%S}"
+
+
+def size_in_words(count: int | None) -> str:
+    """Write a number of bytes in the unit that people use for it."""
+    if count is None:
+        return ""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+_TEMPLATES.filters.update(moment=moment, bytes=size_in_words)
 
 
 def render(

@@ -1,0 +1,52 @@
+import pytest
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def secret_of(headers):
+    return headers["Authorization"].split()[1]
+
+
+def test_a_browser_signs_in_and_out(client, token):
+    secret = secret_of(token("read"))
+    assert "<form" in client.get("/sign-in?next=/sites/tst").text
+    answer = client.post("/sign-in", data={"token": f" {secret} ", "next": "/sites/tst"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sites/tst")
+    cookie = answer.headers["Set-Cookie"]
+    assert f"firstlight_token={secret}" in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    kept = {"Cookie": f"firstlight_token={secret}"}
+    assert client.get("/api/me", headers=kept).json()["data"]["name"] == "token 1"
+    out = client.post("/sign-out", headers=kept)
+    assert 'firstlight_token=""' in out.headers["Set-Cookie"]
+
+
+def test_a_wrong_token_is_not_kept(client):
+    answer = client.post("/sign-in", data={"token": "fl_wrong"})
+    assert answer.status_code == 401
+    assert "Set-Cookie" not in answer.headers
+    assert "not valid" in answer.text
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "", "/a\nb"]
+)
+def test_one_is_not_sent_elsewhere(client, token, elsewhere):
+    data = {"token": secret_of(token("read")), "next": elsewhere}
+    assert client.post("/sign-in", data=data).headers["Location"] == "/"
+
+
+def test_another_page_cannot_sign_one_in(client, token):
+    data = {"token": secret_of(token("read"))}
+    answer = client.post("/sign-in", data=data, headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+    same = client.post("/sign-in", data=data, headers={"Origin": "http://archive.example"})
+    assert same.status_code == 303
+
+
+def test_static_files_are_there_and_nothing_beside_them(client):
+    assert client.get("/static/style.css").status_code == 200
+    assert client.get("/static/live.js").headers["Content-Type"].startswith("text/javascript")
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/nothing", "/static/"):
+        assert client.get(path).status_code == 404
