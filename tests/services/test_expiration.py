@@ -13,6 +13,7 @@ from firstlight.models import (
     ArrivalState,
     CachedDownload,
     Exposure,
+    ExposureFile,
     ImageInput,
     InfoImage,
     InfoImageFile,
@@ -390,6 +391,36 @@ def test_who_claims_while_bytes_are_removed_waits_and_sees_it(postgres_database,
         assert other.is_alive()  # it waits for the row
     other.join(10)
     assert missing == [key]
+
+
+def test_bytes_claimed_before_they_are_noted_are_kept(postgres_database, tmp_path):
+    """A file comes again while its exposure is removed: the removal waits for its rows."""
+    world = World(postgres_database, FolderStore(tmp_path / "store"))
+    exposure = world.exposure("EX")
+    key = world.put("data/again.jpg")
+    leftovers = Leftovers(database=world.database, store=world.store)
+
+    def remove():
+        with world.database.begin() as session:
+            leftovers.remove(session, key, START)
+
+    with world.database.begin() as session:
+        assert leftovers.claim(session, [key]) == []
+        with world.database.begin() as other:
+            remember(other, {key: 5}, START)
+        remover = threading.Thread(target=remove)
+        remover.start()
+        remover.join(0.5)
+        assert remover.is_alive()  # it waits for the end of this transaction
+        row = ExposureFile(
+            exposure_id=exposure.id, name="again.jpg", role="other", key=key, size=5,
+            sha256="0", md5="0",
+        )  # fmt: skip
+        row.identify()
+        session.add(row)
+    remover.join(10)
+    assert world.store.exists(key)
+    assert world.counts().get("cached_downloads") is None
 
 
 def test_bytes_that_a_row_points_at_again_are_kept(world):

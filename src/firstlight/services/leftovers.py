@@ -24,6 +24,7 @@ from firstlight.models.image import Image
 from firstlight.models.info_image import InfoImageFile
 from firstlight.models.observation_file import ObservationFile
 from firstlight.models.sources import SourceList
+from firstlight.services.transaction_locks import lock_names
 from firstlight.storage import Store
 
 __all__ = ["Leftovers", "is_note", "remember"]
@@ -92,6 +93,7 @@ class Leftovers:
             begin anew.
         """
         wanted = sorted(set(keys))
+        lock_names(session, *map(_lock_of, wanted))
         session.execute(delete(CachedDownload).where(CachedDownload.key.in_(wanted)))
         return [key for key in wanted if not self._store.exists(key)]
 
@@ -120,8 +122,8 @@ class Leftovers:
     def remove(self, session: Session, key: str, now: datetime) -> CachedDownload | None:
         """Remove the bytes of one key and its row, unless somebody has claimed it.
 
-        The row is locked meanwhile: who wants to claim the key waits, and then sees that the
-        bytes are gone.
+        The key is locked meanwhile: who wants to claim it waits, and then sees that the bytes
+        are gone; and who has claimed it is waited for, until the new rows can be seen.
 
         Returns
         -------
@@ -129,6 +131,7 @@ class Leftovers:
             The row that was removed; None where it was claimed, used again, or is being
             removed by another process.
         """
+        lock_names(session, _lock_of(key))
         row = session.scalar(
             select(CachedDownload)
             .where(CachedDownload.key == key, CachedDownload.expires_at <= now)
@@ -142,6 +145,10 @@ class Leftovers:
                 (self._copies / key).unlink(missing_ok=True)
         session.delete(row)
         return row
+
+
+def _lock_of(key: str) -> str:
+    return f"stored file {key}"
 
 
 def is_used(session: Session, key: str) -> bool:

@@ -19,7 +19,15 @@ def lock_names(session: Session, *names: str) -> None:
     """
     if session.get_bind().dialect.name != "postgresql":
         return
-    for name in sorted(set(names)):
-        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-        number = int.from_bytes(digest, "big", signed=True)
-        session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+    numbers = [
+        int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+        for name in set(names)
+    ]
+    if numbers:
+        session.execute(_LOCK, {"numbers": numbers})
+
+
+_LOCK = text(
+    "SELECT pg_advisory_xact_lock(number) FROM "
+    "(SELECT unnest(CAST(:numbers AS bigint[])) AS number ORDER BY 1) AS sorted"
+)
