@@ -51,4 +51,4 @@ def record_events(session: Session, events: Iterable[Event]) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ORDER_LOCK})
     for row in rows:
         session.add(row)
-        session.flush([row])  # one by one: a bulk insert may number them in another order
+        session.flush()  # one by one: a bulk insert may number them in another order
