@@ -13,6 +13,7 @@ __all__ = [
     "register",
     "solve_light_curves",
     "start_worker",
+    "take_arrivals",
 ]
 
 
@@ -39,3 +40,8 @@ def register(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
 def solve_light_curves(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
     """Job: the light curves of one section of one observation."""
     return factory.light_curves.solve(payload)
+
+
+def take_arrivals(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: files that have come into the archive."""
+    return factory.arrivals.take(payload["arrivals"])

@@ -26,6 +26,7 @@ PRELOADED = (
     "firstlight.factory.jobs",
     "firstlight.services.reduction",
     "firstlight.services.light_curves",
+    "firstlight.services.arrivals",
 )
 
 
@@ -107,7 +108,7 @@ class Factory(ReductionWiring, ArchiveWiring):
 
     def jobs(self) -> dict[str, JobKind]:
         """Which service answers to which name of a job."""
-        from firstlight.work.engine import JobKind
+        from firstlight.work.engine import JobKind, Lane
 
         timeout = self.settings.reduce.timeout_s
         handler = "firstlight.factory.jobs:"
@@ -116,4 +117,5 @@ class Factory(ReductionWiring, ArchiveWiring):
             "reduce_section": JobKind(handler + "reduce_section", timeout_s=timeout),
             "register": JobKind(handler + "register", timeout_s=timeout),
             "light_curves": JobKind(handler + "solve_light_curves", timeout_s=10 * timeout),
+            "take_arrivals": JobKind(handler + "take_arrivals", timeout_s=timeout, lane=Lane.QUICK),
         }
