@@ -1,11 +1,12 @@
 """How fast the archive takes what a site sends, and how soon it can be found and heard of.
 
-A pretend site writes light files (header texts and JPGs) into a watched folder at a steady rate.
-For each file three moments are measured by clocks of one machine: its last byte written (the
-rename to its final name), its row visible to another connection, its event received by another
-process's client of the live stream. Run with::
+A pretend site sends light files (header texts and JPGs) at a steady rate, into a watched folder
+or by HTTP. For each file three moments are taken from one clock: its last byte written (the rename
+to its final name, or the answer to the upload), its row visible to another connection, its event
+received by a client of the live stream in another process. Run with::
 
     python benchmarks/ingest_rate.py                     # 60 files/s for a minute, SQLite
+    python benchmarks/ingest_rate.py --way upload --rate 20
     python benchmarks/ingest_rate.py --rate 120 --seconds 30 --database URL
     python benchmarks/ingest_rate.py --rate 0            # how fast it can: all files at once
 """
@@ -22,8 +23,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,8 +38,8 @@ import httpx
 import psutil
 import sqlalchemy as sa
 
-from firstlight.simulation.delivery import FolderReceiver, Sent, deliver
-from firstlight.simulation.pretend_site import PretendSite, SiteSettings
+from firstlight.simulation.delivery import Sent, deliver, receiver_for
+from firstlight.simulation.pretend_site import PretendFile, PretendSite, SiteSettings
 
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "firstlight"]
@@ -86,6 +87,8 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
         "database": "sqlite" if options.database is None else "postgresql",
+        "way": options.way,
+        "senders": options.senders,
         "workers": options.workers,
     }
     print("\n" + table(facts, rows))
@@ -95,6 +98,8 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, default=60.0, help="files/s; 0 for all at once")
+    parser.add_argument("--way", choices=("folder", "upload"), default="folder")
+    parser.add_argument("--senders", type=int, default=1, help="at the same time")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--files", type=int, default=2000, help="where all come at once")
     parser.add_argument("--repeats", type=int, default=1)
@@ -133,7 +138,7 @@ def measure(options: argparse.Namespace, site: Prepared, folder: Path) -> dict:
             watcher.start()
         time.sleep(3)  # the workers are up, the stream is open
         before = spent(process)
-        sent = deliver(site, order, FolderReceiver(incoming), rate=options.rate or None)
+        sent = send(options, site, order, incoming if options.way == "folder" else address)
         wait_for(visible, count)
         if address is not None:
             wait_for(heard, count)
@@ -144,6 +149,22 @@ def measure(options: argparse.Namespace, site: Prepared, folder: Path) -> dict:
         "rate wanted": options.rate or None,
         "load at start": round(started, 2),
     }
+
+
+def send(
+    options: argparse.Namespace, site: Prepared, order: list[PretendFile], where: Path | str
+) -> list[Sent]:
+    """All files, by several senders side by side, in the order of the moments they ended."""
+    shares = [order[first :: options.senders] for first in range(options.senders)]
+    rate = options.rate / options.senders if options.rate else None
+
+    def one(number: int) -> list[Sent]:
+        time.sleep(number / options.rate if options.rate else 0)
+        return deliver(site, shares[number], receiver_for(str(where)), rate=rate)
+
+    with ThreadPoolExecutor(options.senders) as pool:
+        sent = [each for some in pool.map(one, range(options.senders)) for each in some]
+    return sorted(sent, key=lambda each: each.at)
 
 
 @contextmanager
@@ -197,8 +218,7 @@ def watch_rows(url: str, seen: Seen, stop: threading.Event) -> None:
 
 
 def hear_events(address: str, seen: Seen, stop: threading.Event) -> None:
-    """Read the live stream as a browser does; an exposure's n-th event is of its n-th file."""
-    heard: dict[str, int] = defaultdict(int)
+    """Read the live stream as a browser does."""
     patience = httpx.Timeout(60.0)  # the stream says that it is alive more often than that
     with httpx.stream("GET", f"{address}/api/events", timeout=patience) as answer:
         answer.raise_for_status()
@@ -206,10 +226,7 @@ def hear_events(address: str, seen: Seen, stop: threading.Event) -> None:
             if stop.is_set():
                 return
             if text.startswith("data:"):
-                data = json.loads(text[5:]).get("data") or {}
-                base = data.get("base_filename")
-                seen.see(f"{base}#{heard[base]}")
-                heard[base] += 1
+                seen.see(json.loads(text[5:])["data"].get("filename", ""))
 
 
 def wait_for(seen: Seen, count: int) -> None:
@@ -237,17 +254,10 @@ def spent(process: subprocess.Popen) -> float:
 
 
 def facts_of(sent: list[Sent], visible: Seen, heard: Seen, cost: float) -> dict:
-    names = [Path(each.file.name).name for each in sent]
-    rows = [visible.at[n] - s.at for n, s in zip(names, sent, strict=True) if n in visible.at]
-    order: dict[str, list[float]] = defaultdict(list)
-    for each in sent:
-        order["-".join(Path(each.file.name).name.split("-")[:4])].append(each.at)
-    events = [
-        heard.at[f"{base}#{number}"] - moment
-        for base, moments in order.items()
-        for number, moment in enumerate(moments)
-        if f"{base}#{number}" in heard.at
-    ]
+    rows, events = (
+        [seen.at[name] - each.at for each in sent if (name := each.file.name[5:]) in seen.at]
+        for seen in (visible, heard)
+    )
     took = sent[-1].at - sent[0].at
     until = max(visible.at.values(), default=float("nan")) - sent[0].at
     return {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from firstlight.storage import KeyTaken, LinksUnavailable, StorageFull, StorageUnreachable
+from firstlight.storage import folder as folder_module
 from firstlight.storage.folder import FolderStore
 
 
@@ -162,3 +163,25 @@ def test_links_need_a_base_address_and_a_secret(store: FolderStore) -> None:
     with pytest.raises(LinksUnavailable) as caught:
         store.signed_link("a", timedelta(minutes=1))
     assert "link_base_url" in str(caught.value.hint)
+
+
+def test_each_new_name_is_synced_and_what_lies_above_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path / "root")
+    synced: list[Path] = []
+    monkeypatch.setattr(folder_module, "sync_folder", synced.append)
+    root = store.root
+    store.put("a/b/1", b"1")
+    assert synced == [root / "a/b", root / "a", root]
+    synced.clear()
+    store.put("a/b/2", b"2")
+    assert synced == [root / "a/b"]
+    synced.clear()
+    store.put("a/c/1", b"1")
+    assert synced == [root / "a/c", root / "a"]
+    for name in ("a/b/1", "a/b/2"):
+        store.delete(name)
+    synced.clear()
+    store.put("a/b/1", b"1")  # in a folder made anew, which may have the old one's number
+    assert synced[:2] == [root / "a/b", root / "a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 __all__ = ["KEYWORDS", "normalize_keyword"]
 
@@ -43,6 +44,7 @@ KEYWORDS: Mapping[str, Sequence[str]] = {
 }
 
 
+@lru_cache(maxsize=4096)
 def normalize_keyword(keyword: str) -> str:
     """Return a keyword in the form in which names are compared.
 

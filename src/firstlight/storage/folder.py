@@ -68,6 +68,7 @@ class FolderStore:
         self.root = root.absolute()
         self._links = links
         self._incoming = self.root / _INCOMING
+        self._synced: dict[Path, int] = {}
         with disk_errors(self.root):
             self._incoming.mkdir(parents=True, exist_ok=True)
 
@@ -224,7 +225,7 @@ class FolderStore:
     def _publish(self, temporary: Path, target: Path, *, overwrite: bool) -> bool:
         """Give the temporary file its key; return False where something was in the way."""
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(target.parent)
             if overwrite:
                 temporary.replace(target)
             else:
@@ -234,8 +235,37 @@ class FolderStore:
             if not temporary.exists():
                 raise
             return False
-        _sync_up_to(self.root, target.parent)
+        self._sync_up_to(target.parent)
         return True
+
+    def _make_folder(self, folder: Path) -> None:
+        for level in (folder, *folder.parents):
+            if level.is_dir():
+                break
+            self._synced.pop(level, None)  # numbers of folders are given out again
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _sync_up_to(self, folder: Path) -> None:
+        """Sync a folder, for the name that is new in it, and those above that may be new.
+
+        What this process has synced once needs it again only where it was made anew, which
+        its number tells: a night's folder is not synced with all above it for each of a
+        night's files.
+        """
+        sync_folder(folder)
+        seen: dict[Path, int] = {}
+        for level in (folder, *folder.parents):
+            if level == self.root:
+                break
+            try:
+                number = level.stat().st_ino
+            except FileNotFoundError:
+                return  # another process has just removed it, and the new name with it
+            if self._synced.get(level) == number:
+                break
+            sync_folder(level.parent)
+            seen[level] = number
+        self._synced |= seen
 
     def _take_free_name(self, temporary: Path, target: Path) -> None:
         """Move a file to a name, raising `FileExistsError` where that is taken."""
@@ -317,14 +347,6 @@ def _is_folder_or_below_file(target: Path, root: Path) -> bool:
     """Tell whether a path can hold no file while other keys are there."""
     parents = target.relative_to(root).parents
     return target.is_dir() or any((root / parent).is_file() for parent in parents)
-
-
-def _sync_up_to(root: Path, folder: Path) -> None:
-    """Sync a folder and its parents: any of them may be new."""
-    for level in (folder, *folder.parents):
-        sync_folder(level)
-        if level == root:
-            return
 
 
 def _write_all(stream: BinaryIO, piece: bytes) -> None:
