@@ -8,9 +8,10 @@ the bucket; either way the key tells the ticket, and the ticket the rest.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, BinaryIO, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,13 +20,22 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, UserError
 from firstlight.formats.base_filename import Collection, FileName, parse_name
+from firstlight.models.arrival import Arrival, ArrivalState
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.upload_ticket import UploadTicket
 from firstlight.services.access import Viewer
 from firstlight.services.announcement import Announcement, Origin
+from firstlight.services.arrivals import arrival_id
 from firstlight.services.header_cards import checked_cards
-from firstlight.storage import KeyTaken, LinkExpired, Store, build_key, safe_segment
+from firstlight.storage import (
+    KeyTaken,
+    LinkExpired,
+    Store,
+    StoredEntry,
+    build_key,
+    safe_segment,
+)
 from firstlight.storage.links import UploadSigner
 from firstlight.storage.presigned_post import UploadForms
 
@@ -53,9 +63,11 @@ _PLAIN_ENDS = (
     *(".fits", ".fit", ".fts", ".fits.fz", ".fit.fz", ".fz"),
     *(".fits.gz", ".fit.gz", ".fits.bz2", ".cr2"),
 )
+_STORE = "store:"
 _CHANNELS = (1, 2, 3)
 _LONGEST_NAME = 200
 _AT_ONCE = 500  # tickets asked for in one query
+_REPLACED_WITHIN = timedelta(minutes=15)  # a form posted just in time may take so long to arrive
 
 
 class UploadBadDirectory(UserError):
@@ -276,6 +288,23 @@ class UploadService:
             ]
         return found
 
+    def tidy(self, now: datetime | None = None) -> int:
+        """Remove from the inbox what the archive has taken elsewhere; return how many files.
+
+        What was not taken yet stays, and so does all that its sender might still replace.
+        """
+        removed = 0
+        for some in _in_groups(self._store.list(INBOX)):
+            final = self._that_stay_as_they_are(some, now or utc_now())
+            rows = {
+                arrival_id(told): told.source.removeprefix(_STORE)
+                for told in self.announcements(final)
+            }
+            for key in self._taken_elsewhere(rows):
+                self._store.delete(key)
+                removed += 1
+        return removed
+
     def sweep(self, now: datetime | None = None, keep: timedelta = timedelta(days=2)) -> int:
         """Forget tickets that ended longer ago than `keep`; return how many."""
         before = (now or utc_now()) - keep
@@ -286,6 +315,28 @@ class UploadService:
                 .returning(UploadTicket.id)
             )
             return len(gone.all())
+
+    def _that_stay_as_they_are(
+        self, entries: Sequence[StoredEntry], now: datetime
+    ) -> list[tuple[str, str, int | None]]:
+        """Leave out what its sender may still replace."""
+        query = select(UploadTicket.key).where(
+            UploadTicket.key.in_([each.key for each in entries]),
+            UploadTicket.expires_at > now - _REPLACED_WITHIN,
+        )
+        with self._database.reading() as session:
+            open_keys = set(session.scalars(query))
+        return [
+            (each.key, each.version, each.size) for each in entries if each.key not in open_keys
+        ]
+
+    def _taken_elsewhere(self, keys: Mapping[uuid.UUID, str]) -> list[str]:
+        """Of keys by the ids of their arrivals, those that are done with."""
+        query = select(Arrival.id, Arrival.key).where(
+            Arrival.id.in_(keys), Arrival.state != ArrivalState.RECEIVED
+        )
+        with self._database.reading() as session:
+            return [keys[row] for row, key in session.execute(query) if key != keys[row]]
 
     def _limit(self, wish: UploadRequest) -> int:
         largest = int(self._settings.max_size_mb * (1 << 20))
@@ -326,7 +377,7 @@ class _Telling:
     def __call__(self, version: str, size: int | None) -> Announcement:
         return Announcement(
             origin=Origin.UPLOAD,
-            source=f"store:{self.key}",
+            source=_STORE + self.key,
             name=self.name,
             # Listings quote what events do not; the two must tell of one version.
             version=version.strip('"'),
@@ -335,6 +386,12 @@ class _Telling:
             channel=self.channel,
             metadata=None if self.cards is None else tuple((k, v, c) for k, v, c in self.cards),
         )
+
+
+def _in_groups(entries: Iterable[StoredEntry]) -> Iterator[list[StoredEntry]]:
+    rest = iter(entries)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some
 
 
 def _without_ticket(key: str) -> _Telling:
