@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, RowMapping, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
@@ -29,15 +29,24 @@ from firstlight.models.exposure_streams import (
     Stream,
     Stretch,
     counted,
-    distinct_values,
+    distinct_sites,
     is_postgres,
     merged,
     newest,
     opaque,
+    sites_of_exposures,
     steady,
 )
 
-__all__ = ["NamePattern", "Sought", "count_exposures", "escaped", "find_keys", "narrowest"]
+__all__ = [
+    "NamePattern",
+    "Sought",
+    "count_exposures",
+    "escaped",
+    "find_keys",
+    "latest_of_each_site",
+    "narrowest",
+]
 
 Condition: TypeAlias = ColumnElement[bool]
 Columns: TypeAlias = ReadOnlyColumnCollection[str, Any]
@@ -63,14 +72,11 @@ class NamePattern:
         The pattern for LIKE with ``\`` as escape.
     glob
         The same for SQLite's GLOB, which heeds letter case as LIKE does on PostgreSQL.
-    exact
-        Whether the prefix is the whole name.
     """
 
     prefix: str
     like: str = ""
     glob: str = ""
-    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,6 +208,41 @@ def narrowest(session: Session, sought: Sought, at_most: int) -> int:
     return _shortest(session, _ways(session, sought), sought.stretch(), at_most)[1]
 
 
+def latest_of_each_site(
+    session: Session, sites: Sequence[str] | None, *, collection: str, role: str | None
+) -> list[RowMapping]:
+    """The newest exposure of every site, in one statement.
+
+    Parameters
+    ----------
+    sites
+        Only these; None for all that have a name.
+    role
+        Exposures that have a file of this role; None for any.
+    """
+    steady(session)
+    each = EXPOSURES.alias("each")
+    names = distinct_sites()
+    # A range, not an equality: then only the index of sites comes in this order.
+    newest_there = (
+        select(each.c.id)
+        .where(each.c.site >= names.c.v, each.c.site <= names.c.v)
+        .where(opaque(each.c.collection) == collection)
+        .order_by(each.c.site.desc(), each.c.sort_mjd.desc(), each.c.id.desc())
+        .limit(1)
+        .correlate(names)
+    )
+    if role is not None:
+        newest_there = newest_there.where(_has_file(each.c, role))
+    if session.get_bind().dialect.name == "sqlite":
+        newest_there = newest_there.with_hint(each, "INDEXED BY ix_exposures_search_site")
+    there = EXPOSURES.c.id == newest_there.scalar_subquery()
+    chosen = select(EXPOSURES).select_from(names.join(EXPOSURES, there)).order_by(names.c.v)
+    if sites is not None:
+        chosen = chosen.where(names.c.v.in_(sites))
+    return list(session.execute(chosen).mappings())
+
+
 def _take(session: Session, sought: Sought, way: Way, stretch: Stretch, limit: int) -> list[Key]:
     """The first keys that a way has in a stretch."""
     rest = _conditions(session, sought, way.fulfils)
@@ -244,7 +285,7 @@ def _ways(session: Session, sought: Sought) -> list[Way]:
     ways += [Way(frozenset({f"card {card}"}), (CardStream(card),)) for card in sought.cards]
     sites: Sequence[str | None] = sought.sites or ()
     if sought.equal and sought.sites is None:
-        sites = [*distinct_values(session, "site"), None]
+        sites = [*sites_of_exposures(session), None]
     for name, values in sought.equal.items():
         pairs = [((name, value), ("site", site)) for value in values for site in sites]
         streams = tuple(Stream(f"ix_exposures_search_{name}", pair) for pair in pairs)
@@ -299,8 +340,6 @@ def _gatherings(sought: Sought, *, postgres: bool) -> list[Way]:
 
 def _of_names(name: NamePattern, *, postgres: bool) -> Gathering:
     index = "ix_exposures_search_label"
-    if name.exact:
-        return Gathering(index, "label", equal=(name.prefix,))
     # The names with a prefix end before the prefix with its last letter raised.
     stop = name.prefix[:-1] + chr(ord(name.prefix[-1]) + 1) if name.prefix else None
     condition = _matches(EXPOSURES.c.label, name, postgres=postgres)
@@ -308,8 +347,6 @@ def _of_names(name: NamePattern, *, postgres: bool) -> Gathering:
 
 
 def _matches(label: ColumnElement[str], name: NamePattern, *, postgres: bool) -> Condition:
-    if name.exact:
-        return opaque(label) == name.prefix
     if postgres:
         return (opaque(label) if name.prefix else label).like(name.like, escape="\\")
     return (opaque(label) if name.prefix else label).op("GLOB", is_comparison=True)(name.glob)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Select,
     Subquery,
@@ -41,11 +42,12 @@ __all__ = [
     "Stream",
     "Stretch",
     "counted",
-    "distinct_values",
+    "distinct_sites",
     "is_postgres",
     "merged",
     "newest",
     "opaque",
+    "sites_of_exposures",
     "steady",
 ]
 
@@ -346,14 +348,19 @@ def counted(
     return total
 
 
-def distinct_values(session: Session, name: str) -> list[Any]:
-    """The different values of a column that leads an index, without a look at each row.
+def distinct_sites() -> CTE:
+    """The sites that exposures have, as the column `v` of a statement's part.
 
-    NULL is left out.
+    From one name of the index to the next, without a look at each row.
     """
-    column = EXPOSURES.c[name]
+    column = EXPOSURES.c.site
     least = func.min(column, type_=column.type)
     steps = select(least.label("v")).cte("steps", recursive=True)
     following = select(least).where(column > steps.c.v).correlate(steps).scalar_subquery()
-    steps = steps.union_all(select(following).where(steps.c.v.is_not(None)))
+    return steps.union_all(select(following).where(steps.c.v.is_not(None)))
+
+
+def sites_of_exposures(session: Session) -> list[str]:
+    """The sites that exposures have, in order."""
+    steps = distinct_sites()
     return list(session.scalars(select(steps.c.v).where(steps.c.v.is_not(None))))
