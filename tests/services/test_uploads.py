@@ -21,6 +21,7 @@ from firstlight.models.upload_ticket import UploadTicket
 from firstlight.services.access import Forbidden, NotSignedIn, Viewer
 from firstlight.services.announcement import Origin
 from firstlight.services.header_cards import BadCards
+from firstlight.services.source_settings import UploadSettings
 from firstlight.services.uploads import (
     UploadBadChannel,
     UploadBadDirectory,
@@ -28,7 +29,6 @@ from firstlight.services.uploads import (
     UploadEmpty,
     UploadRequest,
     UploadService,
-    UploadSettings,
     UploadTooLarge,
     UploadTruncated,
     UploadUsed,

@@ -104,7 +104,7 @@ def _upload(uploads: UploadService, clock: Clock, body: bytes = b"x") -> Announc
 
 
 def test_a_folder(tmp_path: Path, clock: Clock) -> None:
-    source = FolderSource(FolderWatch(tmp_path, clock=clock), site="roof")
+    source = FolderSource(FolderWatch(tmp_path, poll_s=0, clock=clock), site="roof")
     path = tmp_path / "data" / _NAME
     path.parent.mkdir()
     path.write_bytes(b"12345")
@@ -125,9 +125,19 @@ def test_a_folder(tmp_path: Path, clock: Clock) -> None:
     assert str(source) == str(tmp_path)
 
 
+def test_a_folder_is_not_looked_at_without_pause(tmp_path: Path, clock: Clock) -> None:
+    source = FolderSource(FolderWatch(tmp_path, quiet_s=0, poll_s=1, clock=clock))
+    source.poll()
+    (tmp_path / "a").touch()
+    clock.now += 0.9
+    assert source.poll() == []
+    clock.now += 0.2
+    assert len(source.poll()) == 1
+
+
 def test_a_name_that_is_not_utf8(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / os.fsdecode(b"latin-\xe9.fits")).write_bytes(b"1")
-    source = FolderSource(FolderWatch(tmp_path, clock=clock))
+    source = FolderSource(FolderWatch(tmp_path, poll_s=0, clock=clock))
     source.poll()
     clock.now += 1
     (told,) = source.poll()
@@ -140,7 +150,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path, clock: Clock) -> None:
 def test_a_part_of_what_was_told_can_be_acknowledged(tmp_path: Path, clock: Clock) -> None:
     for name in "ab":
         (tmp_path / name).touch()
-    source = FolderSource(FolderWatch(tmp_path, clock=clock))
+    source = FolderSource(FolderWatch(tmp_path, poll_s=0, clock=clock))
     source.poll()
     clock.now += 1
     told = source.poll()

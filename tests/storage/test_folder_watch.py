@@ -254,6 +254,25 @@ def test_batches_come_until_told_to_stop(tmp_path: Path) -> None:
     assert seen == ["0", "1", "2"]
 
 
+def test_a_look_that_takes_long_is_followed_by_a_longer_pause(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert watched.watch.pause_s == 0
+    watched.watch.scan()
+    assert watched.watch.pause_s == pytest.approx(0.1)
+    watched.clock.now += 0.1
+    assert watched.watch.pause_s == pytest.approx(0, abs=1e-9)
+    stat = os.stat
+
+    def slowly(path: str) -> os.stat_result:
+        watched.clock.now += 2
+        return stat(path)
+
+    monkeypatch.setattr(os, "stat", slowly)
+    watched.watch.scan()
+    assert watched.watch.pause_s == pytest.approx(8)  # ten after the beginning
+
+
 def test_a_folder_at_rest_is_not_listed(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         (watched.folder / f"{number}").mkdir()

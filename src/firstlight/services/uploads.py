@@ -28,6 +28,7 @@ from firstlight.services.access import Viewer
 from firstlight.services.announcement import Announcement, Origin
 from firstlight.services.arrivals import arrival_id
 from firstlight.services.header_cards import checked_cards
+from firstlight.services.source_settings import UploadSettings
 from firstlight.storage import (
     KeyTaken,
     LinkExpired,
@@ -49,7 +50,6 @@ __all__ = [
     "UploadEmpty",
     "UploadRequest",
     "UploadService",
-    "UploadSettings",
     "UploadTooLarge",
     "UploadTruncated",
     "UploadUsed",
@@ -110,19 +110,6 @@ class UploadUsed(ConflictError):
     """Other bytes came with this ticket before."""
 
     code = "upload.used"
-
-
-class UploadSettings(BaseModel):
-    """What an operator can set about uploads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_size_mb: float = Field(
-        default=2048, gt=0, le=5120, description="Largest file, in 2^20 bytes."
-    )
-    ticket_s: float = Field(
-        default=300, ge=1, le=604_800, description="How long leave to upload lasts, in seconds."
-    )
 
 
 class UploadRequest(BaseModel):

@@ -95,7 +95,9 @@ class FolderSource:
         return str(self._watch.folder)
 
     def poll(self) -> list[Announcement]:
-        """Look once."""
+        """Look once, if it is time."""
+        if self._watch.pause_s:
+            return []
         self._told = {}
         found = []
         for quiet in self._watch.scan():

@@ -27,6 +27,7 @@ _SETTLED_S = 10.0
 """For so long after a change everything about it is looked at again. More than the coarsest
 time stamp of a file system (2 s on FAT) is needed; the rest is for writers that pause."""
 
+_PAUSES = 5.0  # times what a look took
 _RETRY_S = 5.0  # between two tries to list a folder that refuses
 
 _TEMPORARY_ENDS = ("~", ".part", ".partial", ".filepart", ".crdownload", ".tmp", ".temp", ".swp")
@@ -106,7 +107,8 @@ class FolderWatch:
         A file is taken when its size and time have stayed the same for so long. More than the
         pauses of whoever writes without a temporary name.
     poll_s
-        Between two looks of `batches`.
+        The shortest time between two looks. A look that takes long is followed by a pause five
+        times as long, so that neither this machine nor a slow disk does little else.
     full_pass_s
         Every so often each file is looked at, however long it has rested.
     suffixes
@@ -120,7 +122,7 @@ class FolderWatch:
         folder: Path,
         *,
         quiet_s: float = 0.5,
-        poll_s: float = 0.25,
+        poll_s: float = 0.1,
         full_pass_s: float = 30.0,
         suffixes: Iterable[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -133,8 +135,14 @@ class FolderWatch:
         self._clock = clock
         self._tree = _Folder()
         self._full_at = float("-inf")
+        self._next_at = float("-inf")
         self._told: set[str] = set()
         self._offered: dict[Path, _File] = {}
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until the next look is due; 0 where it is."""
+        return max(self._next_at - self._clock(), 0.0)
 
     def scan(self) -> list[QuietFile]:
         """Return the quiet files that are not done, oldest first.
@@ -153,6 +161,7 @@ class FolderWatch:
             self._look_at_folder(path, folder, now, full=full)
             quiet += self._look_at_files(path, folder, now)
             unseen += [(f"{path}/{name}", below) for name, below in folder.folders.items()]
+        self._next_at = now + max(self._poll_s, _PAUSES * (self._clock() - now))
         return sorted(quiet, key=lambda each: (each.mtime_ns, each.path))
 
     def done(self, files: Iterable[QuietFile]) -> None:
@@ -165,17 +174,13 @@ class FolderWatch:
     def batches(self, stop: threading.Event) -> Iterator[list[QuietFile]]:
         """Yield quiet files as they come until `stop` is set.
 
-        A batch is `done` when the next is asked for. A slow disk is looked at no more than
-        half of the time.
+        A batch is `done` when the next is asked for.
         """
-        while not stop.is_set():
-            began = self._clock()
+        while not stop.wait(self.pause_s):
             files = self.scan()
-            took = self._clock() - began
             if files:
                 yield files
                 self.done(files)
-            stop.wait(max(self._poll_s - took, took))
 
     def _look_at_folder(self, path: str, folder: _Folder, now: float, *, full: bool) -> None:
         """List a folder if it may have changed."""
