@@ -9,6 +9,7 @@ import pytest
 
 from firstlight.errors import InvalidInput
 from firstlight.models.base import utc_now
+from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureFile
 from firstlight.models.observation import Observation
@@ -97,6 +98,17 @@ class Archive:
     def found(self, sites=None, **conditions):
         page = self.service.find(ObservationQuery.of(**conditions), sites)
         return [item["id"] for item in page.items]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request, tmp_path):
+    url = f"sqlite:///{tmp_path / 'test.sqlite'}"
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+    opened = Database(url)
+    opened.upgrade()
+    yield opened
+    opened.dispose()
 
 
 @pytest.fixture
@@ -204,10 +216,13 @@ def test_a_cone_is_a_cone(archive):
     assert archive.found(ra=51.9, dec=60.95, radius=1.0) == []
 
 
-def test_pages_follow_each_other_without_a_gap(archive):
+@pytest.mark.parametrize("at_once", [4, 200])
+def test_pages_follow_each_other_without_a_gap(archive, monkeypatch, at_once):
+    monkeypatch.setattr("firstlight.services.observations._AT_ONCE", at_once)
     for number in range(23):
         archive.observe(["none"], target=f"field {number}", night=date(2020, 1, 1 + number // 3))
     whole = archive.found(limit=1000)
+    assert len(archive.service.weeks(ObservationQuery())) > 1
     pages, cursor = [], None
     while True:
         page = archive.service.find(ObservationQuery(limit=5, cursor=cursor))

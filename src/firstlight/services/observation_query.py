@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -22,18 +22,22 @@ from firstlight.models.sky_search import in_ranges
 __all__ = [
     "STATUSES",
     "ObservationQuery",
+    "Place",
     "at_sites",
+    "behind",
     "conditions",
     "counted",
     "cursor_of",
     "observations_near",
     "of_groups",
+    "read_cursor",
 ]
 
 STATUSES = ("received", "partial", "done", "failed")
 """Nothing reduced yet; some exposures reduced wholly; all; none, and all were tried."""
 
 LONGEST_PAGE = 1000
+Place: TypeAlias = tuple[date, uuid.UUID]
 # Another look at the table whose rows are counted, so that a condition leaves all of them in.
 _Member = aliased(Exposure)
 
@@ -130,12 +134,13 @@ def conditions(query: ObservationQuery, sites: Collection[str] | None) -> list[C
         chosen.append(Observation.target.icontains(query.field, autoescape=True))
     if query.unit is not None:
         chosen.append(_of_unit(query.unit))
-    if query.cursor is not None:
-        night, last = _read_cursor(query.cursor)
-        chosen.append(
-            or_(Observation.night < night, and_(Observation.night == night, Observation.id > last))
-        )
     return chosen
+
+
+def behind(place: Place) -> ColumnElement[bool]:
+    """What comes after a place in the list: the newest night first, then by id."""
+    night, last = place
+    return or_(Observation.night < night, and_(Observation.night == night, Observation.id > last))
 
 
 def _of_unit(unit: str) -> ColumnElement[bool]:
@@ -198,11 +203,12 @@ def observations_near(session: Session, query: ObservationQuery) -> set[uuid.UUI
 
 
 def cursor_of(row: Observation) -> str:
-    """Where the page behind this observation begins."""
+    """Name the place of this observation in the list."""
     return f"{row.night.isoformat()}_{row.id.hex}"
 
 
-def _read_cursor(cursor: str) -> tuple[date, uuid.UUID]:
+def read_cursor(cursor: str) -> Place:
+    """Return the place that a cursor names."""
     night, _, last = cursor.partition("_")
     try:
         return date.fromisoformat(night), uuid.UUID(last)

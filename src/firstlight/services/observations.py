@@ -28,11 +28,13 @@ from firstlight.services.observation_query import (
     STATUSES,
     ObservationQuery,
     at_sites,
+    behind,
     conditions,
     counted,
     cursor_of,
     observations_near,
     of_groups,
+    read_cursor,
 )
 
 __all__ = [
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 _ALWAYS_LISTED = ("fz", "jpg", "mp4")
-_IN = 500  # ids in one condition
+_AT_ONCE = 200
 
 Link = Callable[[str], str]
 """From the key of a stored file to its address."""
@@ -188,13 +190,21 @@ class ObservationService:
     def _found(
         self, session: Session, query: ObservationQuery, sites: Collection[str] | None
     ) -> Iterator[_Counted]:
-        statement = counted().where(*conditions(query, sites)).having(*of_groups(query))
-        statement = statement.order_by(Observation.night.desc(), Observation.id)
+        """Find a little at a time, so that the exposures of few others are counted too."""
         near = observations_near(session, query)
-        for row in session.execute(statement.execution_options(yield_per=200)):
-            each = _Counted(*row)
-            if near is None or each.row.id in near:
-                yield each
+        order = Observation.night.desc(), Observation.id
+        places = select(Observation.night, Observation.id).where(*conditions(query, sites))
+        last = None if query.cursor is None else read_cursor(query.cursor)
+        while True:
+            next_ones = places if last is None else places.where(behind(last))
+            rows = session.execute(next_ones.order_by(*order).limit(_AT_ONCE)).all()
+            ids = [ident for _, ident in rows if near is None or ident in near]
+            statement = counted().where(Observation.id.in_(ids)).having(*of_groups(query))
+            if ids:
+                yield from map(_Counted._make, session.execute(statement.order_by(*order)))
+            if len(rows) < _AT_ONCE:
+                return
+            last = rows[-1][0], rows[-1][1]
 
     def one(
         self, name: str, sites: Collection[str] | None = None, *, link: Link = str
@@ -411,5 +421,5 @@ def _iso(mjd: float) -> str:
 
 
 def _pieces(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:
-    for start in range(0, len(ids), _IN):
-        yield ids[start : start + _IN]
+    for start in range(0, len(ids), _AT_ONCE):
+        yield ids[start : start + _AT_ONCE]
