@@ -15,7 +15,9 @@ from firstlight.cli import (
     light_curves,
     live,
     look,
+    observations,
     reduction,
+    search,
     simulation,
     workspace,
 )
@@ -77,7 +79,11 @@ for name, command in (
     ("compile", workspace.compile_kernels),
 ):
     app.command(name)(guarded(command))
-for name, group in (("token", access.token),):
+for name, group in (
+    ("archive", search.archive),
+    ("observations", observations.observations),
+    ("token", access.token),
+):
     app.add_typer(group, name=name)
 
 
