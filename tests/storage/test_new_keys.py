@@ -308,7 +308,9 @@ def test_on_a_bucket(s3_server: S3Server, s3_bucket: str, ordered: bool) -> None
     prefix = uuid.uuid4().hex
     client = s3_server.client(s3_bucket)
     clock, state = Clock(), ListingState()
-    lister = BucketLister(_account(s3_server), s3_bucket, prefix, is_ordered=ordered)
+    settings = StorageSettings.model_validate(s3_server.settings(s3_bucket, prefix))
+    lister = BucketLister.of(settings, is_ordered=ordered)
+    assert BucketLister.of(settings).starts_anywhere is False
     finder = _finder(lister, clock)
 
     def put(*numbers: int) -> list[str]:

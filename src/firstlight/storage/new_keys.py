@@ -21,13 +21,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 import obstore
 from obstore import exceptions as remote
 
 from firstlight.storage.keys import BadKey, check_key
 from firstlight.storage.s3 import S3Account
+from firstlight.storage.settings import StorageSettings
 from firstlight.storage.store import StorageUnreachable, Store, StoredEntry
 
 __all__ = ["BucketLister", "KeyLister", "ListingState", "NewKeys", "StoreLister"]
@@ -88,6 +90,28 @@ class BucketLister:
         self._name = f"s3://{bucket}/{prefix}"
         self._bucket = account.bucket(bucket, prefix.strip("/"), _TIMEOUT)
         self._told: set[str] = set()
+
+    @classmethod
+    def of(cls, settings: StorageSettings, *, is_ordered: bool | None = None) -> Self:
+        """Return a lister for the bucket and prefix that settings name.
+
+        Parameters
+        ----------
+        is_ordered
+            None for what is known of the server: Amazon's is, another may not be.
+        """
+        parts = urlsplit(settings.root)
+        secret = settings.secret_access_key
+        account = S3Account(
+            endpoint=settings.endpoint,
+            region=settings.region,
+            access_key_id=settings.access_key_id,
+            secret_access_key=None if secret is None else secret.get_secret_value(),
+            allow_http=settings.allow_http,
+            retry_for=timedelta(seconds=settings.retry_for_s),
+        )
+        ordered = settings.endpoint is None if is_ordered is None else is_ordered
+        return cls(account, parts.netloc, parts.path.strip("/"), is_ordered=ordered)
 
     def keys_after(self, after: str) -> Iterator[StoredEntry]:
         """Yield what sorts after a key."""
