@@ -188,6 +188,20 @@ def test_the_sequence_is_that_of_the_path_else_of_the_header(camera):
     assert get_instrument_instance("DemoInstrument").get_sequence_id(HEADER) is None
 
 
+def test_what_a_name_tells(camera):
+    told = camera.cards_from_name("b/PAN002/M42/ee04d1/20190101T000000/20190101T000100.cr2")
+    assert told == {
+        "INSTRUME": "ee04d1",
+        "OBSERVER": "PAN002",
+        "SEQID": "PAN002_ee04d1_20190101T000000",
+        "IMAGEID": "PAN002_ee04d1_20190101T000100",
+        "FIELD": "M42",
+    }
+    assert guess_instrument("a.cr2", told) == "PANOPTES"
+    assert camera.cards_from_name("a.cr2") == {}
+    assert get_instrument_instance("DemoInstrument").cards_from_name("a.fits") == {}
+
+
 def test_a_packed_file_has_the_header_of_its_image(camera, tmp_path):
     mosaic = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
     packed = fits.CompImageHDU(mosaic, Header(HEADER))

@@ -226,6 +226,22 @@ class Instrument(HeaderReader):
         del header, name
         return None
 
+    def cards_from_name(self, name: str) -> dict[str, Any]:
+        """Return what the name or path of a file tells and its header may not.
+
+        Parameters
+        ----------
+        name
+            As the sender of the file gave it.
+
+        Returns
+        -------
+        dict
+            Values by keyword; none by default. A card of the header counts more.
+        """
+        del name
+        return {}
+
     def check_section_id(self, section_id: SectionId) -> None:
         """Raise `UnknownSection` unless the id is one of the instrument's."""
         known = [section_key(each) for each in self.get_section_ids()]

@@ -57,19 +57,24 @@ class PANOPTES(MosaicCamera):
     def _read_mosaic_header(self, path: PathLike) -> Header:
         """Add what the file's path tells, which CR2 files of the units say nowhere else."""
         header = super()._read_mosaic_header(path)
-        found = parse_path(os.fspath(path))
-        if found is None:
-            return header
-        for keyword, value in (
-            ("INSTRUME", found.camera),
-            ("OBSERVER", found.unit),
-            ("SEQID", found.sequence_id),
-            ("IMAGEID", found.image_id),
-            ("FIELD", found.field),
-        ):
-            if value is not None and not _text(header, keyword):
+        for keyword, value in self.cards_from_name(os.fspath(path)).items():
+            if not _text(header, keyword):
                 header[keyword] = (value, "from the path of the file")
         return header
+
+    def cards_from_name(self, name: str) -> dict[str, Any]:
+        """Return unit, camera, sequence and image from a path, and the field from a legacy one."""
+        path = parse_path(name)
+        if path is None:
+            return {}
+        told = {
+            "INSTRUME": path.camera,
+            "OBSERVER": path.unit,
+            "SEQID": path.sequence_id,
+            "IMAGEID": path.image_id,
+            "FIELD": path.field,
+        }
+        return {keyword: value for keyword, value in told.items() if value is not None}
 
     def matches_header(self, header: AnyHeader) -> float | None:
         """Know it by the unit's id, the ids of sequence and image, or the software's name.
