@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstlight.storage import StorageUnreachable, Store, StoredEntry
+from firstlight.storage import StorageSettings, StorageUnreachable, Store, StoredEntry
 from firstlight.storage.folder import FolderStore
 from firstlight.storage.new_keys import (
     BucketLister,
