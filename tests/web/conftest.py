@@ -8,14 +8,20 @@ import uvicorn
 from asgi_client import AsgiClient
 
 from firstlight.models.database import Database
+from firstlight.remotes.guarded_http import GuardedClient
+from firstlight.remotes.settings import OutgoingSettings
+from firstlight.remotes.webhook_sender import WebhookSender
 from firstlight.services.access import AccessService
 from firstlight.services.event_stream import EventStreamService
 from firstlight.services.expiration_rules import ExpirationRules, ExpirationSettings
 from firstlight.services.info_images import InfoImageService
+from firstlight.services.search import SearchService
 from firstlight.services.served_files import FileService
 from firstlight.services.upload_log import UploadLogService
 from firstlight.services.uploads import UploadService
+from firstlight.services.watched_sources import BucketEvents, WatchedBucket
 from firstlight.services.web_settings import WebSettings
+from firstlight.services.webhooks import WebhookService
 from firstlight.storage.folder import FolderStore
 from firstlight.storage.links import LinkSigner, UploadSigner
 from firstlight.storage.presigned_post import ApiForms
@@ -70,6 +76,7 @@ def make_services(database, store):
         settings.setdefault("open_on_loopback", False)
         settings.setdefault("poll_interval_s", 0.02)
         web = WebSettings(**settings)
+        outgoing = GuardedClient(OutgoingSettings(allow=("127.0.0.1",)))
         info_images = InfoImageService(database=database, rules=ExpirationRules(RULES))
         return SimpleNamespace(
             web_settings=web,
@@ -84,7 +91,15 @@ def make_services(database, store):
             ),
             live=Announcements(),
             info_images=info_images,
-            upload_log=UploadLogService(database=database),
+            upload_log=UploadLogService(database=database, kept=RULES.upload_log),
+            search=SearchService(database=database, store=store, indexed_cards=("OBJECT",)),
+            bucket_events=BucketEvents([WatchedBucket("photonranch-001")]),
+            webhooks=WebhookService(
+                database=database,
+                sender=WebhookSender(outgoing),
+                secret=SECRET,
+                check_url=outgoing.check_url,
+            ),
             served_files=FileService(database=database, store=store, links=LINKS),
         )
 

@@ -87,6 +87,7 @@ def test_a_name_is_used_once(access):
     [
         {"name": " "},
         {"name": "a\nb"},
+        {"name": "this machine"},
         {"name": "x" * 129},
         {"scopes": []},
         {"scopes": ["write"]},
@@ -152,3 +153,18 @@ def test_the_laptops_owner_needs_no_token(database):
     assert open_.identify(None, from_loopback=True).may("admin")
     assert not open_.identify(None, from_loopback=False).may("read")
     assert not closed.identify(None, from_loopback=True).may("read")
+
+
+def test_what_the_owner_of_a_webhook_may_watch_now(database):
+    access = AccessService(database=database, settings=WebSettings(public_sites=("open",)))
+    access.make("some", ["watch"], sites=["tst"])
+    access.make("all", ["operate"])
+    access.make("reader", ["read"])
+    assert access.sites_of("some") == {"tst", "open"}
+    assert access.sites_of("all") is None
+    assert access.sites_of("reader") == {"open"}
+    assert access.sites_of("this machine") is None
+    access.revoke("all")
+    assert access.sites_of("all") == access.sites_of("nobody") == frozenset()
+    closed = AccessService(database=database, settings=WebSettings(open_on_loopback=False))
+    assert closed.sites_of("this machine") == frozenset()

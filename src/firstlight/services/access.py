@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from firstlight.errors import ConflictError, InvalidInput, MissingError, UserError
 from firstlight.models.base import utc_now
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _PREFIX = "fl_"
+_THIS_MACHINE = "this machine"
 _PREFIX_SHOWN = 10
 # What a scope brings with it. To read is not to watch: a reader polls, a watcher is told.
 _IMPLIED = {"admin": frozenset(SCOPES), "operate": frozenset({"read", "watch", "upload"})}
@@ -238,14 +239,29 @@ class AccessService:
             It is unknown, expired or revoked.
         """
         if token is not None:
-            return self._holder(token)
+            return self._holder(Token.token_hash == _hash(token))
         if from_loopback and self._open_on_loopback:
-            return Viewer("this machine", frozenset(SCOPES), None, self._public)
+            return Viewer(_THIS_MACHINE, frozenset(SCOPES), None, self._public)
         return Viewer(public_sites=self._public)
 
-    def _holder(self, token: str) -> Viewer:
+    def sites_of(self, name: str) -> frozenset[str] | None:
+        """Sites that the owner of a token may watch now, by its name.
+
+        Returns
+        -------
+        frozenset or None
+            ``None`` for all sites; none at all for one whose token was revoked or has expired.
+        """
+        if name == _THIS_MACHINE:
+            return None if self._open_on_loopback else frozenset()
+        try:
+            return self._holder(Token.name == name).sites("watch")
+        except UserError:
+            return frozenset()
+
+    def _holder(self, which: ColumnElement[bool]) -> Viewer:
         with self._database.reading() as session:
-            row = session.scalar(select(Token).where(Token.token_hash == _hash(token)))
+            row = session.scalar(select(Token).where(which))
         if row is None:
             raise TokenInvalid("this token is not known")
         if row.revoked_at is not None:
@@ -263,8 +279,10 @@ class AccessService:
         sites: Collection[str] | None,
         expires_at: datetime | None,
     ) -> None:
-        if not name.strip() or len(name) > 128 or not name.isprintable():
-            raise InvalidInput(field="name", found=name[:200], expected="1 to 128 characters")
+        if not name.strip() or len(name) > 128 or not name.isprintable() or name == _THIS_MACHINE:
+            raise InvalidInput(
+                field="name", found=name[:200], expected="1 to 128 characters, and not taken by us"
+            )
         unknown = sorted(set(scopes) - set(SCOPES))
         if unknown or not scopes:
             raise InvalidInput(

@@ -5,22 +5,23 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import BinaryIO, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from firstlight.errors import MissingError
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureFile
 from firstlight.services.access import Viewer
-from firstlight.storage import LinkForged, Store
+from firstlight.storage import LinkForged, LinksUnavailable, Store
 from firstlight.storage.store import LinkMethod
 
 __all__ = ["FileMissing", "FileService", "LinkChecker", "ServedFile"]
 
 _PIECE = 1 << 18
+_LINK_LASTS = timedelta(hours=1)
 _MEDIA_TYPES = {
     ".fits": "application/fits",
     ".fits.fz": "application/fits",
@@ -118,8 +119,20 @@ class FileService:
             raise LinkForged("this archive's links lead elsewhere")
         return self.by_key(self._links.verify(token, method))
 
-    def of_exposure(self, exposure_id: uuid.UUID, name: str, viewer: Viewer) -> ServedFile:
+    def link(self, key: str, expires: timedelta = _LINK_LASTS) -> str | None:
+        """Return an address under which anyone may get a file for a while; None without links."""
+        try:
+            return self._store.signed_link(key, expires)
+        except LinksUnavailable:
+            return None
+
+    def of_exposure(self, which: str, name: str, viewer: Viewer) -> ServedFile:
         """Open one file of an exposure.
+
+        Parameters
+        ----------
+        which
+            Id of the exposure, or its base filename.
 
         Raises
         ------
@@ -134,7 +147,8 @@ class FileService:
         query = (
             select(ExposureFile.key, Exposure.site)
             .join(Exposure, Exposure.id == ExposureFile.exposure_id)
-            .where(ExposureFile.exposure_id == exposure_id, ExposureFile.name == name)
+            .where(_is(which), ExposureFile.name == name)
+            .order_by(Exposure.collection.desc())
         )
         with self._database.reading() as session:
             found = session.execute(query).first()
@@ -155,6 +169,13 @@ class FileService:
         size = stream.seek(0, 2)
         shown = name or key.rpartition("/")[2]
         return ServedFile(shown, size, entry.version, entry.modified, _media_type(shown), stream)
+
+
+def _is(which: str) -> ColumnElement[bool]:
+    try:
+        return ExposureFile.exposure_id == uuid.UUID(which)
+    except ValueError:
+        return Exposure.base_filename == which
 
 
 def _media_type(name: str) -> str:

@@ -17,6 +17,7 @@ from firstlight.models.database import Database
 __all__ = ["LogPage", "UploadLogService"]
 
 LONGEST_PAGE = 1000
+_STAY = (ArrivalState.RECEIVED, ArrivalState.QUARANTINED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Where a file came from and where it lies is the operator's affair, not every reader's.
 _TOLD = ("code", "kind", "message", "field", "found", "expected", "hint")
@@ -47,10 +48,13 @@ class UploadLogService:
     ----------
     database
         Where it is.
+    kept
+        How long entries of files that are safe are kept; None for ever.
     """
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(self, *, database: Database, kept: timedelta | None = None) -> None:
         self._database = database
+        self._kept = kept
 
     def page(
         self,
@@ -88,7 +92,30 @@ class UploadLogService:
         with self._database.reading() as session:
             rows = session.scalars(query.limit(limit + 1)).all()
         entries, more = rows[:limit], len(rows) > limit
-        return LogPage([_entry(row) for row in entries], _cursor(entries[-1]) if more else None)
+        return LogPage(
+            [self._entry(row) for row in entries], _cursor(entries[-1]) if more else None
+        )
+
+    def _entry(self, row: Arrival) -> dict[str, Any]:
+        error = None if row.error is None else {key: row.error.get(key) for key in _TOLD}
+        stays = self._kept is None or row.state in _STAY
+        return {
+            "id": row.id,
+            "name": row.name or row.source.replace("\\", "/").rpartition("/")[2],
+            "site": row.site,
+            "origin": row.origin,
+            "collection": row.collection,
+            "base_filename": row.base_filename,
+            "channel": row.channel,
+            "state": row.state,
+            "size": row.size,
+            "sha256": row.sha256,
+            "exposure_id": row.exposure_id,
+            "error": error,
+            "received_at": row.created_at,
+            "finished_at": row.finished_at,
+            "expires_at": None if stays else row.created_at + (self._kept or timedelta()),
+        }
 
 
 def _state(name: str) -> str:
@@ -114,23 +141,3 @@ def _older(query: Select[Arrival], cursor: str) -> Select[Arrival]:
         ) from fault
     same = and_(Arrival.created_at == before, Arrival.id < last)
     return query.where(or_(Arrival.created_at < before, same))
-
-
-def _entry(row: Arrival) -> dict[str, Any]:
-    error = None if row.error is None else {key: row.error.get(key) for key in _TOLD}
-    return {
-        "id": row.id,
-        "name": row.name or row.source.replace("\\", "/").rpartition("/")[2],
-        "site": row.site,
-        "origin": row.origin,
-        "collection": row.collection,
-        "base_filename": row.base_filename,
-        "channel": row.channel,
-        "state": row.state,
-        "size": row.size,
-        "sha256": row.sha256,
-        "exposure_id": row.exposure_id,
-        "error": error,
-        "received_at": row.created_at,
-        "finished_at": row.finished_at,
-    }

@@ -13,9 +13,12 @@ from firstlight.services.web_settings import WebSettings
 if TYPE_CHECKING:
     from firstlight.services.info_images import InfoImageService
     from firstlight.services.live import LiveService
+    from firstlight.services.search import SearchService
     from firstlight.services.served_files import FileService
     from firstlight.services.upload_log import UploadLogService
     from firstlight.services.uploads import UploadService
+    from firstlight.services.watched_sources import BucketEvents
+    from firstlight.services.webhooks import WebhookService
     from firstlight.web.events import EventHub
 
 __all__ = ["Services", "hub_of", "services_of"]
@@ -62,6 +65,21 @@ class Services(Protocol):
     @property
     def info_images(self) -> InfoImageService:
         """Pictures pinned to the channels of a site."""
+        ...
+
+    @property
+    def bucket_events(self) -> BucketEvents:
+        """Messages of object storage."""
+        ...
+
+    @property
+    def search(self) -> SearchService:
+        """Exposures."""
+        ...
+
+    @property
+    def webhooks(self) -> WebhookService:
+        """Addresses that are told of events."""
         ...
 
 

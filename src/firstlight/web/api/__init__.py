@@ -9,13 +9,26 @@ __all__ = ["routers"]
 
 def routers() -> list[APIRouter]:
     """All of them, in the order in which they are tried."""
-    from firstlight.web.api import access, events, exposures, files, sites, uploads  # noqa: PLC0415, they import this package
+    from firstlight.web.api import (  # noqa: PLC0415, they import this package
+        access,
+        arrivals,
+        events,
+        exposures,
+        files,
+        photonranch,
+        sites,
+        uploads,
+        webhooks,
+    )
 
     return [
         access.router,
+        arrivals.router,
         events.router,
         uploads.router,
         sites.router,
         exposures.router,
         files.router,
+        webhooks.router,
+        photonranch.router,
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -113,19 +114,27 @@ def get_info_image_file(
     raise FileMissing(subject=name)
 
 
-def pinned(request: Request, site: str) -> list[dict[str, Any]]:
-    """What the channels show, with addresses in this application."""
-    shown = services_of(request).info_images.all_of(site, str, datetime.now(UTC))
-    return [_with_addresses(site, image) for image in shown]
+def pinned(request: Request, site: str, *, signed: bool = False) -> list[dict[str, Any]]:
+    """What the channels show, with addresses in this application, or signed ones where asked."""
+    services = services_of(request)
+    shown = services.info_images.all_of(site, str, datetime.now(UTC))
+    files = services.served_files
+    return [_with_addresses(site, image, files.link if signed else _no_link) for image in shown]
 
 
-def _with_addresses(site: str, image: dict[str, Any]) -> dict[str, Any]:
+def _no_link(_key: str) -> str | None:
+    return None
+
+
+def _with_addresses(
+    site: str, image: dict[str, Any], link: Callable[[str], str | None]
+) -> dict[str, Any]:
     """Put addresses where the service was asked for keys."""
     below = f"/api/sites/{quote(site, safe='')}/info-images/{image['channel']}/files/"
     names = {file["url"]: file["name"] for file in image["files"]}
 
     def address(key: str) -> str:
-        return below + quote(names[key], safe="")
+        return link(key) or below + quote(names[key], safe="")
 
     told = {
         name: address(value) if name.endswith("_url") else value for name, value in image.items()

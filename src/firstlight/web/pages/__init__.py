@@ -9,6 +9,6 @@ __all__ = ["page_routers"]
 
 def page_routers() -> list[APIRouter]:
     """All of them, in the order in which they are tried."""
-    from firstlight.web.pages import sign_in  # noqa: PLC0415, they import this package
+    from firstlight.web.pages import archive, sign_in  # noqa: PLC0415, they import this package
 
-    return [sign_in.router]
+    return [archive.router, sign_in.router]
