@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,7 +44,7 @@ def watch(
     Example: [bold]firstlight -w mynight watch /data/incoming[/]
     """
     factory = open_workspace(context)
-    where = factory.sources(sources or [])
+    where = factory.sources([_absolute(each) for each in sources or []])
     live = factory.make_live(workers, reduce=not no_reduce and not once)
     if once:
         _take_once(live, where, as_json=as_json)
@@ -88,6 +89,11 @@ def worker(context: typer.Context, workers: Workers = None) -> None:
         notes.print("ready for jobs")
         for report in live.reports():
             _tell(report, as_json=False)
+
+
+def _absolute(where: str) -> str:
+    """What is typed is relative to where it is typed; settings are relative to the workspace."""
+    return where if "://" in where else str(Path(where).expanduser().absolute())
 
 
 def _tell_address(address: str) -> None:

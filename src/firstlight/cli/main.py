@@ -12,6 +12,7 @@ from firstlight.cli import (
     access,
     archive,
     expiry,
+    info_images,
     light_curves,
     live,
     look,
@@ -19,6 +20,7 @@ from firstlight.cli import (
     reduction,
     search,
     simulation,
+    webhooks,
     workspace,
 )
 from firstlight.cli.console import guarded, out
@@ -82,7 +84,9 @@ for name, command in (
 for name, group in (
     ("archive", search.archive),
     ("observations", observations.observations),
+    ("infoimage", info_images.infoimage),
     ("token", access.token),
+    ("webhook", webhooks.webhook),
 ):
     app.add_typer(group, name=name)
 
