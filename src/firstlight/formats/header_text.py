@@ -8,6 +8,7 @@ from typing import Any
 from astropy.io.fits import Header
 
 from firstlight.errors import BadFile
+from firstlight.formats.card_triples import Triple, read_triples
 from firstlight.formats.file_errors import check_is_readable_file
 from firstlight.formats.fits_cards import CARD, clean_header, is_blank
 
@@ -15,6 +16,7 @@ __all__ = [
     "BadHeaderText",
     "header_as_dict",
     "header_to_text",
+    "parse_cards_text",
     "parse_header_text",
     "read_header_text",
 ]
@@ -44,6 +46,16 @@ def parse_header_text(text: str | bytes, *, subject: object = None) -> Header:
     Header
         Its cards neither warn nor fail. Text without a single ``KEYWORD =`` is refused.
     """
+    return clean_header(_whole_cards(text, subject))[0]
+
+
+def parse_cards_text(text: str | bytes, *, subject: object = None) -> list[Triple]:
+    """Read the same cards as `parse_header_text` as plain triples, which is much quicker."""
+    return read_triples(_whole_cards(text, subject))
+
+
+def _whole_cards(text: str | bytes, subject: object) -> bytes:
+    """Cards of 80 bytes with nothing between, up to END."""
     raw = text.encode("latin-1", "replace") if isinstance(text, str) else text
     if len(raw) > _MAX_BYTES:
         raise BadHeaderText(subject=subject, found=f"{len(raw)} bytes", expected="a header")
@@ -62,7 +74,7 @@ def parse_header_text(text: str | bytes, *, subject: object = None) -> Header:
         raise BadHeaderText(
             subject=subject, found=repr(raw[:40]), expected="lines like 'KEYWORD = value'"
         )
-    return clean_header(b"".join(card for card in kept if card.strip()))[0]
+    return b"".join(card for card in kept if card.strip())
 
 
 def read_header_text(path: str | os.PathLike[str]) -> Header:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from astropy.time import Time
@@ -17,7 +18,15 @@ from firstlight.instruments import header_errors as bad
 from firstlight.instruments import header_values as values
 from firstlight.instruments.header_names import KEYWORDS, normalize_keyword
 
-__all__ = ["AmplifierArea", "AnyHeader", "CardFound", "HeaderReader", "Site", "plain_header"]
+__all__ = [
+    "AmplifierArea",
+    "AnyHeader",
+    "CardFound",
+    "HeaderReader",
+    "PlainHeader",
+    "Site",
+    "plain_header",
+]
 
 AnyHeader: TypeAlias = Mapping[str, Any]  # astropy's Header is used as one, too
 _MJD_RANGE = (-3000.0, 125_000.0)  # 1850 to 2200
@@ -476,13 +485,26 @@ def _distinct(problems: list[bad.BadHeader]) -> list[bad.BadHeader]:
     return list(seen.values())
 
 
-def plain_header(header: AnyHeader) -> dict[str, Any]:
+class PlainHeader(dict[str, Any]):
+    """Values by keyword, not to be changed any more, with their names in normal form at hand."""
+
+    @cached_property
+    def cards(self) -> dict[str, CardFound]:
+        """The first card of each name."""
+        return _find_cards(self)
+
+
+def plain_header(header: AnyHeader) -> PlainHeader:
     """Return the first card of each keyword as a dictionary, which is much faster to ask."""
-    return {keyword: header[keyword] for keyword in dict.fromkeys(header) if keyword}
+    return PlainHeader((keyword, header[keyword]) for keyword in dict.fromkeys(header) if keyword)
 
 
 def _by_normal_name(header: AnyHeader) -> dict[str, CardFound]:
     """The first card of each name; commentary is left out."""
+    return header.cards if isinstance(header, PlainHeader) else _find_cards(header)
+
+
+def _find_cards(header: AnyHeader) -> dict[str, CardFound]:
     cards: dict[str, CardFound] = {}
     for keyword in header:
         normal = normalize_keyword(keyword)

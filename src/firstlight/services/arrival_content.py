@@ -8,11 +8,11 @@ from pathlib import Path
 from firstlight.errors import BadFile
 from firstlight.formats.base_filename import FileName, Role
 from firstlight.formats.fits_file import inspect
-from firstlight.formats.header_text import parse_header_text
+from firstlight.formats.header_text import parse_cards_text
 from firstlight.formats.jpeg import check_jpeg, shrink_jpeg
 from firstlight.instruments import get_instrument_instance
 from firstlight.services.archive_settings import ArchiveSettings
-from firstlight.services.stored_header import CardList, cards_of
+from firstlight.services.stored_header import CardList, cards_of, clean_cards
 
 __all__ = ["Content", "FileTooLarge", "check_fits", "check_light", "is_light", "size_limit"]
 
@@ -61,7 +61,7 @@ def check_light(name: FileName, content: bytes, settings: ArchiveSettings) -> Co
         With what is wrong with it.
     """
     if name.extension == "txt":
-        return Content(cards=cards_of(parse_header_text(content, subject=name.filename)))
+        return Content(cards=clean_cards(parse_cards_text(content, subject=name.filename)))
     if name.role is Role.JPG_MEDIUM and name.reduction_level == _MEDIUM_LEVEL:
         small = shrink_jpeg(content, settings.thumbnail_height, subject=name.filename)
         return Content(thumbnail=small)

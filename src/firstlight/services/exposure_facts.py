@@ -13,7 +13,7 @@ from firstlight.formats.base_filename import FileName
 from firstlight.instruments import guess_instrument
 from firstlight.instruments.header_errors import BadHeader
 from firstlight.instruments.header_names import normalize_keyword
-from firstlight.instruments.header_reader import HeaderReader
+from firstlight.instruments.header_reader import HeaderReader, PlainHeader
 from firstlight.instruments.photon_ranch import PhotonRanch, read_archive_cards
 from firstlight.instruments.registry import AmbiguousInstrument
 from firstlight.models.exposure import Exposure, named_exposure_id
@@ -134,7 +134,7 @@ def _instrument(base_filename: str, header: Mapping[str, Any]) -> str:
         return PhotonRanch.name
 
 
-def _describe(exposure: Exposure, header: dict[str, Any]) -> list[BadHeader]:
+def _describe(exposure: Exposure, header: PlainHeader) -> list[BadHeader]:
     """Fill the columns from a header, leaving out what cannot be understood."""
     camera = exposure.instrument_object
     left_out: set[str] = set()
@@ -155,11 +155,12 @@ def _describe(exposure: Exposure, header: dict[str, Any]) -> list[BadHeader]:
     return problems + others
 
 
-def _without(header: Mapping[str, Any], camera: HeaderReader, column: str) -> dict[str, Any]:
+def _without(header: PlainHeader, camera: HeaderReader, column: str) -> PlainHeader:
     """The header without the cards for one column."""
     keywords = camera._get_header_keyword_translations()[column]  # noqa: SLF001, the seed names it so
     dropped = {normalize_keyword(keyword) for keyword in keywords}
-    return {key: value for key, value in header.items() if normalize_keyword(key) not in dropped}
+    kept = ((key, value) for key, value in header.items() if normalize_keyword(key) not in dropped)
+    return PlainHeader(kept)
 
 
 def columns_of_files(

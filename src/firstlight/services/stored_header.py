@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from astropy.io.fits import Header
 from astropy.io.fits.card import Undefined
 
+from firstlight.instruments.header_reader import PlainHeader
+
 __all__ = ["CardList", "cards_of", "clean_cards", "clean_text", "values_of"]
 
 CardList: TypeAlias = list[list[Any]]
@@ -27,20 +29,20 @@ def cards_of(header: Header) -> CardList:
 
 
 def clean_cards(cards: Iterable[Any]) -> CardList:
-    """Cards that somebody sent, made safe to keep."""
+    """Triples from anywhere, made safe to keep."""
     return [
         [clean_text(str(keyword)).upper().strip(), _plain(value), clean_text(str(comment or ""))]
         for keyword, value, comment in cards
     ]
 
 
-def values_of(cards: Iterable[Any]) -> dict[str, Any]:
+def values_of(cards: Iterable[Any]) -> PlainHeader:
     """The first value of each keyword."""
     found: dict[str, Any] = {}
     for keyword, value, _ in cards:
         if keyword and keyword not in found:
             found[keyword] = value
-    return found
+    return PlainHeader(found)
 
 
 def clean_text(text: str) -> str:
