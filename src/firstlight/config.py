@@ -13,12 +13,19 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from firstlight.catalogs.registry import CatalogSettings
 from firstlight.errors import BadSettings, MissingError
 from firstlight.pipeline.settings import RecipeSettings
+from firstlight.remotes.settings import OutgoingSettings
+from firstlight.services.archive_settings import ArchiveSettings
+from firstlight.services.colour_settings import ColourPictureSettings, StampLightCurveSettings
+from firstlight.services.expiration_rules import ExpirationSettings
+from firstlight.services.notification_settings import NotificationSettings
 from firstlight.services.settings import (
     CalibrationSettings,
     ImageFileSettings,
     LightCurveSettings,
     ReduceSettings,
 )
+from firstlight.services.source_settings import SourceSettings, UploadSettings
+from firstlight.services.web_settings import WebSettings
 from firstlight.storage import StorageSettings
 
 __all__ = ["FILE_NAME", "Settings", "load_settings", "settings_template"]
@@ -70,6 +77,15 @@ class Settings(BaseSettings):
     recipe: RecipeSettings = RecipeSettings()
     light_curves: LightCurveSettings = LightCurveSettings()
     reduce: ReduceSettings = ReduceSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    sources: SourceSettings = SourceSettings()
+    expiration: ExpirationSettings = ExpirationSettings()
+    uploads: UploadSettings = UploadSettings()
+    colour_pictures: ColourPictureSettings = ColourPictureSettings()
+    stamp_light_curves: StampLightCurveSettings = StampLightCurveSettings()
+    notifications: NotificationSettings = NotificationSettings()
+    outgoing: OutgoingSettings = OutgoingSettings()
+    web: WebSettings = WebSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -31,7 +31,8 @@ from firstlight.pipeline.settings import PreprocessSettings
 from firstlight.pipeline.step import Workpiece
 from firstlight.pipeline.steps.preprocess import Preprocess
 from firstlight.provenance.lineage import Lineage
-from firstlight.services.colour_pictures import ColourPictureService, ColourPictureSettings
+from firstlight.services.colour_pictures import ColourPictureService
+from firstlight.services.colour_settings import ColourPictureSettings
 from firstlight.services.products import ProductFiles
 from firstlight.services.settings import ImageFileSettings
 

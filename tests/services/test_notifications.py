@@ -21,11 +21,11 @@ from firstlight.remotes.guarded_http import GuardedClient, UrlRefused
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.remotes.webhook_sender import Delivery, Outcome, WebhookSender
 from firstlight.services.access import Forbidden, NotSignedIn, Viewer
+from firstlight.services.notification_settings import NotificationSettings
 from firstlight.services.notifications import (
     GIVEN_UP,
     NotificationLoop,
     NotificationService,
-    NotificationSettings,
 )
 from firstlight.services.webhooks import WebhookMissing, WebhookService, host_of
 

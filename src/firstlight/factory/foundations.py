@@ -9,12 +9,14 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from firstlight.config import Settings
 from firstlight.errors import BadSettings
 from firstlight.instruments import configure_instrument
 from firstlight.models.data_root import configure_data_roots
 from firstlight.models.database import Database
-from firstlight.storage import Store, open_store
+from firstlight.storage import StorageSettings, Store, open_store
 
 __all__ = ["Foundations"]
 
@@ -60,16 +62,23 @@ class Foundations:
         return url
 
     @cached_property
+    def storage_settings(self) -> StorageSettings:
+        """Settings of the store, with whole paths, and what signed links need."""
+        settings, update = self.settings.storage, dict[str, object]()
+        if settings.cache_folder is not None:
+            update["cache_folder"] = self.workspace / settings.cache_folder
+        if "://" not in settings.root:
+            update["root"] = str(self.workspace / settings.root)
+        if settings.link_base_url is None:
+            update["link_base_url"] = f"{self.settings.web.address}/api"
+        if settings.link_secret is None:
+            update["link_secret"] = SecretStr(self.secret.hex())
+        return settings.model_copy(update=update)
+
+    @cached_property
     def store(self) -> Store:
         """The bytes."""
-        settings = self.settings.storage
-        if settings.cache_folder is not None:
-            cache = self.workspace / settings.cache_folder
-            settings = settings.model_copy(update={"cache_folder": cache})
-        if "://" in settings.root:
-            return open_store(settings)
-        root = str(self.workspace / settings.root)
-        return open_store(settings.model_copy(update={"root": root}))
+        return open_store(self.storage_settings)
 
     @cached_property
     def secret(self) -> bytes:

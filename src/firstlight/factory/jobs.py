@@ -8,10 +8,13 @@ from typing import Any
 from firstlight.factory.workspace import Factory
 
 __all__ = [
+    "make_colour_pictures",
     "make_master",
+    "make_timelapse",
     "reduce_section",
     "register",
     "solve_light_curves",
+    "stamp_light_curves",
     "start_worker",
     "take_arrivals",
 ]
@@ -45,3 +48,18 @@ def solve_light_curves(payload: dict[str, Any], factory: Factory) -> dict[str, A
 def take_arrivals(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
     """Job: files that have come into the archive."""
     return factory.arrivals.take(payload["arrivals"])
+
+
+def stamp_light_curves(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: the stamps and light curves of one observation in colours."""
+    return factory.stamp_light_curves.solve(payload)
+
+
+def make_colour_pictures(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: the pictures of one exposure in colours."""
+    return factory.colour_pictures.make_colour_pictures(payload)
+
+
+def make_timelapse(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: the movie of one observation in colours."""
+    return factory.colour_pictures.make_timelapse(payload)

@@ -12,6 +12,7 @@ from firstlight.factory.foundations import Foundations
 if TYPE_CHECKING:
     from firstlight.pipeline.recipe import Recipe
     from firstlight.services.calibration import CalibrationService
+    from firstlight.services.colour_pictures import ColourPictureService
     from firstlight.services.light_curves import LightCurveService
     from firstlight.services.lineage import LineageService
     from firstlight.services.night import Plan
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from firstlight.services.products import ProductFiles
     from firstlight.services.reduction import ReductionService
     from firstlight.services.registration import RegistrationService
+    from firstlight.services.stamp_light_curves import StampLightCurveService
     from firstlight.services.status import StatusService
 
 __all__ = ["ReductionWiring"]
@@ -102,6 +104,30 @@ class ReductionWiring(Foundations):
         )
 
     @cached_property
+    def colour_pictures(self) -> ColourPictureService:
+        """Pictures and movies of cameras whose colours are sections."""
+        from firstlight.services.colour_pictures import ColourPictureService
+
+        return ColourPictureService(
+            database=self.database, store=self.store, settings=self.settings.colour_pictures
+        )
+
+    @cached_property
+    def stamp_light_curves(self) -> StampLightCurveService:
+        """Stamps and light curves of cameras whose colours are sections."""
+        from firstlight.catalogs.registry import choose_catalog, get_catalog
+        from firstlight.services.stamp_light_curves import StampLightCurveService
+
+        catalogs = self.settings.catalogs
+        return StampLightCurveService(
+            database=self.database,
+            store=self.store,
+            catalog=get_catalog(choose_catalog(catalogs, "photometry"), catalogs),
+            upstream=(self.recipe.lineages["solve_astrometry"],),
+            settings=self.settings.stamp_light_curves,
+        )
+
+    @cached_property
     def status(self) -> StatusService:
         """What stands where."""
         from firstlight.services.status import StatusService
@@ -119,13 +145,16 @@ class ReductionWiring(Foundations):
         """All work of a night, in the order in which it depends on each other."""
         from firstlight.services.night import Plan
 
-        calibration, reduction, curves = self.calibration, self.reduction, self.light_curves
+        calibration, colour = self.calibration, self.colour_pictures
         return [
             *(
                 Plan(f"master {kind}", lambda retry, kind=kind: calibration.plan(kind, retry))  # type: ignore[misc]  # kind is bound as a default
                 for kind in calibration.KINDS
             ),
-            Plan("reduce", reduction.plan),
+            Plan("reduce", self.reduction.plan),
             Plan("register", self.registration.plan),
-            Plan("light curves", curves.plan),
+            Plan("light curves", self.light_curves.plan),
+            Plan("stamps", self.stamp_light_curves.plan),
+            Plan("colour pictures", colour.plan),
+            Plan("timelapses", colour.plan_timelapses),
         ]

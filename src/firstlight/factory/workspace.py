@@ -16,6 +16,7 @@ from firstlight.factory.reduction_wiring import ReductionWiring
 
 if TYPE_CHECKING:
     from firstlight.services.health import HealthService
+    from firstlight.services.live import LiveService
     from firstlight.services.night import NightService
     from firstlight.work.engine import Engine, JobKind
 
@@ -89,6 +90,38 @@ class Factory(ReductionWiring, ArchiveWiring):
 
         return NightService(make_engine=lambda: self.engine(workers), plans=self.plans())
 
+    def make_live(self, workers: int | None = None, *, reduce: bool = True) -> LiveService:
+        """What keeps the archive live: sources, jobs, and what is done beside them."""
+        from firstlight.services.live import Chore, LiveService
+        from firstlight.services.live_reduction import LiveReduction
+        from firstlight.services.notifications import NotificationLoop
+
+        live = LiveService(
+            database=self.database,
+            arrivals=self.arrivals,
+            make_engine=lambda: self.engine(workers),
+            chores=[
+                Chore("expiry", self.expiration.run),
+                Chore("webhooks", NotificationLoop(self.notifications).run),
+            ],
+        )
+        if reduce:
+            reduction = LiveReduction(
+                database=self.database,
+                calibration=self.calibration,
+                reduction=self.reduction,
+                plans=self.plans(),
+                jobs=live,
+                settle_s=self.settings.archive.settle_s,
+            )
+            live.add(Chore("reduction", reduction.run))
+        return live
+
+    @cached_property
+    def live(self) -> LiveService:
+        """The one that this process runs; `serve` puts its own here."""
+        return self.make_live()
+
     def engine(self, workers: int | None = None) -> Engine:
         """The durable engine of this workspace, not yet started."""
         from firstlight.work.dbos_engine import DbosEngine
@@ -117,5 +150,8 @@ class Factory(ReductionWiring, ArchiveWiring):
             "reduce_section": JobKind(handler + "reduce_section", timeout_s=timeout),
             "register": JobKind(handler + "register", timeout_s=timeout),
             "light_curves": JobKind(handler + "solve_light_curves", timeout_s=10 * timeout),
+            "stamp_light_curves": JobKind(handler + "stamp_light_curves", timeout_s=10 * timeout),
+            "make_colour_pictures": JobKind(handler + "make_colour_pictures", timeout_s=timeout),
+            "make_timelapse": JobKind(handler + "make_timelapse", timeout_s=10 * timeout),
             "take_arrivals": JobKind(handler + "take_arrivals", timeout_s=timeout, lane=Lane.QUICK),
         }

@@ -562,7 +562,7 @@ def _derive(_mapper: object, _connection: object, exposure: Exposure) -> None:
     if start is None and exposure.night is not None:
         start = evening_mjd(exposure.night, exposure.longitude)
     exposure.sort_mjd = start or 0.0
-    exposure.label = exposure.name
+    exposure.label = exposure.base_filename or exposure.name
     exposure.image_number = exposure.id.int >> 75  # 53 bits: exact in every client's numbers
     exposure.reduction_state = exposure.reduction_state or "none"
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -32,46 +31,18 @@ from firstlight.models.provenance import Provenance, Software
 from firstlight.models.step_run import StepRun, StepState
 from firstlight.provenance.fingerprint import fingerprint
 from firstlight.provenance.lineage import Lineage
+from firstlight.services.colour_settings import ColourPictureSettings
 from firstlight.services.leftovers import remember
 from firstlight.storage import Store, StoredFile, build_key
 from firstlight.storage.keys import safe_segment
 from firstlight.work.engine import JobRequest
 
-__all__ = ["ColourPictureService", "ColourPictureSettings"]
+__all__ = ["ColourPictureService"]
 
 VERSION = "1"
 _FITS = {"R": FileRole.RED_FITS, "G": FileRole.GREEN_FITS, "B": FileRole.BLUE_FITS}
 _ROLES = tuple(role.value for role in (*_FITS.values(), FileRole.COLOUR_JPG))
 _STEPS = ("preprocess", "solve_astrometry")
-
-
-class ColourPictureSettings(BaseModel):
-    """Pictures of exposures whose colours are sections, and movies of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    channel_fits: bool = True
-    """A FITS image for each colour, with its place on the sky where that is known."""
-    largest_side: int = Field(default=2048, ge=16, le=16384)
-    """Of the colour picture, pixels."""
-    quality: int = Field(default=90, ge=1, le=95)
-    """Of the colour picture, as JPEG counts it."""
-    timelapse: bool = True
-    """A movie of the pictures of each observation, where ffmpeg is to be had."""
-    timelapse_fps: float = Field(default=10.0, gt=0, le=120)
-    """Pictures a second."""
-    timelapse_side: int = Field(default=1280, ge=16, le=4096)
-    """Of the movie, pixels."""
-    timelapse_frames: int = Field(default=2, ge=1)
-    """Fewer pictures than this make no movie."""
-
-    def of_pictures(self) -> dict[str, Any]:
-        """Those that change a picture."""
-        return self.model_dump(include={"channel_fits", "largest_side", "quality"})
-
-    def of_timelapse(self) -> dict[str, Any]:
-        """Those that change a movie."""
-        return self.model_dump(include={"timelapse_fps", "timelapse_side"})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from firstlight.errors import InternalError
@@ -27,14 +26,13 @@ from firstlight.models.event import Event, record_events
 from firstlight.models.webhook import Webhook
 from firstlight.remotes.webhook_sender import Delivery, Outcome, webhook_secret
 from firstlight.services.event_stream import EventStreamService, Wanted
-from firstlight.services.expiration_rules import Age
+from firstlight.services.notification_settings import NotificationSettings
 from firstlight.services.webhooks import Sender, host_of
 
 __all__ = [
     "GIVEN_UP",
     "NotificationLoop",
     "NotificationService",
-    "NotificationSettings",
     "SitesOf",
 ]
 
@@ -47,27 +45,6 @@ SitesOf: TypeAlias = Callable[[str], frozenset[str] | None]
 _PRUNED_AT_ONCE = 5000
 _PRUNE_EVERY = timedelta(minutes=10)
 _log = logging.getLogger(__name__)
-
-
-class NotificationSettings(BaseModel):
-    """How webhooks are told."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    batch: int = Field(default=100, ge=1, le=1000)
-    """Most events in one request."""
-    retry_after_s: tuple[float, ...] = Field(default=(5, 30, 120, 600, 3600), min_length=1)
-    """Pauses after the first, second ... failure in a row; the last one holds for all others."""
-    give_up: Age = timedelta(days=3)
-    """A webhook that has failed for so long is disabled."""
-    keep_events: Age = timedelta(days=7)
-    """Older events are forgotten, unless a webhook is still to be told of them."""
-    at_once: int = Field(default=8, ge=1, le=100)
-    """Webhooks told at the same time; as many again are for those that failed before."""
-    every_s: float = Field(default=0.5, gt=0)
-    """Seconds between two looks for new events."""
-    claim_s: float = Field(default=300.0, gt=0)
-    """A webhook that a process works on is left alone by others for so long."""
 
 
 @dataclass(frozen=True, slots=True)

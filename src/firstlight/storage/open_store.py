@@ -15,7 +15,7 @@ from firstlight.storage.s3 import S3Account, S3Store
 from firstlight.storage.settings import StorageSettings
 from firstlight.storage.store import Store
 
-__all__ = ["open_store"]
+__all__ = ["link_signer", "open_store"]
 
 
 def open_store(where: StorageSettings | str | Path) -> Store:
@@ -32,7 +32,7 @@ def open_store(where: StorageSettings | str | Path) -> Store:
     settings = where if isinstance(where, StorageSettings) else StorageSettings(root=str(where))
     scheme, colon, _ = settings.root.partition("://")
     if not colon:
-        store = FolderStore(Path(settings.root), links=_link_signer(settings))
+        store = FolderStore(Path(settings.root), links=link_signer(settings))
         store.sweep()
         return store
     if scheme != "s3":
@@ -79,7 +79,8 @@ def _open_bucket(settings: StorageSettings) -> Store:
     return CachedStore(store, FileCache(cache, round(settings.cache_limit_gb * 1e9)))
 
 
-def _link_signer(settings: StorageSettings) -> LinkSigner | None:
+def link_signer(settings: StorageSettings) -> LinkSigner | None:
+    """Return what makes and checks links to files in a folder; None where it is not set up."""
     if settings.link_base_url is None or settings.link_secret is None:
         return None
     return LinkSigner(settings.link_secret.get_secret_value().encode(), settings.link_base_url)
