@@ -32,7 +32,7 @@ from firstlight.services.watched_sources import (
     WatchedBucket,
     check_apart,
 )
-from firstlight.storage import StorageUnreachable, Store, StoredEntry
+from firstlight.storage import LinkExpired, StorageUnreachable, Store, StoredEntry
 from firstlight.storage.folder_watch import FolderWatch
 from firstlight.storage.links import UploadSigner
 from firstlight.storage.new_keys import BucketLister, NewKeys
@@ -195,12 +195,61 @@ def test_what_was_taken_from_the_inbox_is_removed(
             row = Arrival(source=told.source, version=told.version, state=state.value, key=key)
             row.identify()
             session.add(row)
-    assert uploads.tidy(clock.time()) == 0  # it might still be replaced
-    later = clock.time() + timedelta(hours=1)
-    assert uploads.tidy(later) == 2
-    assert uploads.tidy(later) == 0
+    assert uploads.tidy(clock.time()) == 2
+    assert uploads.tidy(clock.time()) == 0
     left = {f"store:{each.key}" for each in store.list("inbox")}
     assert left == {waiting.source, here.source, new.source}
+
+
+def test_a_used_ticket_goes_with_its_file(
+    store: Store, uploads: UploadService, database: Database, clock: Clock
+) -> None:
+    viewer = Viewer("camera", frozenset({"upload"}))
+    form = uploads.request(UploadRequest(object_name=_NAME), viewer, clock.time())
+    token = str(form["url"]).rpartition("/")[2]
+    _archived(database, uploads.receive(token, io.BytesIO(b"x")))
+    assert uploads.tidy(clock.time()) == 1
+    with pytest.raises(LinkExpired):
+        uploads.receive(token, io.BytesIO(b"other"))
+    assert list(store.list("inbox")) == []
+
+
+def test_what_may_still_be_replaced_stays(
+    store: Store, database: Database, clock: Clock, uploads: UploadService
+) -> None:
+    told = _upload(uploads, clock)
+    direct = UploadService(
+        database=database,
+        store=store,
+        forms=ApiForms(UploadSigner(b"0123456789abcdef", "https://x")),
+        signer=None,
+        channels=_NoChannels(),
+    )
+    _archived(database, told)
+    assert direct.tidy(clock.time()) == 0
+    assert direct.tidy(clock.time() + timedelta(seconds=300 + 900)) == 1
+
+
+def _archived(database: Database, told: Announcement) -> None:
+    with database.begin() as session:
+        row = Arrival(source=told.source, version=told.version, state="archived", key="data/x")
+        row.identify()
+        session.add(row)
+
+
+def test_a_second_look_tells_of_what_stayed(
+    store: Store, uploads: UploadService, clock: Clock
+) -> None:
+    source = InboxSource(store, uploads, every_s=60, is_second_look=True, clock=clock)
+    first = _upload(uploads, clock)
+    assert source.poll() == []
+    second = _upload(uploads, clock)
+    clock.now += 60
+    assert source.poll() == [first]
+    source.acknowledge([first])
+    store.delete(second.source.removeprefix("store:"))
+    clock.now += 60
+    assert source.poll() == []
 
 
 # Buckets that are listed

@@ -278,7 +278,9 @@ class UploadService:
     def tidy(self, now: datetime | None = None) -> int:
         """Remove from the inbox what the archive has taken elsewhere; return how many files.
 
-        What was not taken yet stays, and so does all that its sender might still replace.
+        What was not taken yet stays, and so does all that its sender might still replace: a
+        form for a bucket can be posted again until its time is over. What came through the API
+        cannot be replaced; its ticket goes with it.
         """
         removed = 0
         for some in _in_groups(self._store.list(INBOX)):
@@ -287,9 +289,13 @@ class UploadService:
                 arrival_id(told): told.source.removeprefix(_STORE)
                 for told in self.announcements(final)
             }
-            for key in self._taken_elsewhere(rows):
+            taken = self._taken_elsewhere(rows)
+            if self._signer is not None:
+                with self._database.begin() as session:
+                    session.execute(delete(UploadTicket).where(UploadTicket.key.in_(taken)))
+            for key in taken:
                 self._store.delete(key)
-                removed += 1
+            removed += len(taken)
         return removed
 
     def sweep(self, now: datetime | None = None, keep: timedelta = timedelta(days=2)) -> int:
@@ -311,8 +317,10 @@ class UploadService:
             UploadTicket.key.in_([each.key for each in entries]),
             UploadTicket.expires_at > now - _REPLACED_WITHIN,
         )
-        with self._database.reading() as session:
-            open_keys = set(session.scalars(query))
+        open_keys: set[str] = set()
+        if self._signer is None:
+            with self._database.reading() as session:
+                open_keys = set(session.scalars(query))
         return [
             (each.key, each.version, each.size) for each in entries if each.key not in open_keys
         ]

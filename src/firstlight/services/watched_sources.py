@@ -130,6 +130,9 @@ class InboxSource:
     every_s
         Between two listings. One second where uploads go straight to a bucket that sends no
         events; else this is only a second look, and a minute will do.
+    is_second_look
+        Whether to tell only of what already lay there at the listing before. What the API took
+        has been told of by itself, and is gone by then unless something went wrong.
     """
 
     def __init__(
@@ -138,10 +141,13 @@ class InboxSource:
         uploads: UploadService,
         *,
         every_s: float = 1.0,
+        is_second_look: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._uploads = uploads
+        self._is_second_look = is_second_look
+        self._seen: set[tuple[str, str]] = set()
         self._every_s = every_s
         self._clock = clock
         self._next_at = float("-inf")
@@ -156,10 +162,12 @@ class InboxSource:
             return []
         entries = {(each.key, _plain(each.version)): each for each in self._store.list(INBOX)}
         self._done &= entries.keys()
+        wanted = entries.keys() - self._done
+        if self._is_second_look:
+            wanted &= self._seen
+            self._seen = set(entries)
         found = self._uploads.announcements(
-            (key, version, entry.size)
-            for (key, version), entry in entries.items()
-            if (key, version) not in self._done
+            (*place, entries[place].size) for place in sorted(wanted)
         )
         # What was told of and not acknowledged is told of again without waiting.
         self._next_at = self._clock() + (0.0 if found else self._every_s)
