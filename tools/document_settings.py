@@ -13,14 +13,16 @@ import ast
 import inspect
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from firstlight.config import Settings
+from firstlight.services.expiration_rules import age_in_words
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -64,6 +66,7 @@ NAMES = {
     float: "number",
     bool: "true or false",
     Path: "path",
+    timedelta: "age",
 }
 
 
@@ -100,18 +103,27 @@ def _table(name: str, model: type[BaseModel], shown: dict[type[BaseModel], str])
     for key, field in model.model_fields.items():
         inner = _model_within(field.annotation)
         path = f"{name}.{key}" if name else key
-        if inner is None:
+        listed = get_origin(field.annotation) is tuple
+        if inner is None or listed:
             rows.append(f"| `{key}` | {_default(field)} | {_allowed(field)} | {told[key]} |\n")
-        else:
-            below.append((f"{path}.NAME" if _is_mapping(field.annotation) else path, inner))
+        if inner is not None:
+            below.append((path + _suffix(field.annotation), inner))
     if name:
+        title = f"[[{name[:-2]}]]" if name.endswith("[]") else f"[{name}]"
         about = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
-        yield f"\n## [{name}]\n\n{about}\n"
+        yield f"\n## {title}\n\n{about}\n"
     if rows:
         yield "\n| key | default | may be | meaning |\n|---|---|---|---|\n"
         yield from rows
     for path, inner in below:
         yield from _table(path, inner, shown)
+
+
+def _suffix(annotation: Any) -> str:
+    """What follows the name of a setting whose tables have names, or are many."""
+    if _is_mapping(annotation):
+        return ".NAME"
+    return "[]" if get_origin(annotation) is tuple else ""
 
 
 def _docstrings_of_fields(cls: type[BaseModel]) -> dict[str, str]:
@@ -136,7 +148,9 @@ def _sentence(text: str) -> str:
     line = " ".join(text.split())
     if not line:
         return ""
-    return line[0].upper() + line[1:] + ("" if line.endswith(".") else ".")
+    # An address stays as it is written.
+    start = line[0] if "://" in line.split()[0] else line[0].upper()
+    return start + line[1:] + ("" if line.endswith(".") else ".")
 
 
 def _is_mapping(annotation: Any) -> bool:
@@ -145,8 +159,11 @@ def _is_mapping(annotation: Any) -> bool:
 
 
 def _model_within(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field is, or that it holds by name."""
-    wanted = get_args(annotation)[1] if _is_mapping(annotation) else annotation
+    """The model that a field is, or that it holds by name or in a list."""
+    if get_origin(annotation) is tuple:
+        wanted = get_args(annotation)[0]
+    else:
+        wanted = get_args(annotation)[1] if _is_mapping(annotation) else annotation
     return wanted if isinstance(wanted, type) and issubclass(wanted, BaseModel) else None
 
 
@@ -163,7 +180,13 @@ def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         inner = ", ".join(f"{key} = {_toml(each)}" for key, each in value.items())
         return f"{{ {inner} }}" if inner else "{}"
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    if isinstance(value, BaseModel):
+        return _toml({key: each for key, each in value if each is not None})
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    if isinstance(value, timedelta):
+        return json.dumps(age_in_words(value))
+    return json.dumps(value)
 
 
 def _allowed(field: FieldInfo) -> str:
@@ -180,13 +203,14 @@ def _kind(annotation: Any) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{_toml(value)}`" for value in inner)
-    if origin in (Union, UnionType):
-        return " or ".join(_kind(each) for each in inner if each is not NoneType)
+    if origin in (Union, UnionType, Annotated):
+        wanted = inner[:1] if origin is Annotated else inner
+        return " or ".join(_kind(each) for each in wanted if each is not NoneType)
     if origin is tuple:
         return f"list of {_kind(inner[0])}s" if inner[-1] is Ellipsis else f"{len(inner)} names"
     if _is_mapping(annotation):
         return f"tables of {_kind(inner[1])}"
-    return NAMES[annotation]
+    return "table" if _model_within(annotation) else NAMES[annotation]
 
 
 if __name__ == "__main__":

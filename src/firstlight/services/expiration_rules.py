@@ -90,7 +90,9 @@ class ExpirationRule(_Settings):
     data_type: str | None = Field(default=None, min_length=1)
     """Letters before the reduction level in a file's name: EX, EP, EF. Case counts."""
     site: str | None = Field(default=None, min_length=1)
+    """Short name of the site."""
     collection: Literal["data", "allsky", "info-images"] | None = None
+    """Exposures, those of all-sky cameras, or info images."""
     prefix: str | None = Field(default=None, min_length=1)
     """Beginning of the base filename, or of the file's name where there is none."""
     after: Age

@@ -68,8 +68,8 @@ class SourceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folders: tuple[WatchedFolderSettings, ...] = ()
-    buckets: tuple[WatchedBucketSettings, ...] = ()
+    folders: tuple[WatchedFolderSettings, ...] = Field(default=(), description="Watched folders.")
+    buckets: tuple[WatchedBucketSettings, ...] = Field(default=(), description="Watched buckets.")
     queues: tuple[QueueSettings, ...] = Field(
         default=(), description="Queues of Amazon SQS that bring events of the buckets."
     )
