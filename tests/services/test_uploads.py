@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import FirstlightError
 from firstlight.formats.base_filename import BadBaseFilename
+from firstlight.models.arrival import Arrival
 from firstlight.models.database import Database
 from firstlight.models.upload_ticket import UploadTicket
 from firstlight.services.access import Forbidden, NotSignedIn, Viewer
@@ -334,6 +335,29 @@ def test_a_full_disk_is_told_as_it_is(house: House, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(house.store, "put", fail)
     with pytest.raises(StorageUnreachable):
         house.uploads.receive(house.token(), io.BytesIO(b"x"))
+
+
+@pytest.mark.postgres
+def test_on_postgresql(postgres_url: str, store: Store) -> None:
+    opened = Database(postgres_url)
+    opened.upgrade()
+    signer = UploadSigner(_SECRET, "https://x/api")
+    uploads = UploadService(
+        database=opened, store=store, forms=ApiForms(signer), signer=signer, channels=Named()
+    )
+    odd = [["HISTORY", "é \u2028"], ["BIG", (1 << 63) - 1], ["TINY", 5e-324], ["NONE", None]]
+    form = uploads.request(UploadRequest(object_name=_NAME, metadata=odd), _CAMERA)
+    told = uploads.receive(str(form["url"]).rpartition("/")[2], io.BytesIO(b"x"))
+    assert told.metadata == tuple((keyword, value, "") for keyword, value in odd)
+    (entry,) = store.list("inbox")
+    assert uploads.announcements([(entry.key, entry.version, entry.size)]) == [told]
+    with opened.begin() as session:
+        row = Arrival(source=told.source, version=told.version, state="archived", key="data/x")
+        row.identify()
+        session.add(row)
+    assert uploads.tidy() == 1
+    assert uploads.sweep(datetime.now(UTC) + timedelta(days=3)) == 0  # its ticket went with it
+    opened.dispose()
 
 
 @pytest.mark.s3
