@@ -91,3 +91,32 @@ def test_what_went_wrong_is_told_and_where_files_lie_is_not(log):
 def test_what_makes_no_sense_is_refused(log, wrong):
     with pytest.raises(InvalidInput):
         log.page(None, **wrong)
+
+
+def test_entries_are_shown_for_a_while_and_trouble_until_it_is_resolved(database, log):
+    def at(moment):
+        kept = dt.timedelta(hours=48)
+        return UploadLogService(database=database, kept=kept, clock=lambda: moment)
+
+    shown = at(START + dt.timedelta(hours=48, seconds=10)).page({"tst"}, limit=1000)
+    times = [entry["received_at"] for entry in shown.entries]
+    assert min(times) == START + dt.timedelta(seconds=12)
+    assert max(times) == START + dt.timedelta(seconds=24)
+    (entry,) = at(START + dt.timedelta(days=99)).page(None).entries
+    assert entry["state"] == "quarantined"
+    assert entry["expires_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("/10", ["data/100.jpg", "data/10.jpg"]),
+        ("DATA/1?.jpg", [f"data/{number}.jpg" for number in range(19, 9, -1)]),
+        ("a/2*jpg", [f"data/{number}.jpg" for number in (24, 23, 22, 21, 20, 2)]),
+        ("_", []),
+        ("100%", []),
+        ("\\", []),
+    ],
+)
+def test_entries_by_name(log, name, found):
+    assert sorted(names(log.page({"tst", "sro"}, name=name))) == sorted(found)

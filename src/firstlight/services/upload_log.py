@@ -1,9 +1,12 @@
-"""The upload log: what has come to a site, and what became of it."""
+"""The upload log: what has come to a site, and what became of it.
+
+An entry is shown for a while; one that waits, or could not be used, until that is resolved.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +15,9 @@ from sqlalchemy import Select, and_, or_, select
 
 from firstlight.errors import InvalidInput
 from firstlight.models.arrival import Arrival, ArrivalState
+from firstlight.models.base import utc_now
 from firstlight.models.database import Database
+from firstlight.services.announcement import Origin
 
 __all__ = ["LogPage", "UploadLogService"]
 
@@ -49,18 +54,28 @@ class UploadLogService:
     database
         Where it is.
     kept
-        How long entries of files that are safe are kept; None for ever.
+        How long entries of files that are safe are shown; None for ever.
+    clock
+        Returns the present, aware.
     """
 
-    def __init__(self, *, database: Database, kept: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        kept: timedelta | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._database = database
         self._kept = kept
+        self._clock = clock
 
     def page(
         self,
         sites: Collection[str] | None,
         *,
         state: str | None = None,
+        name: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> LogPage:
@@ -72,6 +87,9 @@ class UploadLogService:
             ``None`` for all, and for what tells no site.
         state
             Only those that stand so: one of `ArrivalState`.
+        name
+            Only those whose name holds this text; ``*`` stands for any characters, ``?`` for
+            one. Letter case does not count.
         cursor
             `LogPage.next` of the page before.
 
@@ -87,6 +105,13 @@ class UploadLogService:
             query = query.where(Arrival.site.in_(sorted(sites)))
         if state is not None:
             query = query.where(Arrival.state == _state(state))
+        if name:
+            query = query.where(Arrival.name.ilike(_like(name), escape="\\"))
+        if self._kept is not None:
+            # Entries of watched folders are not removed then: they tell what was taken.
+            recent = Arrival.created_at > self._clock() - self._kept
+            removed = Arrival.origin != Origin.FOLDER
+            query = query.where(or_(recent, removed, Arrival.state.in_(_STAY)))
         if cursor is not None:
             query = _older(query, cursor)
         with self._database.reading() as session:
@@ -125,6 +150,13 @@ def _state(name: str) -> str:
         raise InvalidInput(
             field="state", found=name[:40], expected=", ".join(ArrivalState)
         ) from fault
+
+
+def _like(name: str) -> str:
+    """Pattern of SQL for a piece of a name."""
+    for plain, escaped in (("\\", "\\\\"), ("%", "\\%"), ("_", "\\_"), ("*", "%"), ("?", "_")):
+        name = name.replace(plain, escaped)
+    return f"%{name}%"
 
 
 def _cursor(row: Arrival) -> str:
