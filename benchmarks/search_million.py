@@ -1,7 +1,7 @@
 """Search over a million generated exposures: fill a database, then time every kind of search.
 
-    python benchmarks/search_million.py fill sqlite:////tmp/million.sqlite
-    python benchmarks/search_million.py time sqlite:////tmp/million.sqlite
+    python benchmarks/search_million.py fill sqlite:///million.sqlite
+    python benchmarks/search_million.py time sqlite:///million.sqlite
 
 The sky, sites, users and nights are skewed as real ones are, and some values are traps: a
 filter that is common but was given up years ago, a user who was busy once, a site that is
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,6 +27,10 @@ from firstlight.models import Exposure, ExposureCard, ExposureFile
 from firstlight.models.archived import archive_indexes
 from firstlight.models.database import Database, bulk_insert
 from firstlight.models.exposure_file import card_number
+from firstlight.services.archive_settings import ArchiveSettings
+from firstlight.services.search import SearchService
+from firstlight.services.search_query import ExposureQuery
+from firstlight.storage import StorageSettings, open_store
 
 COUNT = 1_000_000
 CHUNK = 20_000
@@ -41,7 +45,23 @@ CAMERAS = {
     "aro": ["sq014sm", "gf01"],
     "old": ["kf01", "kf02"],
 }
-FILTERS = [*"BVRI", "up", "gp", "rp", "ip", "zs", "w", "ha", "o3", "s2", "n2", "cr", "PR", "PG", "PB"]
+FILTERS = [
+    *"BVRI",
+    "up",
+    "gp",
+    "rp",
+    "ip",
+    "zs",
+    "w",
+    "ha",
+    "o3",
+    "s2",
+    "n2",
+    "cr",
+    "PR",
+    "PG",
+    "PB",
+]
 FILTER_PARTS = np.array([8, 10, 12, 6, 4, 15, 18, 9, 5, 20, 6, 3, 2, 1, 1, 4, 4, 4], float)
 GIVEN_UP, RARE = "lu", "ai"
 EXP_TIMES = np.array([1.0, 5, 10, 20, 30, 60, 120, 180, 300, 600])
@@ -90,7 +110,9 @@ def _chunk(
     target = rng.choice(len(names), size, p=part)
     ra = np.mod(field_ra[target] + rng.normal(0, 0.05, size), 360.0)
     dec = np.clip(field_dec[target] + rng.normal(0, 0.05, size), -90, 90)
-    exp_time = rng.choice(EXP_TIMES, size, p=[0.02, 0.03, 0.1, 0.15, 0.25, 0.2, 0.15, 0.05, 0.04, 0.01])
+    exp_time = rng.choice(
+        EXP_TIMES, size, p=[0.02, 0.03, 0.1, 0.15, 0.25, 0.2, 0.15, 0.05, 0.04, 0.01]
+    )
     odd = rng.random(size) < 0.02
     exp_time[odd] = np.round(rng.uniform(0.1, 900, odd.sum()), 3)
     user = np.minimum(rng.zipf(1.3, size), 300)
@@ -196,16 +218,111 @@ def fill(database: Database, count: int) -> None:
     print(f"filled in {time.monotonic() - begun:.0f} s")
 
 
+def _queries() -> dict[str, ExposureQuery]:
+    """Searches of every kind, the traps among them."""
+    _, ra, dec, _ = _fields(np.random.default_rng(1))
+    day = START_MJD + NIGHTS - 400
+
+    def when(mjd: float) -> datetime:
+        return MJD_EPOCH + timedelta(days=mjd)
+
+    def cone(field: int, radius: float) -> tuple[float, float, float]:
+        return float(ra[field]), float(dec[field]), radius
+
+    corners = [(-3.0, -3.0), (0.0, -1.0), (3.0, -3.0), (0.0, 4.0)]
+    return {
+        "everything": ExposureQuery(),
+        "site": ExposureQuery(site=("sro",)),
+        "site that is closed": ExposureQuery(site=("old",)),
+        "filter, common": ExposureQuery(filter=("w",)),
+        "filter, given up": ExposureQuery(filter=(GIVEN_UP,)),
+        "filter, rare": ExposureQuery(filter=(RARE,)),
+        "filter, none": ExposureQuery(filter=("none",)),
+        "camera": ExposureQuery(camera=("kb001ms",)),
+        "user": ExposureQuery(username=("user5",)),
+        "user, busy once": ExposureQuery(user_id=("auth0|00000777",)),
+        "target": ExposureQuery(target=("field 7",)),
+        "kind": ExposureQuery(kind=("flat",)),
+        "data type": ExposureQuery(data_type=("EF",)),
+        "collection": ExposureQuery(collection=("allsky",)),
+        "reduction state": ExposureQuery(reduction_state=("failed",)),
+        "night": ExposureQuery(night=date(2023, 5, 5)),
+        "dates": ExposureQuery(start=when(day), end=when(day + 10)),
+        "exposure time": ExposureQuery(exp_time_min=60, exp_time_max=60),
+        "exposure times, many": ExposureQuery(exp_time_min=30, exp_time_max=100),
+        "exposure times, few": ExposureQuery(exp_time_min=601, exp_time_max=700),
+        "cone, 0.5 deg": ExposureQuery(cone=cone(100, 0.5)),
+        "cone, the favourite": ExposureQuery(cone=cone(0, 1.0)),
+        "cone, 20 deg": ExposureQuery(cone=cone(5, 20.0)),
+        "polygon": ExposureQuery(
+            polygon=tuple((float(ra[3] + x), float(dec[3] + y)) for x, y in corners)
+        ),
+        "card": ExposureQuery(cards=(("OBJECT", "field 7"),)),
+        "name, beginning": ExposureQuery(name="sro-kb001ms-2022*"),
+        "name, wildcard first, common": ExposureQuery(name="*kb001ms*"),
+        "name, wildcard first, rare": ExposureQuery(name="*-00010442*"),
+        "modified since": ExposureQuery(modified_since=when(START_MJD + NIGHTS - 5)),
+        "final of stacks": ExposureQuery(final_only=True),
+        "filter and dates": ExposureQuery(filter=("w",), start=when(day), end=when(day + 9)),
+        "site and filter": ExposureQuery(site=("aro",), filter=("PR",)),
+        "site and filter that never meet": ExposureQuery(site=("sro",), filter=("PR",)),
+        "filter and user": ExposureQuery(filter=("w",), username=("user777",)),
+        "camera and filter that never meet": ExposureQuery(camera=("kb001ms",), filter=("PR",)),
+        "cone and filter": ExposureQuery(cone=cone(0, 1.0), filter=("rp",)),
+        "cone and site": ExposureQuery(cone=cone(0, 1.0), site=("old",)),
+        "filter given up and exposure times": ExposureQuery(
+            filter=(GIVEN_UP,), exp_time_min=100, exp_time_max=500
+        ),
+    }
+
+
+def _median_ms(ask: Callable[[], object], times: int) -> float:
+    taken = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        ask()
+        taken.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(taken)
+
+
+def measure(database: Database, times: int) -> None:
+    """Median times of the first page and of one far down, milliseconds, as a table."""
+    cards = ArchiveSettings().indexed_cards
+    store = open_store(StorageSettings(root=tempfile.mkdtemp()))
+    service = SearchService(database=database, store=store, indexed_cards=cards)
+    print("| search | first page | deep page | at row |\n|---|---|---|---|")
+    for name, query in _queries().items():
+        first = _median_ms(lambda q=query: service.exposures(q, None), times)
+        cursor, row = None, 0
+        for _ in range(20):
+            page = service.exposures(query, None, cursor=cursor, limit=1000)
+            if page.next_cursor is None:
+                break
+            cursor, row = page.next_cursor, row + 1000
+        deep = "-"
+        if cursor is not None:
+            taken = _median_ms(
+                lambda q=query, c=cursor: service.exposures(q, None, cursor=c), times
+            )
+            deep = f"{taken:.1f}"
+        print(f"| {name} | {first:.1f} | {deep} | {row} |", flush=True)
+    sites = _median_ms(lambda: service.latest_of_all_sites(None), times)
+    print(f"| latest of all sites | {sites:.1f} | - | - |")
+
+
 def main() -> None:
     """Fill or time one database."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["fill", "time"])
     parser.add_argument("url")
     parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--times", type=int, default=9)
     given = parser.parse_args()
     database = Database(given.url)
     if given.what == "fill":
         fill(database, given.count)
+    else:
+        measure(database, given.times)
 
 
 if __name__ == "__main__":
