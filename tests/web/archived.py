@@ -22,7 +22,17 @@ LEVELS = {
 }
 
 
-def archive(database, store, number, *, site="tst", minute=0, roles=("jpg_medium",), **columns):
+def archive(
+    database,
+    store,
+    number,
+    *,
+    site="tst",
+    minute=0,
+    roles=("jpg_medium",),
+    contents=None,
+    **columns,
+):
     """Put one exposure of a site; returns its row."""
     base = f"{site}-kb001ms-20220629-{number:08d}"
     began = START + dt.timedelta(minutes=minute)
@@ -41,7 +51,8 @@ def archive(database, store, number, *, site="tst", minute=0, roles=("jpg_medium
         session.flush()
         for role in roles:
             name = f"{base}-{LEVELS[role]}"
-            stored = store.put(f"{row.collection}/{name}", f"{role} of {base}".encode())
+            content = (contents or {}).get(role) or f"{role} of {base}".encode()
+            stored = store.put(f"{row.collection}/{name}", content)
             file = ExposureFile(
                 exposure_id=row.id,
                 name=name,

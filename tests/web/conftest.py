@@ -12,9 +12,12 @@ from firstlight.remotes.guarded_http import GuardedClient
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.remotes.webhook_sender import WebhookSender
 from firstlight.services.access import AccessService
+from firstlight.services.downloads import DownloadService
 from firstlight.services.event_stream import EventStreamService
 from firstlight.services.expiration_rules import ExpirationRules, ExpirationSettings
 from firstlight.services.info_images import InfoImageService
+from firstlight.services.leftovers import Leftovers
+from firstlight.services.observations import ObservationService
 from firstlight.services.search import SearchService
 from firstlight.services.served_files import FileService
 from firstlight.services.upload_log import UploadLogService
@@ -22,6 +25,7 @@ from firstlight.services.uploads import UploadService
 from firstlight.services.watched_sources import BucketEvents, WatchedBucket
 from firstlight.services.web_settings import WebSettings
 from firstlight.services.webhooks import WebhookService
+from firstlight.services.zip_links import ZipLinks
 from firstlight.storage.folder import FolderStore
 from firstlight.storage.links import LinkSigner, UploadSigner
 from firstlight.storage.presigned_post import ApiForms
@@ -76,6 +80,8 @@ def make_services(database, store):
         settings.setdefault("open_on_loopback", False)
         settings.setdefault("poll_interval_s", 0.02)
         web = WebSettings(**settings)
+        search = SearchService(database=database, store=store, indexed_cards=("OBJECT",))
+        files = FileService(database=database, store=store, links=LINKS)
         outgoing = GuardedClient(OutgoingSettings(allow=("127.0.0.1",)))
         info_images = InfoImageService(database=database, rules=ExpirationRules(RULES))
         return SimpleNamespace(
@@ -92,7 +98,16 @@ def make_services(database, store):
             live=Announcements(),
             info_images=info_images,
             upload_log=UploadLogService(database=database, kept=RULES.upload_log),
-            search=SearchService(database=database, store=store, indexed_cards=("OBJECT",)),
+            search=search,
+            downloads=DownloadService(
+                database=database,
+                store=store,
+                search=search,
+                files=files,
+                leftovers=Leftovers(database=database, store=store),
+            ),
+            zip_links=ZipLinks(SECRET),
+            observations=ObservationService(database=database),
             bucket_events=BucketEvents([WatchedBucket("photonranch-001")]),
             webhooks=WebhookService(
                 database=database,
@@ -100,7 +115,7 @@ def make_services(database, store):
                 secret=SECRET,
                 check_url=outgoing.check_url,
             ),
-            served_files=FileService(database=database, store=store, links=LINKS),
+            served_files=files,
         )
 
     return make

@@ -57,6 +57,8 @@ class ServedFile:
 
     Attributes
     ----------
+    key
+        In the store.
     size
         Bytes.
     tag
@@ -64,6 +66,7 @@ class ServedFile:
     """
 
     name: str
+    key: str
     size: int
     tag: str
     modified: datetime
@@ -168,7 +171,9 @@ class FileService:
         stream = self._store.open(key)
         size = stream.seek(0, 2)
         shown = name or key.rpartition("/")[2]
-        return ServedFile(shown, size, entry.version, entry.modified, _media_type(shown), stream)
+        return ServedFile(
+            shown, key, size, entry.version, entry.modified, _media_type(shown), stream
+        )
 
 
 def _is(which: str) -> ColumnElement[bool]:

@@ -11,14 +11,17 @@ from firstlight.services.event_stream import EventStreamService
 from firstlight.services.web_settings import WebSettings
 
 if TYPE_CHECKING:
+    from firstlight.services.downloads import DownloadService
     from firstlight.services.info_images import InfoImageService
     from firstlight.services.live import LiveService
+    from firstlight.services.observations import ObservationService
     from firstlight.services.search import SearchService
     from firstlight.services.served_files import FileService
     from firstlight.services.upload_log import UploadLogService
     from firstlight.services.uploads import UploadService
     from firstlight.services.watched_sources import BucketEvents
     from firstlight.services.webhooks import WebhookService
+    from firstlight.services.zip_links import ZipLinks
     from firstlight.web.events import EventHub
 
 __all__ = ["Services", "hub_of", "services_of"]
@@ -80,6 +83,21 @@ class Services(Protocol):
     @property
     def webhooks(self) -> WebhookService:
         """Addresses that are told of events."""
+        ...
+
+    @property
+    def downloads(self) -> DownloadService:
+        """Files as people want them."""
+        ...
+
+    @property
+    def zip_links(self) -> ZipLinks:
+        """Links to archives of a period."""
+        ...
+
+    @property
+    def observations(self) -> ObservationService:
+        """Sequences of exposures."""
         ...
 
 

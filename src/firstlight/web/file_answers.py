@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from firstlight.services.served_files import ServedFile
 
-__all__ = ["FILE_RESPONSES", "file_answer"]
+__all__ = ["FILE_RESPONSES", "attached", "file_answer"]
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 # Shown in the page; all else, which a sender may have filled with a page of its own, is saved.
@@ -65,6 +65,11 @@ def _headers(file: ServedFile, *, attachment: bool) -> dict[str, str]:
     if _TAG.fullmatch(tag):
         headers["ETag"] = f'"{tag}"'
     return headers
+
+
+def attached(name: str) -> str:
+    """Value of the header that has a browser save an answer under this name."""
+    return f"attachment; {_named(name)}"
 
 
 def _named(name: str) -> str:

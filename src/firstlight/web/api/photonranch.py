@@ -25,6 +25,8 @@ from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import failure, json_response
 
+__all__ = ["described", "router"]
+
 router = APIRouter(prefix="/photonranch", tags=["photonranch"])
 
 Base = Annotated[str, Path(description="Base filename.", max_length=200)]
@@ -59,18 +61,19 @@ _LOG = {
 _PICTURES = {"jpg_url": ("jpg_medium",), "jpg_thumbnail_url": ("thumbnail",)}
 
 
-def _shows(example: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
-    described: dict[int | str, dict[str, Any]] = {
+def described(example: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of a route without an envelope."""
+    told: dict[int | str, dict[str, Any]] = {
         code: {"description": HTTPStatus(code).phrase} for code in (401, *errors)
     }
-    described[200] = {
+    told[200] = {
         "description": "Success",
         "content": {"application/json": {"example": example}},
     }
-    return described
+    return told
 
 
-@router.post("/upload", responses=_shows(_FORM, 400, 403))
+@router.post("/upload", responses=described(_FORM, 400, 403))
 def upload(request: Request, asker: Asker, body: Annotated[UploadRequest, Body()]) -> Response:
     """Leave to upload one file: post a form with these fields, and last `file`, there."""
     try:
@@ -81,7 +84,7 @@ def upload(request: Request, asker: Asker, body: Annotated[UploadRequest, Body()
         return answer
 
 
-@router.get("/image/{base_filename}", responses=_shows(_IMAGE, 404))
+@router.get("/image/{base_filename}", responses=described(_IMAGE, 404))
 def image(request: Request, asker: Asker, base_filename: Base) -> Response:
     """One exposure. One without a picture is not there yet, as its clients expect."""
     search = services_of(request).search
@@ -91,14 +94,14 @@ def image(request: Request, asker: Asker, base_filename: Base) -> Response:
     return json_response(_package(request, row))
 
 
-@router.get("/fitsheader/{base_filename}", responses=_shows({"OBJECT": "M 101"}, 404))
+@router.get("/fitsheader/{base_filename}", responses=described({"OBJECT": "M 101"}, 404))
 def fits_header(request: Request, asker: Asker, base_filename: Base) -> Response:
     """The header of an exposure, keyword by keyword."""
     cards = services_of(request).search.header(base_filename, asker.sites())
     return json_response({str(card[0]): card[1] for card in reversed(cards)})
 
 
-@router.get("/latest_image_all_sites/", responses=_shows({"tst": _IMAGE["jpg_url"]}))
+@router.get("/latest_image_all_sites/", responses=described({"tst": _IMAGE["jpg_url"]}))
 def latest_image_all_sites(request: Request, asker: Asker) -> Response:
     """The latest picture of each site."""
     latest = services_of(request).search.latest_of_all_sites(asker.sites())
@@ -107,7 +110,7 @@ def latest_image_all_sites(request: Request, asker: Asker) -> Response:
     )
 
 
-@router.get("/filtered_images", responses=_shows([_IMAGE], 400))
+@router.get("/filtered_images", responses=described([_IMAGE], 400))
 def filtered_images(
     request: Request,
     asker: Asker,
@@ -127,7 +130,7 @@ def filtered_images(
     return json_response([_package(request, row) for row in page.rows], headers=headers)
 
 
-@router.get("/infoimage/{site}/{channel}", responses=_shows({"channel": 1}, 204))
+@router.get("/infoimage/{site}/{channel}", responses=described({"channel": 1}, 204))
 def info_image(
     request: Request, asker: Asker, site: Site, channel: Annotated[int, Path(ge=1, le=3)]
 ) -> Response:
@@ -137,7 +140,7 @@ def info_image(
     return json_response(shown[0]) if shown else Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-@router.get("/recentuploads", responses=_shows([_LOG], 404))
+@router.get("/recentuploads", responses=described([_LOG], 404))
 def recent_uploads(
     request: Request,
     asker: Asker,
@@ -161,7 +164,7 @@ def recent_uploads(
     )
 
 
-@router.get("/{site}/latest_images/{count}", responses=_shows([_IMAGE], 400))
+@router.get("/{site}/latest_images/{count}", responses=described([_IMAGE], 400))
 def latest_images(
     request: Request,
     asker: Asker,
