@@ -126,7 +126,7 @@ def measure(options: argparse.Namespace, site: Prepared, folder: Path) -> dict:
     order = list(site.files)[:count]
     visible, heard, stop = Seen(), Seen(), threading.Event()
     settings = workspace / "firstlight.toml"
-    settings.write_text(settings.read_text() + f'\n[[sources]]\nwhere = "{incoming}"\n')
+    settings.write_text(settings.read_text() + f'\n[[sources.folders]]\npath = "{incoming}"\n')
     started = os.getloadavg()[0]
     with running(options, workspace) as (process, address):
         watchers = [threading.Thread(target=watch_rows, args=(url, visible, stop))]

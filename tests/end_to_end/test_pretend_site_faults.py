@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import pretended
 import psutil
@@ -93,22 +94,20 @@ def make_place(request: pytest.FixtureRequest, folder: Path, url: str | None, ki
     if kind == "folder":
         incoming = folder / "in"
         incoming.mkdir()
-        house.set(f'[[sources]]\nwhere = "{incoming}"\n')
+        house.set(f'[[sources.folders]]\npath = "{incoming}"\n')
         store = open_store(house.folder / "data")
         return Place(house, FolderReceiver(incoming), store, url)
     server: S3Server = request.getfixturevalue("s3_server")
     bucket = f"site-{uuid.uuid4().hex[:8]}"
     server.make_bucket(bucket)
-    archive = server.settings(bucket, "archive")
-    incoming = StorageSettings(**server.settings(bucket, "incoming"))
-    house.set(
-        "[storage]\n"
-        + "\n".join(f"{name} = {_toml(value)}" for name, value in archive.items())
-        + f'\n[[sources]]\nwhere = "s3://{bucket}/incoming"\n'
-    )
-    return Place(
-        house, StoreReceiver(open_store(incoming)), open_store(StorageSettings(**archive)), url
-    )
+    archive, incoming = (server.settings(bucket, part) for part in ("archive", "incoming"))
+    house.set(f"[storage]\n{_lines(archive)}\n[[sources.buckets]]\n{_lines(incoming)}\n")
+    sent, kept = (open_store(StorageSettings(**each)) for each in (incoming, archive))
+    return Place(house, StoreReceiver(sent), kept, url)
+
+
+def _lines(settings: dict[str, object]) -> str:
+    return "\n".join(f"{name} = {_toml(value)}" for name, value in settings.items())
 
 
 def _toml(value: object) -> str:
@@ -124,33 +123,73 @@ class Server:
             self._port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[str] | None = None
+        self._readers: list[threading.Thread] = []
 
     def start(self) -> None:
-        self._process = self._house.start(
+        process = self._house.start(
             "serve", "--port", str(self._port), "--no-reduce", "--workers", "2"
         )
-        said = self._process.stdout.readline()
-        assert said.startswith("serving"), (said, self._process.stderr.read())
-        # Nobody reads what it says later; a full pipe would stop it.
-        for pipe in (self._process.stdout, self._process.stderr):
-            threading.Thread(target=pipe.read, daemon=True).start()
+        said = process.stdout.readline()
+        if not said.startswith("serving"):
+            out, err = process.communicate(timeout=10)
+            raise AssertionError(f"{said}{out}\n{err}")
+        # Somebody must read what it says: a full pipe would stop it.
+        pipes = (process.stdout, process.stderr)
+        self._readers = [threading.Thread(target=_read_to_the_end, args=(p,)) for p in pipes]
+        for reader in self._readers:
+            reader.start()
+        self._process = process
 
     def kill(self, *, whole: bool, luck: random.Random) -> None:
-        """kill -9: the whole process group, or one of the workers in it."""
-        root = psutil.Process(self._process.pid)
-        children = root.children(recursive=True)
-        if not whole and children:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                luck.choice(children).send_signal(signal.SIGKILL)
+        """kill -9: everything, or one of the workers."""
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        if whole or not children:
+            self.stop()
+            self.start()
             return
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self.start()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            luck.choice(children).send_signal(signal.SIGKILL)
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        for reader in self._readers:
+            reader.join()
+
+
+def _read_to_the_end(pipe: IO[str]) -> None:
+    with pipe:
+        while pipe.read(65536):
+            pass
+
+
+class Killer(threading.Thread):
+    """Kills while files come: each time when so many more have, then at the latest while the
+    backlog of the kill before is worked off."""
+
+    def __init__(self, server: Server, kills: int, deliveries: int) -> None:
+        super().__init__(daemon=True)
+        self.killed = 0
+        self.sent = 0
+        self._server = server
+        self._due = [deliveries * (k + 1) // (kills + 2) for k in range(kills)]
+        self._luck = random.Random(7)
+        self.fault: BaseException | None = None
+
+    def count(self, sent: int, _last: object) -> None:
+        self.sent = sent
+
+    def run(self) -> None:
+        try:
+            for due in self._due:
+                while self.sent < due:
+                    time.sleep(0.02)
+                time.sleep(self._luck.uniform(0, 1.0))
+                self._server.kill(whole=self.killed % 2 == 0, luck=self._luck)
+                self.killed += 1
+        except BaseException as fault:  # noqa: BLE001 - told by the thread that waits for this
+            self.fault = fault
 
 
 def send_under_fire(
@@ -158,27 +197,22 @@ def send_under_fire(
 ) -> tuple[EventClient, int]:
     """Let the site send its night while its archive is killed; returns the client that listened."""
     order = delivery_order(site.files, TROUBLE)
-    server, luck, killed = Server(place.house), random.Random(7), 0
+    server = Server(place.house)
     server.start()
     client = EventClient(server.address, events_per_connection=max(5, len(order) // 20))
     client.start()
-    sender = threading.Thread(target=deliver, args=(site, order, place.receiver), kwargs={
-        "rate": rate})  # fmt: skip
-    sender.start()
+    killer = Killer(server, kills, len(order))
+    killer.start()
     try:
-        while sender.is_alive():
-            sender.join(len(order) / rate / (kills + 2) * luck.uniform(0.5, 1.5))
-            if killed < kills:
-                server.kill(whole=killed % 2 == 0, luck=luck)
-                killed += 1
+        deliver(site, order, place.receiver, rate=rate, on_sent=killer.count)
+        killer.join()
+        assert killer.fault is None, killer.fault
         wait_until_settled(site, place)
-        numbers = place.events()
-        client.wait_for(numbers[-1])
+        client.wait_for(place.events()[-1])
     finally:
-        sender.join()
         client.stop()
         server.stop()
-    return client, killed
+    return client, killer.killed
 
 
 def wait_until_settled(site: PretendSite, place: Place, seconds: float = 180.0) -> None:
