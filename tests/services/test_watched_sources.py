@@ -108,9 +108,12 @@ def test_a_folder(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "data" / _NAME
     path.parent.mkdir()
     path.write_bytes(b"12345")
+    assert not source.is_waiting
     assert source.poll() == []
+    assert source.is_waiting  # until the file is quiet
     clock.now += 1
     (told,) = source.poll()
+    assert source.is_waiting
     assert told == Announcement(
         origin=Origin.FOLDER,
         source=str(path),
@@ -121,7 +124,9 @@ def test_a_folder(tmp_path: Path, clock: Clock) -> None:
     )
     assert source.poll() == [told]
     source.acknowledge([told])
+    assert not source.is_waiting
     assert source.poll() == []
+    assert not source.is_waiting
     assert str(source) == str(tmp_path)
 
 
@@ -169,7 +174,9 @@ def test_the_inbox(store: Store, uploads: UploadService, clock: Clock) -> None:
     clock.now += 60
     assert source.poll() == [told]
     assert source.poll() == [told]
+    assert source.is_waiting
     source.acknowledge([told])
+    assert not source.is_waiting
     clock.now += 60
     assert source.poll() == []
     store.put(told.source.removeprefix("store:"), b"other", overwrite=True)
@@ -303,6 +310,7 @@ def test_a_bucket_that_is_listed(store: Store, clock: Clock) -> None:
     assert source.poll() == []  # not yet time
     clock.now += 1
     assert _drain(source) == ["data/2"]
+    assert not source.is_waiting
     assert str(source) == "s3://b/pre/fix"
 
 
@@ -312,6 +320,7 @@ def test_batches_follow_one_another_and_a_restart_goes_on(store: Store, clock: C
     first = source.poll()
     assert 1000 <= len(first) < 3000
     source.acknowledge(first)
+    assert source.is_waiting
     second = source.poll()
     assert not {each.name for each in first} & {each.name for each in second}
     again = _drain(_listing(listing, store, clock))
@@ -465,8 +474,10 @@ def test_a_message_is_deleted_when_all_of_it_is_acknowledged() -> None:
     assert queue.asked == 1
     source.acknowledge(told[1:])
     assert list(queue.bodies) == ["1"]
+    assert source.is_waiting
     source.acknowledge(told[:1])
     assert queue.bodies == {}
+    assert not source.is_waiting
     assert source.poll() == []
 
 

@@ -3,6 +3,8 @@
 A source tells of a file until that is acknowledged, and may tell of it again later; the rows
 of arrivals sort out what is new. So nothing here needs to be remembered for a result to be
 right, and what is remembered only saves work.
+
+A source that `is_waiting` has more to tell, though a poll may give nothing just then.
 """
 
 from __future__ import annotations
@@ -94,6 +96,11 @@ class FolderSource:
     def __str__(self) -> str:
         return str(self._watch.folder)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether files are there that are not quiet yet, or not acknowledged."""
+        return self._watch.is_waiting
+
     def poll(self) -> list[Announcement]:
         """Look once, if it is time."""
         if self._watch.pause_s:
@@ -152,9 +159,15 @@ class InboxSource:
         self._clock = clock
         self._next_at = float("-inf")
         self._done: set[tuple[str, str]] = set()
+        self._is_waiting = False
 
     def __str__(self) -> str:
         return "the inbox"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what was told of last is not all acknowledged."""
+        return self._is_waiting
 
     def poll(self) -> list[Announcement]:
         """List the inbox if it is time."""
@@ -171,11 +184,13 @@ class InboxSource:
         )
         # What was told of and not acknowledged is told of again without waiting.
         self._next_at = self._clock() + (0.0 if found else self._every_s)
+        self._is_waiting = bool(found)
         return found
 
     def acknowledge(self, announcements: Sequence[Announcement]) -> None:
         """Do not tell of these again while they lie there."""
         self._done |= {(each.source.removeprefix("store:"), each.version) for each in announcements}
+        self._is_waiting = False
         self._next_at = self._clock() + self._every_s
 
 
@@ -271,6 +286,11 @@ class S3ListingSource:
 
     def __str__(self) -> str:
         return self._bucket.root
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a look has not come to its end."""
+        return self._look is not None
 
     def poll(self) -> list[Announcement]:
         """Return the next batch, or what of the last one is not acknowledged."""
@@ -397,6 +417,11 @@ class SqsSource:
 
     def __str__(self) -> str:
         return self._name
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether messages were received and not deleted yet."""
+        return bool(self._deliveries)
 
     def poll(self) -> list[Announcement]:
         """Receive messages, unless some are still being worked on."""

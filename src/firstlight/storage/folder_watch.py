@@ -136,6 +136,7 @@ class FolderWatch:
         self._tree = _Folder()
         self._full_at = float("-inf")
         self._next_at = float("-inf")
+        self._unfinished = 0
         self._told: set[str] = set()
         self._offered: dict[Path, _File] = {}
 
@@ -143,6 +144,11 @@ class FolderWatch:
     def pause_s(self) -> float:
         """Seconds until the next look is due; 0 where it is."""
         return max(self._next_at - self._clock(), 0.0)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last look saw files that are not done: not quiet yet, or told of."""
+        return self._unfinished > 0
 
     def scan(self) -> list[QuietFile]:
         """Return the quiet files that are not done, oldest first.
@@ -154,6 +160,7 @@ class FolderWatch:
         if full:
             self._full_at = now
         self._offered = {}
+        self._unfinished = 0
         quiet: list[QuietFile] = []
         unseen = [(str(self.folder), self._tree)]
         while unseen:
@@ -170,6 +177,7 @@ class FolderWatch:
             known = self._offered.pop(each.path, None)
             if known is not None and (known.size, known.mtime_ns) == (each.size, each.mtime_ns):
                 known.done = True
+                self._unfinished -= 1
 
     def batches(self, stop: threading.Event) -> Iterator[list[QuietFile]]:
         """Yield quiet files as they come until `stop` is set.
@@ -253,6 +261,7 @@ class FolderWatch:
                 known.size, known.mtime_ns = facts.st_size, facts.st_mtime_ns
                 known.same_since, known.done = now, not stat.S_ISREG(facts.st_mode)
             rested = now - known.same_since
+            self._unfinished += not known.done
             if known.done and rested >= _SETTLED_S:
                 folder.open.discard(name)
             elif not known.done and rested >= self._quiet_s:
