@@ -1,6 +1,7 @@
 """A workspace's tables and store, empty, in a temporary folder."""
 
 import pytest
+from arrival_workbench import any_database, bench  # noqa: F401, fixtures of the arrivals
 
 from firstlight.models.database import Database
 from firstlight.storage.folder import FolderStore
