@@ -160,6 +160,9 @@ def test_what_is_of_panoptes(camera):
     assert guess_instrument("20180216T110623.fits", {}) == "GenericFITS"
     assert guess_instrument("a.fits", {"INSTRUME": "ZWO", "FILTER": "RGGB"}) == "GenericFITS"
     assert camera.matches_header({"INSTRUME": "ZWO"}) == 0.0
+    path = f"PAN001/14d3bd/{SEQUENCE[-15:]}/20180216T113000.fits"
+    assert guess_instrument(path, {}) == "PANOPTES"
+    assert guess_instrument(path, {"INSTRUME": "ZWO"}) == "GenericFITS"
 
 
 def test_header_of_a_unit(camera):
@@ -245,6 +248,11 @@ def test_a_raw_photo_of_a_unit_is_read_as_its_fits_file(camera, tmp_path):
     assert header["FIELD"] == "HD189733"
     assert guess_instrument(photo, header) == "PANOPTES"
     assert camera.read_header(photo, "B")["FILTER"] == "B"
+    # Where the bytes were read elsewhere, the path alone tells.
+    photo.rename(tmp_path / "bytes.cr2")
+    told = get_instrument_instance("GenericFITS").read_header(tmp_path / "bytes.cr2")
+    assert guess_instrument(photo, told) == "PANOPTES"
+    assert guess_instrument("bytes.cr2", told) == DSLR.name
 
 
 def test_raw_photos_of_any_camera(tmp_path):

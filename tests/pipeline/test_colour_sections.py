@@ -12,7 +12,11 @@ from astropy.io.fits import Header
 from firstlight.algorithms.calibrate import Masters
 from firstlight.catalogs.quad_index import quad_index
 from firstlight.catalogs.tycho2 import Tycho2
-from firstlight.instruments import get_instrument_instance
+from firstlight.instruments import (
+    dslr,  # noqa: F401, registers the camera
+    get_instrument_instance,
+    panoptes,  # noqa: F401, likewise
+)
 from firstlight.models.data_root import configure_data_roots
 from firstlight.models.exposure import Exposure
 from firstlight.pipeline.detector_frame import DetectorFrame
@@ -80,6 +84,21 @@ def test_calibration_frames_lose_the_known_level_too():
     left = Masters(bias=np.full((8, 8), 4.0))
     again = frame.to_electrons(left, 0.0, overscan=False, growth=0)
     np.testing.assert_allclose(again.data, 9.0)
+
+
+def test_noise_is_measured_where_the_camera_says_nothing_of_it(root):
+    rng = np.random.default_rng(6)
+    cards = {"BAYERPAT": "GBRG", "BLKLEVEL": 512.0, "WHTLEVEL": 16_000, "WBRGGB": "2 1 1 1.5"}
+    header = Header({**cards, "DATE-OBS": "2020-01-01T00:00:00", "EXPTIME": 10.0})
+    # Darker than the black level in places: a model of light alone would know no noise there.
+    mosaic = rng.normal(513, 9, (200, 200)).round().astype(np.uint16)
+    fits.writeto(root / "a.fits", mosaic, header)
+    exposure = Exposure("a.fits")
+    assert exposure.instrument == "DSLR"
+    image = Preprocess(PreprocessSettings(cosmic_rays=False)).run(Workpiece(exposure, "R"))
+    assert float(np.median(image.variance)) == pytest.approx(81, rel=0.05)
+    assert image.calibration["noise"]["why"] == "the read noise is not known: measured"
+    assert (image.weight > 0).all()
 
 
 def test_saturation_of_one_green_is_flagged(root):

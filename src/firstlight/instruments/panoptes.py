@@ -88,7 +88,7 @@ class PANOPTES(MosaicCamera):
             return 1.0
         if all(keyword in header for keyword in _FROM_CR2):
             return 0.8
-        return None if self.find_card(header, "instrument") is None else 0.0
+        return 0.0 if _text(header, "INSTRUME") else None
 
     def get_cfa_pattern(self, header: AnyHeader) -> str | None:
         """Return the pattern from the first pixel of the array; see the class."""

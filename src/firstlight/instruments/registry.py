@@ -132,7 +132,8 @@ def guess_instrument(
     Parameters
     ----------
     filename
-        Name or path; its last part is searched for each instrument's patterns.
+        Name or path; its last part is searched for each instrument's patterns, and all of it
+        for what `Instrument.cards_from_name` knows.
     header
         Raw global header. What it says counts more than the name of the file.
 
@@ -173,10 +174,14 @@ def _score(
     by_header = instrument.matches_header(header) if header is not None else None
     if by_header is not None and by_header < _SURE:
         return 0.0
-    by_name = filename is not None and any(
-        re.search(pattern, PurePath(filename).name) for pattern in instrument.get_filename_regex()
-    )
-    return 2.0 * float(by_header or 0.0) + (0.5 if by_name else 0.0)
+    score = 2.0 * float(by_header or 0.0)
+    if filename is None:
+        return score
+    if instrument.cards_from_name(str(filename)):
+        return score + 2.0  # a path that tells unit and sequence is as good as a header
+    patterns = instrument.get_filename_regex()
+    by_name = any(re.search(pattern, PurePath(filename).name) for pattern in patterns)
+    return score + (0.5 if by_name else 0.0)
 
 
 def define_instrument(name: str, based_on: str = FALLBACK, **properties: Any) -> type[Instrument]:

@@ -85,9 +85,10 @@ class Preprocess(Step):
             overscan=overscan,
             growth=self.settings.saturation_growth,
         )
-        if not overscan and "bias" not in wanted and frame.bias_level is None:
+        why = None if overscan or "bias" in wanted else _unknown_noise(frame)
+        if why is not None:
             planes = _with_measured_noise(planes)
-            done["noise"] = {"done": True, "why": "the level of zero light is not known: measured"}
+            done["noise"] = {"done": True, "why": f"{why}: measured"}
         pattern = camera.get_cfa_pattern(merged)
         if pattern is not None:
             planes = _without_checkerboard(planes)
@@ -152,6 +153,15 @@ class Preprocess(Step):
             for role, master in piece.calibrations.masters.items()
         ]
         return image
+
+
+def _unknown_noise(frame: DetectorFrame) -> str | None:
+    """Why the noise of a frame without overscan and bias cannot be modelled; None if it can."""
+    if frame.bias_level is None:
+        return "the level of zero light is not known"
+    if frame.known["read_noise"]["from"] == "assumed":
+        return "the read noise is not known"
+    return None
 
 
 def _without_checkerboard(planes: CalibratedImage) -> CalibratedImage:
