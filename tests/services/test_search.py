@@ -449,6 +449,9 @@ def test_one_exposure_by_each_of_its_names(service):
             service.exposure(which, ["mrc"])
     with pytest.raises(ExposureNotFound):
         service.exposure(row["base_filename"], None, collection="allsky")
+    for nobody in ("", "no\0body", "\ud800", 1 << 70, -1, "%", "7"):
+        with pytest.raises(ExposureNotFound):
+            service.exposure(nobody, None)
 
 
 @pytest.mark.postgres

@@ -112,6 +112,14 @@ def test_what_makes_no_sense_is_named(name, text):
     assert caught.value.field == name
 
 
+@pytest.mark.parametrize("text", ["a\0", "\ud800"])
+@pytest.mark.parametrize("name", ["site", "name", "target", "sequence", "smart_stack", "cards"])
+def test_what_no_database_holds_is_refused(name, text):
+    with pytest.raises(InvalidInput) as caught:
+        query_from_parameters({name: [f"x={text}"]})
+    assert caught.value.field == name
+
+
 def test_an_unknown_parameter_names_the_nearest():
     with pytest.raises(InvalidInput, match="did you mean filter"):
         query_from_parameters({"filtre": ["V"]})

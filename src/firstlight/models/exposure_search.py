@@ -10,6 +10,7 @@ does.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from firstlight.models.exposure_file import ExposureCard, ExposureFile
 from firstlight.models.exposure_streams import (
+    EVER,
     EXPOSURES,
     CardStream,
     Gathering,
@@ -141,18 +143,14 @@ class Way:
     streams: tuple[Stream | CardStream, ...] = ()
     gathering: Gathering | None = None
 
-    def size(
-        self,
-        session: Session,
-        stretch: Stretch,
-        at_most: int,
-        residual: Sequence[Condition] = (),
-    ) -> int:
-        """How many exposures are on it, counted no further than `at_most`."""
+    def size(self, session: Session, stretch: Stretch, at_most: int) -> int:
+        """How many exposures it leads along in a stretch, counted no further than `at_most`.
+
+        What is gathered is gathered from the whole list.
+        """
         if self.gathering is None:
-            return counted(session, self.streams, stretch, at_most, residual)
-        keys = self.gathering.keys(session, stretch, at_most, residual)
-        return session.scalar(select(func.count()).select_from(keys)) or 0
+            return counted(session, self.streams, stretch, at_most)
+        return self.gathering.count(session, at_most)
 
 
 def find_keys(session: Session, sought: Sought, after: Key | None, limit: int) -> list[Key]:
@@ -185,8 +183,11 @@ def find_keys(session: Session, sought: Sought, after: Key | None, limit: int) -
     found = _take(session, sought, ordered, recent, limit)
     if len(found) >= limit or earlier is None:
         return found
-    if len(ways) > 1:
-        way, _ = _shortest(session, ways, earlier, PROBED_FAR)
+    # What comes in order can end with the page; what is gathered never ends before its last.
+    candidates = [each for each in ways if each.streams] or ways
+    way = candidates[0]
+    if len(candidates) > 1:
+        way, _ = _shortest(session, candidates, earlier, PROBED_FAR)
     return found + _take(session, sought, way, earlier, limit - len(found))
 
 
@@ -197,7 +198,11 @@ def count_exposures(session: Session, sought: Sought, at_most: int) -> int:
     steady(session)
     whole = sought.stretch()
     way, _ = _shortest(session, _ways(session, sought), whole, PROBED)
-    return way.size(session, whole, at_most, _conditions(session, sought, way.fulfils))
+    rest = _conditions(session, sought, way.fulfils)
+    if way.gathering is None:
+        return counted(session, way.streams, whole, at_most, rest)
+    keys = way.gathering.keys(session, whole, at_most, rest)
+    return session.scalar(select(func.count()).select_from(keys)) or 0
 
 
 def narrowest(session: Session, sought: Sought, at_most: int) -> int:
@@ -258,9 +263,7 @@ def _shortest(
     """The way with the fewest exposures, and how many; of equal ones one that is in order."""
     sizes: list[tuple[int, bool, int]] = []
     for way in ways:
-        # To count what a whole index has to be read for would take as long as to find it.
-        whole = way.gathering is not None and way.gathering.is_whole
-        size = at_most if whole else way.size(session, stretch, at_most)
+        size = way.size(session, stretch, at_most)
         if size < FEW:
             return way, size
         sizes.append((size, way.gathering is not None, len(sizes)))
@@ -306,13 +309,10 @@ def _list(sought: Sought) -> tuple[Stream, ...]:
 
 def _of_times(sought: Sought) -> Gathering:
     low, high = sought.exp_time
-    column = EXPOSURES.c.exp_time
-    return Gathering(
-        "ix_exposures_search_exp_time",
-        "exp_time",
-        ((0.0 if low is None else low, None),),
-        condition=None if high is None else column <= high,
-    )
+    first = -EVER if low is None else low
+    # The range of the index is open at its end, that of the search is not.
+    stop = None if high is None else math.nextafter(high, math.inf)
+    return Gathering("ix_exposures_search_exp_time", "exp_time", ((first, stop),))
 
 
 def _gatherings(sought: Sought, *, postgres: bool) -> list[Way]:
@@ -340,8 +340,8 @@ def _gatherings(sought: Sought, *, postgres: bool) -> list[Way]:
 
 def _of_names(name: NamePattern, *, postgres: bool) -> Gathering:
     index = "ix_exposures_search_label"
-    # The names with a prefix end before the prefix with its last letter raised.
-    stop = name.prefix[:-1] + chr(ord(name.prefix[-1]) + 1) if name.prefix else None
+    # No name holds the last letter there is, which UTF-8 puts behind all others.
+    stop = name.prefix + "\U0010ffff" if name.prefix else None
     condition = _matches(EXPOSURES.c.label, name, postgres=postgres)
     return Gathering(index, "label", ((name.prefix, stop),), condition=condition)
 

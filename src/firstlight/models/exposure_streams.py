@@ -35,6 +35,7 @@ from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureCard
 
 __all__ = [
+    "EVER",
     "EXPOSURES",
     "CardStream",
     "Gathering",
@@ -239,7 +240,11 @@ class Gathering:
     index
         Its name.
     ranges
-        Half-open ranges of `column`; None for no bound. For equal values, see `equal`.
+        Half-open ranges of `column`; None for no upper bound.
+    equal
+        Values instead of ranges.
+    condition
+        A further condition on columns of the index.
     """
 
     index: str
@@ -247,27 +252,27 @@ class Gathering:
     ranges: tuple[tuple[Any, Any], ...] = ()
     equal: tuple[Any, ...] = ()
     condition: Condition | None = None
-    """A further condition on columns of the index."""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of the index has to be read."""
-        return self.ranges == (("", None),)
 
     def keys(
         self, session: Session, stretch: Stretch, limit: int | None, residual: Sequence[Condition]
     ) -> Subquery:
         """Select keys in any order, at most so many."""
-        parts = [self._part(session, each) for each in self._wheres(session)]
         mjd, key = EXPOSURES.c.sort_mjd, EXPOSURES.c.id
         more = [*stretch.conditions(mjd, key), *residual]
         if self.condition is not None:
             more.append(self.condition)
-        parts = [part.where(*more) if more else part for part in parts]
-        together = parts[0] if len(parts) == 1 else union_all(*parts)
-        chosen_all = select(together.subquery())
+        chosen = select(self._all(session, more))
         # Without a limit, OFFSET 0 keeps PostgreSQL from sorting by another index from within.
-        return (chosen_all.offset(0) if limit is None else chosen_all.limit(limit)).subquery()
+        return (chosen.offset(0) if limit is None else chosen.limit(limit)).subquery()
+
+    def count(self, session: Session, at_most: int) -> int:
+        """How many have to be looked at, whatever else is sought; counted so far at most."""
+        some = select(self._all(session, ())).limit(at_most).subquery()
+        return session.scalar(select(func.count()).select_from(some)) or 0
+
+    def _all(self, session: Session, more: Sequence[Condition]) -> Subquery:
+        parts = [self._part(session, [*each, *more]) for each in self._wheres(session)]
+        return (parts[0] if len(parts) == 1 else union_all(*parts)).subquery()
 
     def _part(self, session: Session, where: Sequence[Condition]) -> Keys:
         chosen = select(EXPOSURES.c.sort_mjd, EXPOSURES.c.id).where(*where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import numpy as np
-from sqlalchemy import RowMapping, select
+from sqlalchemy import ColumnElement, RowMapping, and_, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, MissingError, UserError
@@ -294,14 +295,9 @@ class SearchService:
         ExposureNotFound
             There is none, or none for this viewer: the two are not told apart.
         """
-        columns = EXPOSURES.c
-        if isinstance(which, int):
-            wanted = columns.image_number == which
-        elif (known := _as_id(which)) is not None:
-            wanted = columns.id == known
-        else:
-            wanted = columns.base_filename == which
-            wanted &= columns.collection == collection
+        wanted = _named(which, collection)
+        if wanted is None:
+            raise ExposureNotFound(subject=ascii(which)[:200])
         with self._database.reading() as session:
             found = session.execute(select(EXPOSURES).where(wanted)).mappings().first()
             if found is None or not _may_see(found["site"], viewer_sites):
@@ -521,10 +517,15 @@ def _key(row: Mapping[str, Any] | RowMapping) -> Key:
     return row["sort_mjd"], row["id"]
 
 
-def _as_id(which: uuid.UUID | str) -> uuid.UUID | None:
+def _named(which: uuid.UUID | str | int, collection: str) -> ColumnElement[bool] | None:
+    """The condition for one exposure; None for what no exposure can be called."""
+    if isinstance(which, int):
+        return EXPOSURES.c.image_number == which if abs(which) < 1 << 63 else None
     if isinstance(which, uuid.UUID):
-        return which
+        return EXPOSURES.c.id == which
     try:
-        return uuid.UUID(which)
+        return EXPOSURES.c.id == uuid.UUID(which)
     except ValueError:
-        return None
+        if re.search("[\0\ud800-\udfff]", which):
+            return None
+    return and_(EXPOSURES.c.base_filename == which, EXPOSURES.c.collection == collection)

@@ -7,6 +7,7 @@ import binascii
 import difflib
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 CURSOR_VERSION = 1
+# More would cover a cone more tightly, in statements that take longer to make than to run.
+MOST_RANGES = 16
 Words: TypeAlias = tuple[str, ...]
 Position: TypeAlias = tuple[float, float]
 
@@ -112,6 +115,8 @@ reduction_state
     has: str | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_text(field.name, getattr(self, field.name))
         for when in ("start", "end", "modified_since"):
             value = getattr(self, when)
             if value is not None and value.tzinfo is None:
@@ -132,6 +137,15 @@ reduction_state
                 raise InvalidInput(field=bound, found=value, expected="seconds")
         if self.name == "":
             raise InvalidInput(field="name", found="nothing", expected="a pattern")
+
+
+def _check_text(name: str, value: Any) -> None:
+    """Refuse what no database can hold."""
+    if isinstance(value, tuple):
+        for each in value:
+            _check_text(name, each)
+    elif isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+        raise InvalidInput(field=name, found=ascii(value)[:80], expected="plain text")
 
 
 def _check_cone(cone: tuple[float, float, float]) -> None:
@@ -160,9 +174,10 @@ def mjd_of(when: datetime) -> float:
 def sky_ranges(query: ExposureQuery) -> tuple[tuple[int, int], ...] | None:
     """Ranges of the sky index that cover what is asked; None where no place is."""
     if query.cone is not None:
-        return tuple(cone_ranges(*query.cone))
+        return tuple(cone_ranges(*query.cone, max_ranges=MOST_RANGES))
     if query.polygon is not None:
-        return tuple(cone_ranges(*bounding_cone(*zip(*query.polygon, strict=True))))
+        around = bounding_cone(*zip(*query.polygon, strict=True))
+        return tuple(cone_ranges(*around, max_ranges=MOST_RANGES))
     return None
 
 
