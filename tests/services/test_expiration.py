@@ -10,6 +10,7 @@ from expiring_world import START, World, quarantined
 from sqlalchemy import select, update
 
 from firstlight.models import (
+    Arrival,
     ArrivalState,
     CachedDownload,
     Exposure,
@@ -550,6 +551,20 @@ def test_an_entry_stays_while_its_file_lies_in_the_watched_folder(world, tmp_pat
     for _ in range(2):
         service.sweep(START + 9 * DAY)
     assert world.counts() == {}
+
+
+def test_an_entry_of_a_bucket_stays_once_its_exposure_has_expired(world):
+    """Or the object, told of again, would be archived and expire once more."""
+    expired, safe = world.exposure("EF"), world.exposure("EX")
+    for number, exposure in enumerate((expired, safe)):
+        world.arrival(
+            ArrivalState.ARCHIVED, origin="s3", source=f"s3://b/{number}", collection="data",
+            exposure_id=exposure.id,
+        )  # fmt: skip
+    world.arrival(ArrivalState.ARCHIVED, origin="s3", source="s3://b/i", collection="info-images")
+    assert world.service().sweep(START + 9 * DAY).removed == {"exposure": 1, "upload log": 2}
+    with world.database.reading() as session:
+        assert session.scalar(select(Arrival.source)) == "s3://b/0"
 
 
 def test_quarantined_files_go_only_when_set_and_then_with_their_bytes(world):

@@ -1,8 +1,9 @@
 """Forgetting old entries of the upload log, and leave to upload that has ended.
 
-An entry of a file that still lies in a watched folder stays, whatever its age: by it the file
-is known when the folder is looked at again, or it would be archived, and expire, anew. The log
-does not show it any more.
+Folders and buckets that are watched tell of a file again when they are looked through anew. By
+its entry it is known, or it would be archived once more, and expire once more. So two kinds of
+entries stay, whatever their age, though the log does not show them any more: those of files that
+still lie in a watched folder, and those of objects of a bucket whose exposure has expired.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from firstlight.models.arrival import Arrival, ArrivalState
@@ -23,13 +24,26 @@ from firstlight.models.expiration import Removal
 from firstlight.models.upload_ticket import UploadTicket
 from firstlight.services.announcement import Origin
 from firstlight.services.expiration_report import ExpireReport
-from firstlight.services.expiration_rules import ExpirationSettings, age_in_words
+from firstlight.services.expiration_rules import (
+    INFO_IMAGES,
+    ExpirationSettings,
+    age_in_words,
+)
 from firstlight.services.leftovers import remember
 
 __all__ = ["FINISHED", "LogExpiration"]
 
 FINISHED = (ArrivalState.ARCHIVED, ArrivalState.KNOWN, ArrivalState.SUPERSEDED)
 """States of entries that need nobody's attention."""
+
+
+# An entry points at its exposure until that is removed.
+_EXPIRED_IN_BUCKET = and_(
+    Arrival.origin == Origin.S3,
+    Arrival.state == ArrivalState.ARCHIVED,
+    Arrival.collection != INFO_IMAGES,
+    Arrival.exposure_id.is_(None),
+)
 
 
 class LogExpiration:
@@ -54,7 +68,7 @@ class LogExpiration:
         age = self._settings.upload_log
         if age is not None:
             finished = Arrival.state.in_(FINISHED) & (Arrival.created_at <= now - age)
-            passing = finished & (Arrival.origin != Origin.FOLDER)
+            passing = finished & (Arrival.origin != Origin.FOLDER) & ~_EXPIRED_IN_BUCKET
             self._all(passing, age, now, report)
             self._gone_from_folders(finished & (Arrival.origin == Origin.FOLDER), age, now, report)
         if self._settings.quarantine is not None:

@@ -108,9 +108,9 @@ class UploadLogService:
         if name:
             query = query.where(Arrival.name.ilike(_like(name), escape="\\"))
         if self._kept is not None:
-            # Entries of watched folders are not removed then: they tell what was taken.
+            # Entries of watched places may not be removed then: they tell what was taken.
             recent = Arrival.created_at > self._clock() - self._kept
-            removed = Arrival.origin != Origin.FOLDER
+            removed = Arrival.origin.not_in((Origin.FOLDER, Origin.S3))
             query = query.where(or_(recent, removed, Arrival.state.in_(_STAY)))
         if cursor is not None:
             query = _older(query, cursor)
