@@ -17,6 +17,7 @@ from firstlight.remotes.settings import OutgoingSettings
 from firstlight.services.archive_settings import ArchiveSettings
 from firstlight.services.colour_settings import ColourPictureSettings, StampLightCurveSettings
 from firstlight.services.expiration_rules import ExpirationSettings
+from firstlight.services.lifecycle_settings import LifecycleSettings
 from firstlight.services.notification_settings import NotificationSettings
 from firstlight.services.settings import (
     CalibrationSettings,
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     archive: ArchiveSettings = ArchiveSettings()
     sources: SourceSettings = SourceSettings()
     expiration: ExpirationSettings = ExpirationSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
     uploads: UploadSettings = UploadSettings()
     colour_pictures: ColourPictureSettings = ColourPictureSettings()
     stamp_light_curves: StampLightCurveSettings = StampLightCurveSettings()

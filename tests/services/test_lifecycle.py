@@ -10,9 +10,9 @@ from firstlight.errors import MissingDependency
 from firstlight.services.lifecycle import (
     LifecycleRefused,
     LifecycleService,
-    LifecycleSettings,
     NoBucket,
 )
+from firstlight.services.lifecycle_settings import LifecycleSettings
 from firstlight.storage import StorageSettings
 
 BUCKET = StorageSettings(root="s3://observatory/archive")

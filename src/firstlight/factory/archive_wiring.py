@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from firstlight.services.access import AccessService
     from firstlight.services.archive import ArchiveService
     from firstlight.services.arrivals import ArrivalService
+    from firstlight.services.downloads import DownloadService
     from firstlight.services.event_stream import EventStreamService
     from firstlight.services.expiration import ExpirationService
     from firstlight.services.expiration_rules import ExpirationRules
     from firstlight.services.info_image_put import InfoImagePut
     from firstlight.services.info_images import InfoImageService
     from firstlight.services.leftovers import Leftovers
+    from firstlight.services.lifecycle import LifecycleService
     from firstlight.services.live import Source
     from firstlight.services.notifications import NotificationService
     from firstlight.services.observations import ObservationService
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from firstlight.services.watched_sources import BucketEvents, WatchedBucket
     from firstlight.services.web_settings import WebSettings
     from firstlight.services.webhooks import WebhookService
+    from firstlight.services.zip_links import ZipLinks
 
 __all__ = ["ArchiveWiring"]
 
@@ -138,7 +141,9 @@ class ArchiveWiring(Foundations):
 
         # Uploads through the API are announced as they end; those into a bucket are not.
         direct = "://" in self.storage_settings.root
-        return InboxSource(self.store, self.uploads, every_s=1.0 if direct else 60.0)
+        return InboxSource(
+            self.store, self.uploads, every_s=1.0 if direct else 60.0, is_second_look=not direct
+        )
 
     @cached_property
     def bucket_events(self) -> BucketEvents:
@@ -217,6 +222,13 @@ class ArchiveWiring(Foundations):
             copies=self._copies(),
         )
 
+    @cached_property
+    def lifecycle(self) -> LifecycleService:
+        """Cheaper storage for old files."""
+        from firstlight.services.lifecycle import LifecycleService
+
+        return LifecycleService(storage=self.storage_settings, settings=self.settings.lifecycle)
+
     def _copies(self) -> Path | None:
         """The folder with local copies of what is stored elsewhere."""
         return None if self._server() is None else self.data_folder
@@ -233,6 +245,27 @@ class ArchiveWiring(Foundations):
             store=self.store,
             indexed_cards=self.settings.archive.indexed_cards,
         )
+
+    @cached_property
+    def downloads(self) -> DownloadService:
+        """Files as people want them."""
+        from firstlight.services.downloads import DownloadService
+
+        return DownloadService(
+            database=self.database,
+            store=self.store,
+            search=self.search,
+            files=self.served_files,
+            leftovers=self.leftovers,
+            keep_for=self.settings.expiration.downloads,
+        )
+
+    @cached_property
+    def zip_links(self) -> ZipLinks:
+        """Links to archives of a period."""
+        from firstlight.services.zip_links import ZipLinks
+
+        return ZipLinks(self.secret)
 
     @cached_property
     def observations(self) -> ObservationService:

@@ -15,6 +15,8 @@ from firstlight.factory.archive_wiring import ArchiveWiring
 from firstlight.factory.reduction_wiring import ReductionWiring
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from firstlight.services.health import HealthService
     from firstlight.services.live import LiveService
     from firstlight.services.night import NightService
@@ -29,6 +31,9 @@ PRELOADED = (
     "firstlight.services.light_curves",
     "firstlight.services.arrivals",
 )
+
+TIDY_S = 30.0
+SWEEP_S = 6 * 3600.0
 
 
 class Factory(ReductionWiring, ArchiveWiring):
@@ -103,6 +108,9 @@ class Factory(ReductionWiring, ArchiveWiring):
             chores=[
                 Chore("expiry", self.expiration.run),
                 Chore("webhooks", NotificationLoop(self.notifications).run),
+                Chore("inbox", lambda: _every(TIDY_S, self.uploads.tidy)),
+                Chore("upload tickets", lambda: _every(SWEEP_S, self.uploads.sweep)),
+                Chore("old jobs", lambda: _every(SWEEP_S, live.forget_jobs)),
             ],
         )
         if reduce:
@@ -155,3 +163,8 @@ class Factory(ReductionWiring, ArchiveWiring):
             "make_timelapse": JobKind(handler + "make_timelapse", timeout_s=10 * timeout),
             "take_arrivals": JobKind(handler + "take_arrivals", timeout_s=timeout, lane=Lane.QUICK),
         }
+
+
+def _every(seconds: float, do: Callable[[], object]) -> float:
+    do()
+    return seconds

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from firstlight.errors import FirstlightError
@@ -30,6 +30,7 @@ _REPORT_S = 1.0
 _MOPPING_UP_S = 30.0
 _LONGEST_PAUSE_S = 60.0
 _QUIET_POLLS_S = 1.0  # a source that had nothing for so long is empty, where only a look is wanted
+_FORGOTTEN_AFTER = timedelta(days=2)
 _AGAIN = frozenset(state for state in JobState if state.finished)
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ _log = logging.getLogger(__name__)
 
 class Source(Protocol):
     """Notices files. See the sources of `firstlight.services`."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has seen something that it will tell of soon."""
+        ...
 
     def poll(self) -> list[Announcement]:
         """Files that have come and were not acknowledged."""
@@ -180,6 +186,11 @@ class LiveService:
         if requests and self._engine is not None:
             self._engine.submit(requests, again=_AGAIN)
 
+    def forget_jobs(self) -> None:
+        """Forget jobs that took arrivals long ago; the arrivals themselves tell what became."""
+        if self._engine is not None:
+            self._engine.forget(_FORGOTTEN_AFTER, ["take_arrivals"])
+
     def under_way(self, job_ids: Collection[str]) -> bool:
         """Whether any of these jobs is still to end."""
         if not job_ids or self._engine is None:
@@ -198,7 +209,8 @@ class LiveService:
         """
         empty_since = time.monotonic()
         while time.monotonic() - empty_since < _QUIET_POLLS_S:
-            if sum(self.ask(source) for source in sources):
+            told = sum(self.ask(source) for source in sources)
+            if told or any(source.is_waiting for source in sources):
                 empty_since = time.monotonic()
             self._stop.wait(_POLL_S)
         counts = self._tally.counts()
