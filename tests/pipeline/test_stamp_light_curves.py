@@ -130,6 +130,21 @@ def test_saturated_stars_and_those_that_leave_have_no_points(observed):
     assert np.isnan(observed.curves.combined[lost]).all()
 
 
+def test_stamps_lost_here_and_there_cost_little(observed):
+    usable = observed.stamps.usable
+    usable = usable & (np.random.default_rng(0).uniform(size=usable.shape) > 0.04)
+    usable[:, 7] = usable[::2, 12] = False  # one frame for all, one for every second star
+    curves = replace(observed.stamps, usable=usable).light_curves(10.5)
+    rows = [observed.row(star) for star in observed.truth.undisturbed() if star in observed.stars]
+    assert np.isnan(curves.combined[rows][~usable[rows]]).all()
+    assert np.isfinite(curves.combined[rows][usable[rows]]).mean() > 0.95
+    pull = (curves.combined[rows] / observed.relative[rows] - 1) / curves.combined_error[rows]
+    assert np.sqrt(np.nanmean(pull**2)) == pytest.approx(1, abs=0.12)
+    bright = np.array(rows[:12])
+    worse = np.nanmedian(curves.scatter[bright, -1] / observed.curves.scatter[bright, -1])
+    assert worse < 1.15
+
+
 def test_stamps_come_back_from_their_table(small):
     names = [f"star {k:04d}" for k in range(len(small.stars))]
     columns = small.stamps.columns(names)

@@ -215,11 +215,11 @@ class _Stars:
 
     def __init__(self, photometry: StampPhotometry, rules: ReferenceRules) -> None:
         self.given, self.rules = photometry, rules
-        above = photometry.pixels - np.take(photometry.sky, photometry.bands, axis=2)
-        whole = photometry.usable & np.isfinite(above).all(axis=(2, 3))
-        self.stack = StampStack.prepare(
-            above.astype(np.float32), photometry.row, photometry.column, whole
+        above = photometry.pixels - np.take(
+            photometry.sky.astype(np.float32), photometry.bands, axis=2
         )
+        whole = photometry.usable & np.isfinite(above).all(axis=(2, 3))
+        self.stack = StampStack.prepare(above, photometry.row, photometry.column, whole)
         window = slice(MARGIN, photometry.bands.shape[0] - MARGIN)
         self.bands = photometry.bands[window, window].ravel()
         shares = np.bincount(self.bands, minlength=len(BANDS))
