@@ -8,7 +8,7 @@ import httpx
 import pytest
 from stream_reader import listening
 
-from firstlight.models.event import Event
+from firstlight.models.event import Event, record_events
 from firstlight.web.app import create_app
 
 
@@ -17,9 +17,7 @@ def publish(database):
     def send(*events):
         rows = [Event(topic=topic, site=site, data=data) for topic, site, data in events]
         with database.begin() as session:
-            for row in rows:
-                session.add(row)
-                session.flush()
+            record_events(session, rows)
         return [row.number for row in rows]
 
     return send

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
 
-from firstlight.services.exposure_forms import ExposureRow, start_of
+from firstlight.services.exposure_forms import ExposureRow, FileRow, start_of
 from firstlight.services.search_query import ExposureQuery
-from firstlight.web.addresses import file_address
+from firstlight.web.addresses import exposure_address, file_address
 from firstlight.web.api.exposures import named
 from firstlight.web.api.sites import pinned
 from firstlight.web.auth import Asker
@@ -38,6 +39,21 @@ _FACTS = {
     "smart_stack": "Smart stack",
     "reduction_state": "Reduction",
 }
+_ROLES = {
+    "header_text": "Header",
+    "fits_large": "Large FITS",
+    "fits_small": "Small FITS",
+    "jpg_medium": "Picture",
+    "thumbnail": "Thumbnail",
+    "raw": "Raw",
+    "cr2": "Camera raw",
+    "red_fits": "Red",
+    "green_fits": "Green",
+    "blue_fits": "Blue",
+    "colour_jpg": "Colour picture",
+}
+_WITH_PIXELS = ("fits_large", "fits_small", "raw", "red_fits", "green_fits", "blue_fits")
+_PACKED = (".fz", ".gz", ".bz2")
 SiteName = Annotated[str, Path(max_length=128)]
 
 
@@ -88,10 +104,7 @@ def show_exposure(
     facts = {
         "exposure": view(row),
         "facts": _facts(row.columns),
-        "files": [
-            {"name": file.name, "size": file.size, "url": file_address(row.id, file.name)}
-            for file in row.files
-        ],
+        "files": [_file_view(row, file) for file in row.files],
         "cards": row.cards or (),
     }
     return render(request, "exposure.html", facts)
@@ -104,7 +117,7 @@ def view(row: ExposureRow) -> dict[str, Any]:
     told = [
         columns["target"],
         columns["filter"],
-        None if exp_time is None else f"{exp_time:g} s",
+        None if exp_time is None else f"{exp_time:g}\u00a0s",
     ]
     known = columns["mjd"] is not None
     return {
@@ -142,6 +155,23 @@ def _facts(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
     if columns["expires_at"] is not None:
         facts.append(("Expires", f"{columns['expires_at']:%Y-%m-%d %H:%M}"))
     return facts
+
+
+def _file_view(row: ExposureRow, file: FileRow) -> dict[str, Any]:
+    plain, picture = None, None
+    if file.role in _WITH_PIXELS:
+        asked = f"?name={quote(file.name, safe='')}"
+        packed = file.name.lower().endswith(_PACKED)
+        plain = f"{exposure_address(row.id)}/fits{asked}" if packed else None
+        picture = f"{exposure_address(row.id)}/tiff{asked}"
+    return {
+        "title": _ROLES.get(file.role, "File"),
+        "name": file.name,
+        "size": file.size,
+        "url": file_address(row.id, file.name),
+        "plain": plain,
+        "picture": picture,
+    }
 
 
 def _info_view(image: dict[str, Any]) -> dict[str, Any]:
