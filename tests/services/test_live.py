@@ -74,6 +74,12 @@ class FakeSource:
         self.names = names
         self.story = story
         self.faults = faults
+        self.waits = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        self.waits -= 1
+        return self.waits >= 0
 
     def poll(self) -> list[Announcement]:
         if self.faults:
