@@ -342,7 +342,8 @@ def _of_names(name: NamePattern, *, postgres: bool) -> Gathering:
     index = "ix_exposures_search_label"
     # No name holds the last letter there is, which UTF-8 puts behind all others.
     stop = name.prefix + "\U0010ffff" if name.prefix else None
-    condition = _matches(EXPOSURES.c.label, name, postgres=postgres)
+    all_of_it = name.prefix and name.like == f"{escaped(name.prefix)}%"
+    condition = None if all_of_it else _matches(EXPOSURES.c.label, name, postgres=postgres)
     return Gathering(index, "label", ((name.prefix, stop),), condition=condition)
 
 
