@@ -28,9 +28,13 @@ def write_dng(
     black: int = 2048,
     white: int = 13_583,
     exif: dict[int, tuple[int, Any]] | None = None,
+    tail: bool = False,
     **changed: Any,
 ) -> Path:
-    """Write a mosaic ``(ny, nx)``, top row first, as a DNG; `changed` are other main tags."""
+    """Write a mosaic ``(ny, nx)``, top row first, as a DNG.
+
+    With `tail` the pixels come last, as in the files of cameras; `changed` are other main tags.
+    """
     ny, nx = mosaic.shape
     pixels = mosaic.astype("<u2").tobytes()
     tags: dict[int, tuple[int, Any]] = {
@@ -62,20 +66,30 @@ def write_dng(
         50778: (SHORT, [21]),
     }
     tags |= {int(name.removeprefix("tag_")): value for name, value in changed.items()}
-    exif_at = 8 + len(pixels)
+    exif_at = 8 if tail else 8 + len(pixels)
     exif_bytes = _folder(EXIF if exif is None else exif, exif_at)
     tags[EXIF_FOLDER] = (LONG, [exif_at])
     first_at = exif_at + len(exif_bytes)
     head = b"II*\0" + struct.pack("<I", first_at)
-    path.write_bytes(head + pixels + exif_bytes + _folder(tags, first_at))
+    if tail:
+        tags[273] = (LONG, [first_at + len(_folder(tags, first_at))])
+        path.write_bytes(head + exif_bytes + _folder(tags, first_at) + pixels)
+    else:
+        path.write_bytes(head + pixels + exif_bytes + _folder(tags, first_at))
     return path
 
 
 def canon_notes(start: int) -> bytes:
-    """What a Canon notes of itself: 11 C in its shot info, and its serial number."""
+    """What a Canon notes of itself: 11 C in its shot info, and its serial numbers."""
     shot_info = [0] * 34
     shot_info[0], shot_info[12] = 68, 128 + 11
-    return _folder({0x0004: (SHORT, shot_info), 0x000C: (LONG, [12_070_048])}, start)
+    shot_info[3], shot_info[23] = 65_536 - 276, 19  # both an exposure value of -3.625
+    tags = {
+        0x0004: (SHORT, shot_info),
+        0x000C: (LONG, [2_070_048_413]),
+        0x0096: (ASCII, "HA0028608"),
+    }
+    return _folder(tags, start)
 
 
 def _folder(tags: dict[int, tuple[int, Any]], start: int) -> bytes:

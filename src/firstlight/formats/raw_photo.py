@@ -1,13 +1,15 @@
 """Raw photographs of DSLR cameras (CR2, NEF, DNG, ...) as mosaics with a FITS header.
 
-They are decoded by LibRaw, through rawpy, and their Exif data by exifread: the optional extra
-``raw``.
+They are decoded by LibRaw, through rawpy: the optional extra ``raw``.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +22,9 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.colour_channels import flipped_rows
 from firstlight.errors import BadFile, MissingDependency
+from firstlight.formats.exif_tags import ExifTags, read_exif
 from firstlight.formats.file_errors import check_is_readable_file
+from firstlight.formats.fits_cards import plain_text
 from firstlight.formats.fits_image import encode_sections
 
 __all__ = [
@@ -35,10 +39,10 @@ __all__ = [
 
 RAW_SUFFIXES = (".cr2", ".cr3", ".nef", ".dng", ".arw", ".orf", ".raf", ".rw2", ".pef")
 MAX_PIXELS = 1 << 29
+EARLIEST = 1995  # year of the first digital cameras; LibRaw says 1970 for "not known"
 _MAGIC = (b"II*\0", b"MM\0*", b"IIRO", b"IIU\0", b"FUJIFILM")
 _EXIF_TIME = re.compile(r"^(\d{4}):(\d\d):(\d\d)[ T](\d\d:\d\d:\d\d)")
 _PathLike: TypeAlias = str | os.PathLike[str]
-_Exif: TypeAlias = dict[str, Any]
 
 
 class BadRawPhoto(BadFile):
@@ -85,28 +89,39 @@ def read_raw_photo(path: _PathLike) -> RawPhoto:
     BadRawPhoto
         The file is damaged, or its sensor has no blocks of 2 x 2 colours.
     MissingDependency
-        rawpy or exifread is not installed.
+        rawpy is not installed.
     """
     path = check_is_readable_file(path)
-    rawpy = _rawpy()
-    try:
-        with rawpy.imread(str(path)) as raw:
-            pattern = _pattern(raw, rawpy, path)
-            mosaic = np.ascontiguousarray(raw.raw_image_visible[::-1])
-            header = _header(raw, pattern, path)
-    except rawpy.LibRawError as fault:
-        raise _bad(path, fault) from fault
+    with _opened(path) as (raw, pattern, exif):
+        mosaic = np.ascontiguousarray(raw.raw_image_visible[::-1])
+        header = _header(raw, pattern, exif, path.name)
     return RawPhoto(mosaic, flipped_rows(pattern, len(mosaic)), header)
 
 
 def read_raw_header(path: _PathLike) -> Header:
-    """Read the header without the pixels; errors as `read_raw_photo`."""
+    """Read the header alone; errors as `read_raw_photo`."""
     path = check_is_readable_file(path)
+    with _opened(path) as (raw, pattern, exif):
+        return _header(raw, pattern, exif, path.name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, str, ExifTags]]:
+    """Open a photograph that is whole; gives LibRaw's view, the pattern and the tags."""
     rawpy = _rawpy()
+    exif, size = read_exif(path), path.stat().st_size
+    if exif.end > size:
+        raise BadRawPhoto(
+            "The raw photograph is cut short.",
+            subject=path,
+            found=f"{size} bytes",
+            expected=f"at least {exif.end}",
+            hint="the transfer may have failed",
+        )
     try:
         with rawpy.imread(str(path)) as raw:
-            return _header(raw, _pattern(raw, rawpy, path), path)
-    except rawpy.LibRawError as fault:
+            yield raw, _pattern(raw, rawpy, path), exif
+    except (rawpy.LibRawError, NotImplementedError) as fault:
         raise _bad(path, fault) from fault
 
 
@@ -141,103 +156,83 @@ def _pattern(raw: Any, rawpy: ModuleType, path: Path) -> str:
     return letters
 
 
-def _header(raw: Any, pattern: str, path: Path) -> Header:
-    exif = _exif(path)
-    rows = int(raw.sizes.height)
+def _header(raw: Any, pattern: str, exif: ExifTags, name: str) -> Header:
+    told, other = exif.values, raw.other
     black = float(np.median(raw.black_level_per_channel))
-    balance = [float(value) for value in raw.camera_whitebalance]
+    red, green, blue = (float(value) for value in raw.camera_whitebalance[:3])
+    green = green or 1.0
     peaks = raw.camera_white_level_per_channel
-    green = balance[1] or 1.0
-    exposure = exif.get("EXIF ExposureTime") or getattr(raw.other, "shutter_speed", None)
     cards: list[tuple[str, Any, str]] = [
         ("FILTER", pattern, "colours from the top of the sensor"),
-        ("BAYERPAT", flipped_rows(pattern, rows), "colours from the first pixel here"),
-        ("EXPTIME", _number(exposure), "seconds"),
-        ("DATE-OBS", *_date(exif)),
-        ("ISO", _number(exif.get("EXIF ISOSpeedRatings") or raw.other.iso_speed), ""),
-        ("CAMERA", _text(exif.get("Image Model")), "model"),
-        ("CAMTEMP", _number(exif.get("MakerNote CameraTemperature")), "Celsius"),
-        ("CAMSN", _text(exif.get("MakerNote SerialNumber")), "serial number"),
-        ("INTSN", _text(exif.get("MakerNote InternalSerialNumber")), "internal serial number"),
-        ("MEASEV", _number(exif.get("MakerNote MeasuredEV")), ""),
-        ("FOCALLEN", _number(exif.get("EXIF FocalLength")), "mm"),
-        ("FNUMBER", _number(exif.get("EXIF FNumber")), ""),
-        ("WBRGGB", " ".join(f"{n:g}" for n in (*balance[:2], green, balance[2])), "as shot"),
-        ("REDBAL", round(balance[0] / green, 6), ""),
-        ("BLUEBAL", round(balance[2] / green, 6), ""),
+        ("BAYERPAT", flipped_rows(pattern, int(raw.sizes.height)), "from the first pixel here"),
+        ("EXPTIME", _rounded(told.get("ExposureTime") or other.shutter_speed), "seconds"),
+        ("DATE-OBS", *_date(told, other.timestamp)),
+        ("ISO", _rounded(told.get("ISO") or other.iso_speed), ""),
+        ("CAMERA", told.get("Model"), "model"),
+        ("CAMTEMP", _rounded(told.get("CameraTemperature")), "Celsius"),
+        ("CAMSN", told.get("SerialNumber") or told.get("BodySerialNumber"), "serial number"),
+        ("INTSN", told.get("InternalSerialNumber"), "internal serial number"),
+        ("MEASEV", _rounded(told.get("MeasuredEV")), "as the camera measured"),
+        ("MEASEV2", _rounded(told.get("MeasuredEV2")), ""),
+        ("FOCALLEN", _rounded(told.get("FocalLength")), "mm"),
+        ("FNUMBER", _rounded(told.get("FNumber")), ""),
+        ("WBRGGB", f"{red:g} {green:g} {green:g} {blue:g}", "as shot"),
+        ("REDBAL", round(red / green, 6), ""),
+        ("BLUEBAL", round(blue / green, 6), ""),
         ("WHTLVLS", int(min(peaks)) if peaks is not None else None, "as the camera says"),
         ("BLKLEVEL", black, "ADU of a pixel without light, by LibRaw"),
         ("WHTLEVEL", int(raw.white_level), "largest ADU, by LibRaw"),
-        ("FILENAME", path.name, ""),
+        ("FILENAME", name, ""),
     ]
-    return Header([card for card in cards if card[1] is not None])
+    return Header(
+        [
+            (keyword, plain_text(value) if isinstance(value, str) else value, comment)
+            for keyword, value, comment in cards
+            if value is not None and (isinstance(value, str) or math.isfinite(value))
+        ]
+    )
 
 
-def _exif(path: Path) -> _Exif:
-    """Exif data by name; empty where they cannot be read, then LibRaw says what it knows."""
-    try:
-        import exifread  # noqa: PLC0415, an optional package
-    except ImportError as fault:
-        raise _missing("exifread") from fault
-    try:
-        with path.open("rb") as stream:
-            found = exifread.process_file(stream, details=True, extract_thumbnail=False)
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001, foreign bytes fail in any way, and pixels may be good
-        return {}
-    return {name.strip(): tag for name, tag in found.items()}
+def _date(told: dict[str, float | str], seen: datetime | None) -> tuple[str | None, str]:
+    """Start of the exposure, UTC, and a comment that tells of its zone.
 
-
-def _date(exif: _Exif) -> tuple[str | None, str]:
-    """Start of the exposure, UTC, and a comment that tells of its zone."""
-    name = next((n for n in ("EXIF DateTimeOriginal", "Image DateTimeOriginal") if n in exif), None)
-    match = _EXIF_TIME.match(str(exif[name])) if name is not None else None
+    `seen` is what LibRaw found, in whole seconds of the camera's own clock.
+    """
+    no_zone = "the camera names no zone: UTC"
+    match = _EXIF_TIME.match(str(told.get("DateTimeOriginal", "")))
     if match is None:
-        return None, ""
-    part = re.match(r"\d+", str(exif.get("EXIF SubSecTimeOriginal", "")))
+        known = seen is not None and seen.year >= EARLIEST
+        return (seen.strftime("%Y-%m-%dT%H:%M:%S") if seen and known else None), no_zone
+    part = re.match(r"\d{1,6}", str(told.get("SubSecTimeOriginal", "")))
     text = f"{match[1]}-{match[2]}-{match[3]}T{match[4]}" + (f".{part[0]}" if part else "")
-    zone = re.match(r"[+-]\d\d:\d\d", str(exif.get("EXIF OffsetTimeOriginal", "")))
+    zone = re.match(r"[+-]\d\d:\d\d", str(told.get("OffsetTimeOriginal", "")))
     if zone is None:
-        return text, "the camera names no zone: UTC"
+        return text, no_zone
     try:
         when = datetime.fromisoformat(text + zone[0]).astimezone(UTC)
-    except ValueError:
-        return text, "the camera names no zone: UTC"
+    except (ValueError, OverflowError):
+        return text, no_zone
     return when.isoformat(timespec="milliseconds").removesuffix("+00:00"), "UTC"
 
 
-def _number(value: Any) -> float | int | None:
-    """Read the first number of an Exif value: 602/5, [100], '11 C'."""
-    if value is None:
+def _rounded(value: object) -> float | int | None:
+    """Whole numbers as such, others to what Exif's fractions mean; None for what is no number."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    match = re.search(r"([+-]?\d+(?:\.\d+)?)(?:/(\d+))?", str(value))
-    if match is None or (match[2] is not None and int(match[2]) == 0):
-        return None
-    number = float(match[1]) / float(match[2] or 1)
-    return int(number) if number.is_integer() else round(number, 9)
-
-
-def _text(value: Any) -> str | None:
-    text = "" if value is None else str(value).strip().strip("\0")
-    return text or None
+    return int(value) if float(value).is_integer() else round(float(value), 6)
 
 
 def _rawpy() -> ModuleType:
     try:
         import rawpy  # noqa: PLC0415, an optional package
     except ImportError as fault:
-        raise _missing("rawpy") from fault
+        raise MissingDependency(
+            "Raw photographs need an optional package.",
+            found="no rawpy",
+            hint="pip install 'firstlight[raw]'",
+        ) from fault
     module: ModuleType = rawpy
     return module
-
-
-def _missing(package: str) -> MissingDependency:
-    return MissingDependency(
-        "Raw photographs need an optional package.",
-        found=f"no {package}",
-        hint="pip install 'firstlight[raw]'",
-    )
 
 
 def _bad(path: Path, fault: Exception) -> BadRawPhoto:
