@@ -24,7 +24,7 @@ from firstlight.models import (
 from firstlight.models.database import Database
 from firstlight.services import expiration as expiration_module
 from firstlight.services.leftovers import Leftovers, remember
-from firstlight.storage import StorageUnreachable, open_store
+from firstlight.storage import StorageRefused, StorageUnreachable, open_store
 from firstlight.storage.folder import FolderStore
 from firstlight.storage.settings import StorageSettings
 
@@ -320,6 +320,23 @@ def test_a_store_that_does_not_answer_is_told_and_asked_again(world):
     assert [each["error"]["code"] for each in report.failed] == ["storage.unreachable"]
     assert world.names() == []
     assert len(world.stored()) == 3
+    world.service().sweep(START + DAY)
+    assert world.stored() == []
+
+
+def test_one_file_that_cannot_be_removed_keeps_no_other(world):
+    exposure = world.exposure("EF")
+    bad = world.file(exposure, "bad.jpg").key
+
+    class Refusing(_DyingStore):
+        def delete(self, key):
+            if key == bad:
+                raise StorageRefused(subject=key)
+            self._store.delete(key)
+
+    report = world.service(store=Refusing(world.store, 0, after=False)).sweep(START + DAY)
+    assert [each["name"] for each in report.failed] == [bad]
+    assert world.stored() == [bad]
     world.service().sweep(START + DAY)
     assert world.stored() == []
 

@@ -39,7 +39,7 @@ from firstlight.storage import KeyMissing, StorageUnreachable, Store
 __all__ = ["TOPIC", "ExpirationService"]
 
 TOPIC = "expiration"
-_AT_ONCE = 25  # exposures in one transaction: others want to write, too
+_AT_ONCE = 25  # exposures, or files, in one transaction: others want to write, too
 
 
 class ExpirationService:
@@ -267,34 +267,48 @@ class ExpirationService:
             self._tell_downloads(now, report)
             return
         last: tuple[datetime, str] | None = None
-        while found := self._leftovers.due(now, self._settings.batch, after=last):
+        while found := self._leftovers.due(now, _AT_ONCE, after=last):
             last = found[-1]
-            for _, key in found:
-                try:
-                    self._one_file(key, now, report)
-                except (FirstlightError, OSError) as fault:
-                    report.add_failed(key, _as_dict(fault))
-                    if isinstance(fault, StorageUnreachable | DatabaseUnreachable):
-                        return
+            if not self._some_files([key for _, key in found], now, report):
+                return
 
-    def _one_file(self, key: str, now: datetime, report: ExpireReport) -> None:
-        """Remove the bytes of one key, then its row."""
+    def _some_files(self, keys: Sequence[str], now: datetime, report: ExpireReport) -> bool:
+        """Remove the bytes of some keys, then their rows; where that fails, one by one.
+
+        Returns whether it makes sense to go on.
+        """
+        try:
+            self._remove_files(keys, now, report)
+        except (StorageUnreachable, DatabaseUnreachable) as fault:
+            report.add_failed(keys[0], fault.as_dict())
+            return False
+        except (FirstlightError, OSError) as fault:
+            if len(keys) > 1:
+                return all(self._some_files([key], now, report) for key in keys)
+            report.add_failed(keys[0], _as_dict(fault))
+        return True
+
+    def _remove_files(self, keys: Sequence[str], now: datetime, report: ExpireReport) -> None:
         rule = f"downloads: {age_in_words(self._settings.downloads)}"
         with self._database.begin() as session:
-            row = self._leftovers.remove(session, key, now)
-            if row is None or is_note(row):
-                return
-            removal = Removal(
-                id=uuid.uuid4(),
-                what="download",
-                name=key,
-                rule=rule,
-                files=1,
-                size=row.size,
-                created_at=now,
-            )
-            session.add(removal)
-            report.add_removed(**_told(removal))
+            rows = self._leftovers.remove_all(session, keys, now)
+            removals = [
+                Removal(
+                    id=uuid.uuid4(),
+                    what="download",
+                    name=row.key,
+                    rule=rule,
+                    files=1,
+                    size=row.size,
+                    created_at=now,
+                )
+                for row in rows
+                if not is_note(row)
+            ]
+            told = [_told(removal) for removal in removals]
+            session.add_all(removals)
+        for facts in told:
+            report.add_removed(**facts)
 
     def _tell_downloads(self, now: datetime, report: ExpireReport) -> None:
         rule = f"downloads: {age_in_words(self._settings.downloads)}"

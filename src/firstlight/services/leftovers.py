@@ -9,7 +9,7 @@ A note is a row among the files that are kept for a while only, with its time ov
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,49 +120,65 @@ class Leftovers:
         return [(moment, key) for moment, key in rows if moment is not None]
 
     def remove(self, session: Session, key: str, now: datetime) -> CachedDownload | None:
-        """Remove the bytes of one key and its row, unless somebody has claimed it.
+        """Do what `remove_all` does for one key; None where nothing was removed."""
+        return next(iter(self.remove_all(session, [key], now)), None)
 
-        The key is locked meanwhile: who wants to claim it waits, and then sees that the bytes
-        are gone; and who has claimed it is waited for, until the new rows can be seen.
+    def remove_all(
+        self, session: Session, keys: Sequence[str], now: datetime
+    ) -> list[CachedDownload]:
+        """Remove the bytes of some keys and their rows, unless somebody has claimed them.
+
+        The keys are locked meanwhile: who wants to claim one waits, and then sees that the
+        bytes are gone; and who has claimed one is waited for, until the new rows can be seen.
 
         Returns
         -------
-        CachedDownload or None
-            The row that was removed; None where it was claimed, used again, or is being
+        list of CachedDownload
+            Rows that were removed; without those that were claimed, used again, or are being
             removed by another process.
         """
-        lock_names(session, _lock_of(key))
-        row = session.scalar(
+        lock_names(session, *map(_lock_of, keys))
+        rows = session.scalars(
             select(CachedDownload)
-            .where(CachedDownload.key == key, CachedDownload.expires_at <= now)
+            .where(CachedDownload.key.in_(keys), CachedDownload.expires_at <= now)
+            .order_by(CachedDownload.expires_at, CachedDownload.key)
             .with_for_update(skip_locked=True)
-        )
-        if row is None:
-            return None
-        if not is_used(session, key):
-            self._store.delete(key)
-            if self._copies is not None:
-                (self._copies / key).unlink(missing_ok=True)
-        session.delete(row)
-        return row
+        ).all()
+        used = used_keys(session, [row.key for row in rows])
+        for row in rows:
+            if row.key not in used:
+                self._store.delete(row.key)
+                if self._copies is not None:
+                    (self._copies / row.key).unlink(missing_ok=True)
+            session.delete(row)
+        return list(rows)
+
+
+def used_keys(session: Session, keys: Collection[str]) -> set[str]:
+    """Tell under which keys there are bytes that any row points at."""
+    # Names of exposures and images may be completed by extensions: try every beginning.
+    names = {name for key in keys for name in _beginnings(key)}
+    whole = (
+        select(ExposureFile.key).where(ExposureFile.key.in_(keys)),
+        select(InfoImageFile.key).where(InfoImageFile.key.in_(keys)),
+        select(SourceList.filename).where(SourceList.filename.in_(keys)),
+        select(ObservationFile.key).where(ObservationFile.key.in_(keys)),
+    )
+    begun = (
+        select(Exposure.filename).where(Exposure.filename.in_(names)),
+        select(Image.filename).where(Image.filename.in_(names)),
+    )
+    found = {key for query in whole for key in session.scalars(query)}
+    beginnings = {name for query in begun for name in session.scalars(query)}
+    return found | {key for key in keys if not beginnings.isdisjoint(_beginnings(key))}
+
+
+def _beginnings(key: str) -> list[str]:
+    """The key, and what is left of it before each dot in its last part."""
+    folder, slash, name = key.rpartition("/")
+    cuts = [at for at, character in enumerate(name) if character == "."]
+    return [key, *(folder + slash + name[:cut] for cut in cuts)]
 
 
 def _lock_of(key: str) -> str:
     return f"stored file {key}"
-
-
-def is_used(session: Session, key: str) -> bool:
-    """Tell whether any row points at the bytes under a key."""
-    # Names of exposures and images may be completed by extensions: try every beginning.
-    folder, _, name = key.rpartition("/")
-    cuts = [at for at, character in enumerate(name) if character == "."] + [len(name)]
-    names = [f"{folder}/{name[:cut]}" if folder else name[:cut] for cut in cuts]
-    pointers = (
-        select(ExposureFile.id).where(ExposureFile.key == key),
-        select(InfoImageFile.id).where(InfoImageFile.key == key),
-        select(Exposure.id).where(Exposure.filename.in_(names)),
-        select(Image.id).where(Image.filename.in_(names)),
-        select(SourceList.id).where(SourceList.filename == key),
-        select(ObservationFile.id).where(ObservationFile.key == key),
-    )
-    return any(session.scalar(pointer.limit(1)) is not None for pointer in pointers)
