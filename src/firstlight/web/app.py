@@ -69,6 +69,7 @@ def create_app(services: Services) -> FastAPI:
             allow_origins=list(settings.allowed_origins),
             allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Range"],
+            expose_headers=["Content-Disposition", "Content-Range", "ETag", "X-Next-Cursor"],
         )
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog)

@@ -16,6 +16,7 @@ def routers() -> list[APIRouter]:
         events,
         exposures,
         files,
+        health,
         observations,
         photonranch,
         photonranch_downloads,
@@ -25,6 +26,7 @@ def routers() -> list[APIRouter]:
     )
 
     return [
+        health.router,
         access.router,
         arrivals.router,
         events.router,

@@ -17,6 +17,7 @@ _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    auto_reload=False,  # an upgrade under a running server would mix old code and new pages
     trim_blocks=True,
     lstrip_blocks=True,
 )
