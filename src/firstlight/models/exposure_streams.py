@@ -348,7 +348,9 @@ def merged(
     parts = _parts(session, streams, stretch, limit, residual)
     for start in range(0, len(parts), MAX_MERGED):
         some = parts[start : start + MAX_MERGED]
-        statement = newest(union_all(*some).subquery(), limit) if len(some) > 1 else some[0]
+        together = union_all(*some) if len(some) > 1 else some[0]
+        # One stream is in order already; one part may be of many.
+        statement = newest(together.subquery(), limit) if len(streams) > 1 else together
         found += [(row.sort_mjd, row.id) for row in session.execute(statement)]
     if len(parts) > MAX_MERGED:
         found.sort(reverse=True)
