@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 import threading
 
+import pytest
 import sqlalchemy as sa
 from arrival_files import jpg, packed, text
 from arrival_workbench import batches
 
-from firstlight.models import Arrival, Event
+from firstlight.models import Arrival, Event, ExposureCard, ExposureFile
+from firstlight.models.database import bulk_insert
+from firstlight.services import exposure_rows
 
 WORKERS = 3
 
@@ -64,3 +67,35 @@ def test_side_by_side_is_as_one_after_the_other(bench):
         numbers = session.scalars(sa.select(Event.number).order_by(Event.number)).all()
     assert sorted(set(states)) == ["archived", "known"]
     assert states.count("archived") == len(files) == len(numbers)
+
+
+@pytest.mark.parametrize("last", [ExposureFile, ExposureCard])
+def test_a_worker_sees_what_another_was_about_to_write(bench, monkeypatch, last):
+    """The header text is about to be written, or is written and not yet committed."""
+    name = "data/tst-kb001ms-20220629-00000001"
+    bench.put(f"{name}-EX10.jpg", jpg())
+    slow = bench.service.announce([bench.offer(f"{name}-EX00.txt", text(OBJECT="text"))])
+    quick = bench.service.announce([bench.offer(f"{name}-EX00.fits.fz", packed(OBJECT="fits"))])
+    reached, go_on = threading.Event(), threading.Event()
+
+    def pausing(session, entity, rows):
+        if entity is last and threading.current_thread() is first:
+            reached.set()
+            assert go_on.wait(20)
+        bulk_insert(session, entity, rows)
+
+    monkeypatch.setattr(exposure_rows, "bulk_insert", pausing)
+    first = threading.Thread(target=bench.service.take, args=(slow,))
+    second = threading.Thread(target=bench.service.take, args=(quick,))
+    first.start()
+    assert reached.wait(20)
+    second.start()
+    second.join(0.5)
+    waited = second.is_alive()
+    go_on.set()
+    first.join()
+    second.join()
+    assert waited
+    row = bench.exposure()
+    assert row.target == "text"
+    assert row.filename.endswith("-EX00.fits.fz")
