@@ -13,6 +13,7 @@ from firstlight.cli.console import explain, notes, out, print_json, progress_bar
 from firstlight.cli.opening import open_workspace
 
 if TYPE_CHECKING:
+    from firstlight.factory import Factory
     from firstlight.services.archive import Refusal
 
 __all__ = ["ingest"]
@@ -22,7 +23,10 @@ SHOWN_FAULTS = 20
 
 def ingest(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for images.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders to search for images, or s3://bucket/prefix."),
+    ],
     instrument: Annotated[
         str | None, typer.Option(help="Which instrument, instead of guessing.")
     ] = None,
@@ -36,8 +40,14 @@ def ingest(
 
     Example: [bold]firstlight -w mynight ingest /path/to/*.fits[/]
     """
-    archive = open_workspace(context).archive
-    files = archive.find(paths)
+    factory = open_workspace(context)
+    prefixes = [path for path in paths if "://" in path]
+    if prefixes:
+        _ingest_prefixes(factory, prefixes, as_json=as_json and len(prefixes) == len(paths))
+        if len(prefixes) == len(paths):
+            return
+    archive = factory.archive
+    files = archive.find([Path(path) for path in paths if path not in prefixes])
     with progress_bar("ingest", len(files)) as update:
         report = archive.ingest(files, instrument=instrument, on_progress=update)
     if as_json:
@@ -54,6 +64,25 @@ def ingest(
     for line in _notes_by_card(report.noted):
         notes.print(f"[yellow]noted[/] {escape(line)}", soft_wrap=True, highlight=False)
     if report.quarantined:
+        raise typer.Exit(2)
+
+
+def _ingest_prefixes(factory: Factory, prefixes: list[str], *, as_json: bool) -> None:
+    """Take everything below these prefixes of buckets, and return when it is archived."""
+    live = factory.make_live(reduce=False)
+    with live.running(), progress_bar("ingest", 0) as update:
+        report = live.take(
+            factory.sources(prefixes),
+            lambda counts: update(counts.total - counts.waiting, counts.total),
+        )
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        out.print(report.counts.sentence(), highlight=False)
+    for fault in report.refused:
+        told = explain({**fault["error"], "subject": fault["name"]})
+        notes.print(f"[red]refused[/] {told}", soft_wrap=True)
+    if report.refused:
         raise typer.Exit(2)
 
 

@@ -1,10 +1,13 @@
-"""`archive`: finding what is there."""
+"""`archive`: finding what is there, and getting it."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -14,9 +17,14 @@ from firstlight.cli.opening import open_workspace
 from firstlight.cli.tables import table_of
 from firstlight.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from firstlight.services.served_files import ServedFile
+
 __all__ = ["archive"]
 
-archive = typer.Typer(no_args_is_help=True, help="What the archive holds: search, header, uploads.")
+archive = typer.Typer(
+    no_args_is_help=True, help="What the archive holds: search, header, get, zip, uploads."
+)
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Limit = Annotated[int, typer.Option(help="How many at most.", min=1, max=1000)]
@@ -115,6 +123,56 @@ def header(context: typer.Context, name: Name, as_json: Json = False) -> None:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+@archive.command("get")
+@guarded
+def get(
+    context: typer.Context,
+    name: Name,
+    folder: Annotated[Path, typer.Option(help="Where to; made where needed.")] = Path(),
+    form: Annotated[
+        Literal["stored", "fits", "tiff"],
+        typer.Option(help="All files as stored, the image as plain FITS, or as 16-bit TIFF."),
+    ] = "stored",
+    stretch: Annotated[Literal["arcsinh", "linear"], typer.Option(help="Of the TIFF.")] = "arcsinh",
+) -> None:
+    """Copy the files of an exposure out of the archive, and print their paths.
+
+    Example: [bold]firstlight -w mynight archive get sro-kb001ms-20220629-00010442 --form fits[/]
+    """
+    downloads = open_workspace(context).downloads
+    opened: Iterable[ServedFile] = downloads.all_stored(name, None)
+    if form == "fits":
+        opened = [downloads.fits(name, None)]
+    elif form == "tiff":
+        opened = [downloads.tiff(name, None, stretch=stretch)]
+    for file in opened:
+        _save(folder / file.name, file.pieces(0, file.size))
+
+
+@archive.command("zip")
+@guarded
+def pack(
+    context: typer.Context,
+    site: Annotated[str, typer.Argument(help="Name of the site.")],
+    start: Annotated[datetime, typer.Argument(help="UTC: 2024-08-03 or 2024-08-03T18:00:00.")],
+    end: Annotated[datetime, typer.Argument(help="UTC; exposures that began before it.")],
+    size: Annotated[
+        Literal["best", "large", "small"], typer.Option(help="Which FITS file of each.")
+    ] = "best",
+    to: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
+) -> None:
+    """Pack the FITS files of all exposures of a site and a period.
+
+    Example: [bold]firstlight -w mynight archive zip sro 2022-06-29 2022-06-30[/]
+    """
+    made = open_workspace(context).downloads.zip(
+        site, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC), None, size=size
+    )
+    _save(to or Path(made.name), made.pieces)
+    for name in made.left_out:
+        notes.print(f"[yellow]left out[/] {escape(name)}: no such file", highlight=False)
+
+
 @archive.command("uploads")
 @guarded
 def uploads(
@@ -150,6 +208,20 @@ def uploads(
     ]
     print_table(table_of(rows, UPLOAD_COLUMNS))
     _tell_next(page["next"])
+
+
+def _save(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file whole or not at all, and print its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("wb") as stream:
+            for piece in pieces:
+                stream.write(piece)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    out.print(str(path), markup=False, highlight=False, soft_wrap=True)
 
 
 def _by_name(conditions: list[str]) -> dict[str, list[str]]:

@@ -130,6 +130,11 @@ class DownloadService:
         row = self._search.exposure(which, viewer_sites)
         return self._files.by_key(_named(row, name).key, name)
 
+    def all_stored(self, which: uuid.UUID | str | int, viewer_sites: Sites) -> Iterator[ServedFile]:
+        """Open every file of an exposure as it is stored, one after the other."""
+        for file in self._search.exposure(which, viewer_sites).files:
+            yield self._files.by_key(file.key, file.name)
+
     def fits(
         self, which: uuid.UUID | str | int, viewer_sites: Sites, *, name: str | None = None
     ) -> ServedFile:
