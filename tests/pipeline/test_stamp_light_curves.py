@@ -18,6 +18,7 @@ from scipy.stats import chi2
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.stamp_light_curves import NotEnoughReferences, ReferenceRules
+from firstlight.algorithms.variability import find_variables, light_curve_statistics
 from firstlight.errors import InvalidInput
 from firstlight.formats.tables import read_table, write_table
 from firstlight.pipeline.stamp_light_curves import (
@@ -97,6 +98,13 @@ def check_constant_stars(observed: Observed) -> None:
     colours = (curves.flux[rows] - 1) / curves.error[rows]
     assert np.sqrt(np.mean(colours**2, axis=(0, 2))) == pytest.approx(np.ones(3), abs=0.15)
     assert not curves.variable[rows].any()
+    # A neighbour is told from variability: only blended stars seem to vary.
+    assert not curves.blended[rows[12:]].any()
+    numbers = light_curve_statistics(curves.combined, curves.combined_error)
+    brightness = -2.5 * np.log10(curves.electrons.sum(axis=1))
+    candidates = find_variables(numbers, brightness).is_candidate
+    constant = ~np.isin(observed.stars, signals(observed))
+    assert (candidates & constant & ~curves.blended).sum() <= 2
 
 
 def test_colours_agree_with_each_other(observed):
@@ -168,7 +176,7 @@ def test_a_table_with_a_stamp_twice_is_refused(small):
         ObservationStamps.from_columns(twice, PATTERN)
 
 
-def test_a_strong_variable_is_nobodys_reference(small):
+def test_a_strong_variable_is_nobodys_reference_and_not_taken_for_a_blend(small):
     stamps = small.stamps
     row = small.row(int(small.truth.undisturbed()[3]))
     change = 1 + 0.15 * np.sin(np.arange(stamps.x.shape[1]))
@@ -177,6 +185,7 @@ def test_a_strong_variable_is_nobodys_reference(small):
     pixels[row] = (pixels[row] - sky) * change[:, None, None] + sky
     curves = replace(stamps, pixels=pixels).light_curves(10.5)
     assert curves.variable[row]
+    assert not curves.blended[row]
     assert not (curves.references == row).any()
     assert np.allclose(curves.combined[row], change / np.median(change), atol=0.05)
 

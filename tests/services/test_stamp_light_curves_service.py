@@ -149,8 +149,8 @@ def test_curves_of_each_colour_and_of_all_are_in_the_tables(house, solved):
             assert len(told) > 50
             # Half of these stars have a neighbour within their stamps.
             ratio = np.median([c.scatter / c.expected_scatter for c in told])
-            assert ratio == pytest.approx(1.1, abs=0.15)
-            assert sum(c.is_candidate for c in curves) < 0.15 * len(curves)
+            assert ratio == pytest.approx(1.1, abs=0.2)
+            assert sum(c.is_candidate for c in curves) <= 4
             points = session.scalars(select(Photometry).where(Photometry.set_id == each.id)).all()
             assert len(points) == sum(c.n_points for c in curves)
             assert {p.filter for p in points} == {each.section_id}

@@ -43,6 +43,7 @@ _SHARING = 12  # stars that tell what is shared; fewer would take out each other
 _MOST_SHARING = 300
 _PRECISE = 0.05  # their errors, magnitudes
 _CLIPPINGS = 3
+_LIKE = 60  # stars of like brightness that tell how alike stars are
 
 
 class NotEnoughReferences(UserError):
@@ -134,6 +135,14 @@ class StampLightCurves:
         coefficients, ``(n_star, most)``.
     variable
         Stars found to vary, which are nobody's reference, ``(n_star,)``.
+    misfit
+        Mean squared difference of the star's stamps and its comparison's of the same light, in
+        units of their noise, ``(n_star,)``. A star that varies looks like its references all the
+        same, and has about 1; one with a neighbour in its light does not, however steady.
+    blended
+        Stars whose misfit is half as much again as that of stars as bright, ``(n_star,)``: their
+        neighbours move in and out of their light as they drift, and what looks like variability
+        may be that.
     """
 
     flux: Floats
@@ -147,6 +156,8 @@ class StampLightCurves:
     references: Integers
     coefficients: Floats
     variable: Bools
+    misfit: Floats
+    blended: Bools
 
 
 def solve_stamp_light_curves(
@@ -196,6 +207,7 @@ class _Curves:
     aperture: Floats
     references: Integers
     coefficients: Floats
+    misfit: Floats
 
     @classmethod
     def empty(cls, n_star: int, n_frame: int, most: int) -> _Curves:
@@ -207,6 +219,7 @@ class _Curves:
             aperture=np.full((n_star, n), np.nan),
             references=np.full((n_star, most), -1),
             coefficients=np.zeros((n_star, most)),
+            misfit=np.full(n_star, np.nan),
         )
 
 
@@ -273,7 +286,7 @@ class _Stars:
 def _solve(stars: _Stars, curves: _Curves, targets: Integers) -> None:
     """Fill in the curves of some stars."""
     for target in targets.tolist():
-        for values in (curves.flux, curves.error, curves.electrons, curves.aperture):
+        for values in (curves.flux, curves.error, curves.electrons, curves.aperture, curves.misfit):
             values[target] = np.nan
         curves.references[target], curves.coefficients[target] = -1, 0.0
         frames = np.flatnonzero(stars.stack.usable[target])
@@ -310,6 +323,7 @@ def _solve_one(
     unsure = np.maximum(np.einsum("fk,kfp->fp", share**2, light), 0) + sky[:, stars.bands]
     unsure += given.read_noise**2 * np.square(share).sum(axis=1, keepdims=True)
     background = given.sky[target][frames][:, stars.bands] + given.read_noise**2
+    curves.misfit[target] = _misfit(own, comparison, background, unsure)
     for band in range(len(BANDS)):
         of = stars.bands == band
         planes = (own[:, of], comparison[:, of], background[:, of], unsure[:, of])
@@ -320,6 +334,17 @@ def _solve_one(
         curves.aperture[target, band] = size_of
     curves.references[target, : len(chosen)] = chosen
     curves.coefficients[target, : len(chosen)] = np.median(found, axis=0)
+
+
+def _misfit(own: Floats, comparison: Floats, background: Floats, unsure: Floats) -> float:
+    """Reduced chi-square of the stamps' shapes, all ``(n_frame, n_pixel)``."""
+    light = comparison.sum(axis=1, keepdims=True)
+    size = np.divide(
+        own.sum(axis=1, keepdims=True), light, out=np.ones_like(light), where=light > 0
+    )
+    expected = size * comparison
+    variance = np.maximum(expected, 0) + background + size**2 * unsure
+    return float(np.mean((own - expected) ** 2 / variance))
 
 
 def _extract(
@@ -368,13 +393,14 @@ def _finished(curves: _Curves, photometry: StampPhotometry) -> StampLightCurves:
     flux, error = np.full_like(curves.flux, np.nan), np.full_like(curves.error, np.nan)
     scatter = np.full((len(flux), len(BANDS) + 1), np.nan)
     expected = scatter.copy()
+    blended = _blended(curves.misfit, curves.electrons.sum(axis=1))
     for band in range(len(BANDS)):
         one = _without_shared(curves.flux[:, band], curves.error[:, band], photometry)
         flux[:, band] = one
-        error[:, band] = _honest(one, curves.error[:, band])
+        error[:, band] = _honest(one, curves.error[:, band], ~blended)
         scatter[:, band], expected[:, band] = _rms(one, error[:, band])
     combined, formal = _combined(flux, error)
-    combined_error = _honest(combined, formal)
+    combined_error = _honest(combined, formal, ~blended)
     scatter[:, -1], expected[:, -1] = _rms(combined, combined_error)
     return StampLightCurves(
         flux=flux,
@@ -388,6 +414,8 @@ def _finished(curves: _Curves, photometry: StampPhotometry) -> StampLightCurves:
         references=curves.references.copy(),
         coefficients=curves.coefficients.copy(),
         variable=np.zeros(len(flux), dtype=bool),
+        misfit=curves.misfit.copy(),
+        blended=blended,
     )
 
 
@@ -413,14 +441,32 @@ def _without_shared(flux: Floats, error: Floats, photometry: StampPhotometry) ->
     return np.asarray(out / _row_median(out)[:, None])
 
 
-def _honest(flux: Floats, formal: Floats) -> Floats:
-    """Errors with the factor and the floor that the scatter of the field's stars asks for."""
+def _blended(misfit: Floats, electrons: Floats) -> Bools:
+    """Stars less like their references than others as bright, ``(n_star,)``.
+
+    Of a bright star the noise is so small that any comparison is seen to differ.
+    """
+    out = np.zeros(len(misfit), dtype=bool)
+    told = np.flatnonzero(np.isfinite(misfit) & np.isfinite(electrons))
+    order = told[np.argsort(electrons[told], kind="stable")]
+    for rank, star in enumerate(order):
+        start = int(np.clip(rank - _LIKE // 2, 0, max(len(order) - _LIKE, 0)))
+        out[star] = misfit[star] > 1.5 * np.median(misfit[order[start : start + _LIKE]])
+    return out
+
+
+def _honest(flux: Floats, formal: Floats, clean: Bools) -> Floats:
+    """Errors with the factor and the floor that the scatter of the field's stars asks for.
+
+    Only `clean` stars are asked, where there are some.
+    """
     typical, scatter = _row_median(formal), _robust(flux)
     kept = np.isfinite(scatter) & np.isfinite(typical)
+    if (kept & clean).sum() >= _SHARING:
+        kept &= clean
     for _ in range(_CLIPPINGS):
         model = fit_noise_model(np.where(kept, scatter, np.nan), typical)
-        # Stars with a neighbour in their light, which moves in and out as they drift, are many
-        # in a wide field; they are worse than the field's noise and must not set it.
+        # Stars that vary, or whose neighbours come and go, must not set the field's noise.
         kept &= scatter < _beyond(flux.shape[1]) * model.sigma(typical)
     return model.sigma(formal)
 

@@ -54,6 +54,7 @@ PROCESS = "stamp_light_curves"
 ALL_COLOURS = "".join(BANDS)
 _PREFERRED = ("G", "R", "B")  # whose solution and sources place the stars: green has most light
 _NARROWEST, _WIDEST = 1.6, 5.0
+_PIXEL_SHARE = 1.25  # of the squared width that is measured in a colour's image
 # What reductions know of pixels; saturation is seen on the mosaic itself.
 _TAKEN = int(Flag.BAD | Flag.COSMIC_RAY | Flag.TRAIL | Flag.LOW_FLAT)
 Floats = NDArray[np.float64]
@@ -325,12 +326,12 @@ def _width(exposed: Sequence[_Exposed]) -> float:
     """FWHM of the stars in pixels of the mosaic.
 
     A pixel of a colour's image is two of the mosaic wide; where stars are not wider than that it
-    is most of the width that is measured there.
+    is most of the width that is measured there. Its share was measured on simulated stars.
     """
     measured = [each.lead.sources.fwhm for each in exposed if each.lead.sources.fwhm]
     if not measured:
         return _NARROWEST
-    own = 2 * np.sqrt(max(float(np.median(measured)) ** 2 - 1, 0.0))
+    own = 2 * np.sqrt(max(float(np.median(measured)) ** 2 - _PIXEL_SHARE, 0.0))
     return float(np.clip(own, _NARROWEST, _WIDEST))
 
 
@@ -421,7 +422,7 @@ def _summary(solved: _Solved, number: int) -> dict[str, Any]:
         "method": "similar stamps",
         "stamp_side_pixels": solved.stamps.side,
         "stars_with_curves": int(np.isfinite(scatter).sum()),
-        "variable": int(solved.curves.variable.sum()),
+        "blended": int(solved.curves.blended.sum()),
         "scatter_of_best_20": float(np.median(best)) if len(best) else None,
     }
 
@@ -444,13 +445,14 @@ def _curve_rows(
             "scatter": _finite(curves.scatter[n, number]),
             "expected_scatter": _finite(curves.expected[n, number]),
             "chi2": _finite(numbers.reduced_chi2[n]),
-            "is_candidate": bool(candidates.is_candidate[n]),
+            "is_candidate": bool(candidates.is_candidate[n] and not curves.blended[n]),
             "statistics": {
                 "rms": _finite(numbers.rms[n]),
                 "von_neumann": _finite(numbers.von_neumann[n]),
                 "stetson_j": _finite(numbers.stetson_j[n]),
                 "peak_to_peak": _finite(numbers.peak_to_peak[n]),
                 "false_alarm": _finite(candidates.false_alarm[n]),
+                "misfit": _finite(curves.misfit[n]),
                 "references": int((curves.references[n] >= 0).sum()),
                 "duplicates": int(solved.stars.duplicate[n]),
                 "detections": int((solved.stars.source[n] >= 0).sum()),
