@@ -187,7 +187,7 @@ def find_keys(session: Session, sought: Sought, after: Key | None, limit: int) -
     candidates = [each for each in ways if each.streams] or ways
     way = candidates[0]
     if len(candidates) > 1:
-        way, _ = _shortest(session, candidates, earlier, PROBED_FAR)
+        way = _shortest_of_long(session, candidates, earlier)
     return found + _take(session, sought, way, earlier, limit - len(found))
 
 
@@ -269,6 +269,16 @@ def _shortest(
         sizes.append((size, way.gathering is not None, len(sizes)))
     size, _, number = min(sizes)
     return ways[number], size
+
+
+def _shortest_of_long(session: Session, ways: Sequence[Way], stretch: Stretch) -> Way:
+    """The same for ways that are all long: looked at farther and farther until one ends."""
+    bound = 2 * PROBED
+    while True:
+        way, size = _shortest(session, ways, stretch, bound)
+        if size < bound or bound >= PROBED_FAR:
+            return way
+        bound *= 3
 
 
 def _split(session: Session, stretch: Stretch) -> tuple[Stretch, Stretch | None]:
