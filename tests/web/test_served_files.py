@@ -21,6 +21,7 @@ def test_a_link_gives_the_whole_file(client, link):
     assert answer.headers["Accept-Ranges"] == "bytes"
     assert 'attachment; filename="x-EX00.fits.fz"' in answer.headers["Content-Disposition"]
     assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
 @pytest.mark.parametrize(

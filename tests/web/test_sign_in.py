@@ -50,3 +50,14 @@ def test_static_files_are_there_and_nothing_beside_them(client):
     assert client.get("/static/live.js").headers["Content-Type"].startswith("text/javascript")
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/nothing", "/static/"):
         assert client.get(path).status_code == 404
+
+
+def test_behind_a_proxy_that_ends_tls(make_client):
+    client = make_client(base_url="https://archive.example.org")
+    secret = client.services.access.make("x", ["read"]).token
+    origin = {"Origin": "https://archive.example.org"}
+    answer = client.post("/sign-in", data={"token": secret}, headers=origin)
+    assert answer.status_code == 303
+    assert "Secure" in answer.headers["Set-Cookie"]
+    other = client.post("/sign-in", data={"token": secret}, headers={"Origin": "https://x.org"})
+    assert other.status_code == 403

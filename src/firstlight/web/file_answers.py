@@ -30,9 +30,21 @@ FILE_RESPONSES: dict[int | str, dict[str, object]] = {
 }
 
 
-def file_answer(request: Request, file: ServedFile, *, attachment: bool = False) -> Response:
-    """Answer with a file, or the part of it that was asked for."""
+def file_answer(
+    request: Request, file: ServedFile, *, attachment: bool = False, shared: bool = False
+) -> Response:
+    """Answer with a file, or the part of it that was asked for.
+
+    Parameters
+    ----------
+    attachment
+        To be saved, not shown.
+    shared
+        Whether pages of others may show it: where the address itself is the permission.
+    """
     headers = _headers(file, attachment=attachment)
+    if shared:
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     if _has_it(request, headers.get("ETag")):
         file.close()
         return Response(None, HTTPStatus.NOT_MODIFIED, headers)

@@ -17,10 +17,12 @@ Token = Annotated[str, Path(description="The last part of a signed link.")]
 @router.get("/files/{token}", responses=FILE_RESPONSES, response_class=Response)
 def get_file(request: Request, token: Token) -> Response:
     """The file that a signed link leads to, or a range of it. The address is the permission."""
-    return file_answer(request, services_of(request).served_files.by_link(token, "GET"))
+    file = services_of(request).served_files.by_link(token, "GET")
+    return file_answer(request, file, shared=True)
 
 
 @router.head("/files/{token}", include_in_schema=False)
 def look_at_file(request: Request, token: Token) -> Response:
     """What `get_file` would answer, without the file."""
-    return file_answer(request, services_of(request).served_files.by_link(token, "HEAD"))
+    file = services_of(request).served_files.by_link(token, "HEAD")
+    return file_answer(request, file, shared=True)

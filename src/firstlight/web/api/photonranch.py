@@ -18,7 +18,7 @@ from firstlight.services.exposure_forms import ExposureRow, photonranch_row
 from firstlight.services.search import LONGEST_PAGE
 from firstlight.services.search_query import ExposureQuery
 from firstlight.services.uploads import UploadBadChannel, UploadBadDirectory, UploadRequest
-from firstlight.web.addresses import file_address
+from firstlight.web.addresses import absolute, file_address
 from firstlight.web.api.exposures import asked_query
 from firstlight.web.api.sites import pinned
 from firstlight.web.auth import Asker
@@ -205,7 +205,7 @@ def _link(request: Request, row: ExposureRow, roles: Sequence[str]) -> str:
     if file is None:
         return ""
     signed = services_of(request).served_files.link(file.key)
-    return signed or str(request.base_url).rstrip("/") + file_address(row.id, file.name)
+    return signed or absolute(request, file_address(row.id, file.name))
 
 
 def _seconds(moment: datetime | None) -> int | None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from firstlight.services.exposure_forms import ExposureRow
 from firstlight.services.served_files import FileMissing, ServedFile
 from firstlight.services.zip_links import ZipWish
-from firstlight.web.addresses import file_address
+from firstlight.web.addresses import absolute, file_address
 from firstlight.web.api.downloads import ZIP_RESPONSES, zip_answer
 from firstlight.web.api.photonranch import described
 from firstlight.web.api.sites import pinned
@@ -73,18 +73,18 @@ def download(request: Request, asker: Asker, body: Annotated[DownloadRequest, Bo
     if body.s3_directory == "info-images":
         site = body.object_name.partition("-")[0]
         asker.require("read", site)
-        return json_response(_absolute(request, _pinned_file(request, site, body.object_name)))
+        return json_response(absolute(request, _pinned_file(request, site, body.object_name)))
     services = services_of(request)
     row = services.search.exposure(
         _base(body.object_name), asker.sites(), collection=body.s3_directory
     )
     if body.image_type not in {"fits", "tif", "tiff"}:
-        return json_response(_absolute(request, _stored(request, row, body.object_name)))
+        return json_response(absolute(request, _stored(request, row, body.object_name)))
     made = _converted(request, row, body)
     made.close()
     way = "fits" if body.image_type == "fits" else "tiff"
     own = f"/api/exposures/{row.id}/{way}?name={quote(body.object_name, safe='')}"
-    return json_response(_absolute(request, services.served_files.link(made.key) or own))
+    return json_response(absolute(request, services.served_files.link(made.key) or own))
 
 
 @router.post("/downloadzip", responses=described({"message": "https://archive.example/..."}, 404))
@@ -94,7 +94,7 @@ def download_zip(request: Request, asker: Asker, body: Annotated[ZipRequest, Bod
     wish = ZipWish(body.site, body.start_timestamp_s, body.end_timestamp_s, body.fits_size)
     _pack(request, wish)  # whether there is anything
     token = services_of(request).zip_links.token(wish)
-    return json_response({"message": _absolute(request, f"/photonranch/zips/{token}")})
+    return json_response({"message": absolute(request, f"/photonranch/zips/{token}")})
 
 
 @router.get("/zips/{token}", responses=ZIP_RESPONSES, response_class=Response)
@@ -140,7 +140,3 @@ def _pinned_file(request: Request, site: str, name: str) -> str:
 
 def _base(name: str) -> str:
     return name.rpartition("-")[0] or name
-
-
-def _absolute(request: Request, address: str) -> str:
-    return address if "://" in address else str(request.base_url).rstrip("/") + address

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
 from firstlight.services.access import Forbidden, TokenInvalid
+from firstlight.web.addresses import absolute, is_own_origin
 from firstlight.web.auth import COOKIE
 from firstlight.web.context import services_of
 from firstlight.web.pages.rendering import render
@@ -45,7 +45,7 @@ def sign_in(
         token.strip(),
         max_age=_DAYS * 86_400,
         httponly=True,
-        secure=request.url.scheme == "https",
+        secure=absolute(request, "").startswith("https:"),
         samesite="lax",
     )
     return answer
@@ -63,7 +63,7 @@ def sign_out(request: Request) -> Response:
 def _check_origin(request: Request) -> None:
     """Refuse a form that another site's page has sent."""
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+    if origin is not None and not is_own_origin(request, origin):
         raise Forbidden("this form was sent by another page")
 
 
