@@ -61,3 +61,14 @@ def test_behind_a_proxy_that_ends_tls(make_client):
     assert "Secure" in answer.headers["Set-Cookie"]
     other = client.post("/sign-in", data={"token": secret}, headers={"Origin": "https://x.org"})
     assert other.status_code == 403
+
+
+def test_a_cookie_that_has_become_worthless_is_none(make_client):
+    client = make_client(public_sites=("tst",))
+    secret = client.services.access.make("x", ["admin"]).token
+    cookie = {"Cookie": f"firstlight_token={secret}"}
+    assert client.get("/api/tokens", headers=cookie).status_code == 200
+    client.services.access.revoke("x")
+    assert client.get("/api/tokens", headers=cookie).status_code == 401
+    assert client.get("/api/exposures", headers=cookie).status_code == 200
+    assert client.get("/", headers={**cookie, "Accept": "text/html"}).status_code == 200

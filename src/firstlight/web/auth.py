@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -34,9 +35,17 @@ _PROXY_HEADERS = (
 
 def viewer_of(connection: HTTPConnection) -> Viewer:
     """Identify the sender of a request."""
+    access = services_of(connection).access
     token = token_of(connection)
-    from_loopback = token is None and is_from_this_machine(connection)
-    return services_of(connection).access.identify(token, from_loopback=from_loopback)
+    if token is not None:
+        return access.identify(token)
+    kept = connection.cookies.get(COOKIE)
+    # A cookie is sent along by a browser whoever made it ask, so it must not change anything.
+    if kept and connection.scope.get("method", "GET") in _READING:
+        # One that has become worthless is none: what is public stays readable.
+        with suppress(TokenInvalid):
+            return access.identify(kept)
+    return access.identify(None, from_loopback=is_from_this_machine(connection))
 
 
 Asker = Annotated[Viewer, Depends(viewer_of)]
@@ -44,20 +53,22 @@ Asker = Annotated[Viewer, Depends(viewer_of)]
 
 
 def token_of(connection: HTTPConnection) -> str | None:
-    """Return the token of a request: in its header; in a cookie for requests that only read.
+    """Return the token in the header of a request.
 
-    Never in the URL, which is logged and passed on. A cookie is sent along by a browser
-    whoever made it ask, so that it must not change anything.
+    Never one in the URL, which is logged and passed on.
+
+    Raises
+    ------
+    TokenInvalid
+        There is such a header, and it is not understood.
     """
     header = connection.headers.get("authorization")
-    if header is not None:
-        scheme, _, token = header.strip().partition(" ")
-        if scheme.lower() not in _SCHEMES or not token.strip():
-            raise TokenInvalid("the header is not understood", expected="Authorization: token ...")
-        return token.strip()
-    if connection.scope.get("method", "GET") in _READING:
-        return connection.cookies.get(COOKIE) or None
-    return None
+    if header is None:
+        return None
+    scheme, _, token = header.strip().partition(" ")
+    if scheme.lower() not in _SCHEMES or not token.strip():
+        raise TokenInvalid("the header is not understood", expected="Authorization: token ...")
+    return token.strip()
 
 
 def is_from_this_machine(connection: HTTPConnection) -> bool:
