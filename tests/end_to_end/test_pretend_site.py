@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pretended
 import pytest
+import sqlalchemy as sa
 from house import House, make_house
 
+from firstlight.models.exposure import Exposure
 from firstlight.simulation.delivery import (
     DeliverySettings,
     FolderReceiver,
@@ -80,3 +85,34 @@ def test_what_comes_again_changes_nothing(site: PretendSite, ordered: Archived, 
     done = again.house.run("watch", again.incoming, "--once", "--no-reduce")
     assert "0 archived" in done.out
     assert pretended.differences(again.check(site), before) == []
+
+
+def test_what_arrives_while_it_watches_is_reduced(tmp_path: Path):
+    site = PretendSite(SiteSettings(exposures=2, focus=0.0, experimental=0.0))
+    house, incoming = make_house(tmp_path / "w"), tmp_path / "in"
+    process = house.start("watch", incoming, "--workers", "1")
+    try:
+        deliver(site, site.files, FolderReceiver(incoming, slowly=True))
+        deadline = time.monotonic() + 120
+        while states(house) != ["done", "done"]:
+            assert time.monotonic() < deadline, states(house)
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130
+    assert out.splitlines()[-1] == "10 archived"
+    assert "the same command again goes on from here" in err
+    found = house.json("archive", "search", "reduction_state=done", "filter=w")["exposures"]
+    assert [row["base_filename"] for row in found] == [
+        exposure.base_filename for exposure in reversed(site.exposures)
+    ]
+
+
+def states(house: House) -> list[str]:
+    engine = sa.create_engine(house.database_url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return list(connection.scalars(sa.select(Exposure.reduction_state)))

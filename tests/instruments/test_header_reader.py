@@ -258,3 +258,11 @@ def test_panoptes_cards(samples):
     assert blank == dict.fromkeys(["ra", "dec", "airmass", "filter"])
     bare = camera.check_header(read_header(samples / "panoptes" / "noheader.fits"))
     assert {problem.code for problem in bare} == {"header.missing"}
+
+
+def test_ranges_of_an_image_packed_as_tiles_lie_in_the_image_not_in_its_table(camera):
+    cards = {"NAXIS1": 8, "NAXIS2": 256, "ZNAXIS1": 384, "ZNAXIS2": 256, "DATASEC": "[1:384,1:256]"}
+    (area,) = camera.overscan_and_data_sections(cards)
+    assert area.data == (slice(0, 256), slice(0, 384))
+    with pytest.raises(BadPixelRange):
+        camera.overscan_and_data_sections({**cards, "DATASEC": "[1:385,1:256]"})

@@ -534,7 +534,9 @@ def _pixel_range(
         raise bad.BadPixelRange(
             subject=subject, field=card.keyword, found=repr(card.value), expected=str(problem)
         ) from problem
-    size = [cards[key].value for key in ("NAXIS1", "NAXIS2") if key in cards]
+    # NAXISn of an image packed as tiles are those of the table that holds them.
+    packed = "Z" if "ZNAXIS1" in cards else ""
+    size = [cards[key].value for key in (f"{packed}NAXIS1", f"{packed}NAXIS2") if key in cards]
     if len(size) == 2 and (columns.stop > size[0] or rows.stop > size[1]):
         raise bad.BadPixelRange(
             subject=subject,
