@@ -208,40 +208,6 @@ class Instrument(HeaderReader):
         del filepath
         return self.get_section_ids()
 
-    def get_sequence_id(self, header: AnyHeader, *, name: str | None = None) -> str | None:
-        """Return the camera's own id of the sequence that an exposure belongs to.
-
-        Parameters
-        ----------
-        header
-            Raw global header.
-        name
-            Name or path of the file as its sender gave it.
-
-        Returns
-        -------
-        str or None
-            None where the camera counts no sequences, as by default.
-        """
-        del header, name
-        return None
-
-    def cards_from_name(self, name: str) -> dict[str, Any]:
-        """Return what the name or path of a file tells and its header may not.
-
-        Parameters
-        ----------
-        name
-            As the sender of the file gave it.
-
-        Returns
-        -------
-        dict
-            Values by keyword; none by default. A card of the header counts more.
-        """
-        del name
-        return {}
-
     def check_section_id(self, section_id: SectionId) -> None:
         """Raise `UnknownSection` unless the id is one of the instrument's."""
         known = [section_key(each) for each in self.get_section_ids()]

@@ -349,6 +349,40 @@ class HeaderReader:
             return None
         return f"{across or along}x{along or across}"
 
+    def get_sequence_id(self, header: AnyHeader, *, name: str | None = None) -> str | None:
+        """Return the camera's own id of the sequence that an exposure belongs to.
+
+        Parameters
+        ----------
+        header
+            Raw global header.
+        name
+            Name or path of the file as its sender gave it.
+
+        Returns
+        -------
+        str or None
+            None where the camera counts no sequences, as by default.
+        """
+        del header, name
+        return None
+
+    def cards_from_name(self, name: str) -> dict[str, Any]:
+        """Return what the name or path of a file tells and its header may not.
+
+        Parameters
+        ----------
+        name
+            As the sender of the file gave it.
+
+        Returns
+        -------
+        dict
+            Values by keyword; none by default. A card of the header counts more.
+        """
+        del name
+        return {}
+
     def get_kind(self, header: AnyHeader, *, subject: object = None) -> str:
         """Return science, bias, dark, flat or other; science where the header does not say."""
         kind = self._value(_by_normal_name(header), "kind", subject)
