@@ -153,7 +153,8 @@ def test_a_dry_run_tells_and_changes_nothing(world):
     assert done.files == report.files
 
 
-def test_a_set_rule_moves_what_is_stored_already(world):
+def test_a_set_rule_moves_what_is_stored_already(anywhere):
+    world = anywhere
     exposure = world.exposure("EX")
     rules = {"rules": ({"site": "sro", "after": "2d"},)}
     assert world.service(**rules).apply_rules() == 1

@@ -7,6 +7,7 @@ numbers of the events let the receiver drop what it has seen.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import uuid
@@ -43,6 +44,7 @@ SitesOf: TypeAlias = Callable[[str], frozenset[str] | None]
 """Sites that the owner of a webhook may watch now: None for all, empty for none."""
 
 _PRUNED_AT_ONCE = 5000
+_BATCHES_AT_ONCE = 10  # then the thread is free for another, and the process may end
 _PRUNE_EVERY = timedelta(minutes=10)
 _log = logging.getLogger(__name__)
 
@@ -119,10 +121,19 @@ class NotificationService:
                 total += counts
         return total
 
-    def tell(self, webhook_id: uuid.UUID) -> Counter[str]:
-        """Tell one webhook all that it is to be told, batch by batch, until one fails."""
+    def tell(self, webhook_id: uuid.UUID, batches: int | None = None) -> Counter[str]:
+        """Tell one webhook what it is to be told, batch by batch, until one fails.
+
+        Parameters
+        ----------
+        batches
+            At most so many; None for all there are.
+        """
         counts: Counter[str] = Counter()
-        while (claim := self._claim(webhook_id)) is not None:
+        for _ in itertools.count() if batches is None else range(batches):
+            claim = self._claim(webhook_id)
+            if claim is None:
+                break
             events = self._stream.after(claim.position, self.settings.batch)
             if not events:
                 self._settle(claim, claim.position)
@@ -277,7 +288,7 @@ class NotificationLoop:
 
     def _tell(self, webhook_id: uuid.UUID) -> None:
         try:
-            self._service.tell(webhook_id)
+            self._service.tell(webhook_id, _BATCHES_AT_ONCE)
         except Exception:  # noqa: BLE001, a thread's error would be lost; it is due again later
             _log.exception("webhook %s", webhook_id)
         finally:

@@ -9,6 +9,11 @@ from sqlalchemy.orm import Session
 
 __all__ = ["lock_names"]
 
+_LOCK = text(
+    "SELECT pg_advisory_xact_lock(number) FROM "
+    "(SELECT unnest(CAST(:numbers AS bigint[])) AS number ORDER BY 1) AS sorted"
+)
+
 
 def lock_names(session: Session, *names: str) -> None:
     """Wait until no other transaction holds any of these names, and hold them to the end.
@@ -25,9 +30,3 @@ def lock_names(session: Session, *names: str) -> None:
     ]
     if numbers:
         session.execute(_LOCK, {"numbers": numbers})
-
-
-_LOCK = text(
-    "SELECT pg_advisory_xact_lock(number) FROM "
-    "(SELECT unnest(CAST(:numbers AS bigint[])) AS number ORDER BY 1) AS sorted"
-)
