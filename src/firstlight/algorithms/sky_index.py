@@ -12,6 +12,8 @@ from astropy.coordinates import Latitude, Longitude
 from cdshealpix import nested
 from numpy.typing import ArrayLike, NDArray
 
+from firstlight.algorithms.healpix_cell import healpix_cell
+
 __all__ = [
     "ORDER",
     "angular_separation",
@@ -58,6 +60,8 @@ def healpix_index(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     """
     ra_deg, dec_deg = np.broadcast_arrays(_finite(ra), _finite(dec))
     shape = ra_deg.shape
+    if shape == () and abs(float(dec_deg)) <= 90:
+        return np.asarray(healpix_cell(float(ra_deg), float(dec_deg), ORDER), dtype=np.int64)
     cells = nested.lonlat_to_healpix(
         Longitude(np.mod(ra_deg.ravel(), 360.0), u.deg),
         Latitude(dec_deg.ravel(), u.deg),

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from firstlight.models.base import utc_now
@@ -52,7 +52,9 @@ def join_observations(
         if exposure.observation_id != observation_id:
             exposure.observation_id = observation_id
     session.flush()
-    _describe_sequences(session, [row for row in rows.values() if row.sequence is not None])
+    _describe_sequences(
+        session, sorted(row.id for row in rows.values() if row.sequence is not None)
+    )
     _remove_empty(session, sorted(each for each in left if each is not None))
 
 
@@ -90,23 +92,45 @@ def _values(row: Observation) -> dict[str, Any]:
     return {"id": row.id, "sequence": row.sequence, "created_at": utc_now(), **facts}
 
 
-def _describe_sequences(session: Session, rows: Iterable[Observation]) -> None:
-    for wanted in sorted(rows, key=lambda each: each.id):
-        # Held until the end, so that of two workers the later one sees what the earlier added.
-        row = session.scalars(
-            select(Observation).where(Observation.id == wanted.id).with_for_update()
-        ).one()
-        first = session.scalars(
-            select(Exposure)
-            .where(Exposure.observation_id == row.id)
-            .order_by(Exposure.sort_mjd, Exposure.id)
-            .limit(1)
-        ).one()
-        described = _observation(first, row.sequence)
-        for name in _DESCRIBED:
-            value = None if described is None else getattr(described, name)
-            if described is not None and getattr(row, name) != value:
-                setattr(row, name, value)
+def _describe_sequences(session: Session, ids: Sequence[uuid.UUID]) -> None:
+    """Describe observations by their first exposures."""
+    if not ids:
+        return
+    # Held until the end, so that of two workers the later one sees what the earlier added.
+    rows = session.scalars(
+        select(Observation)
+        .where(Observation.id.in_(ids))
+        .order_by(Observation.id)
+        .with_for_update()
+    ).all()
+    start = (
+        select(Exposure.observation_id, func.min(Exposure.sort_mjd).label("mjd"))
+        .where(Exposure.observation_id.in_(ids))
+        .group_by(Exposure.observation_id)
+        .subquery()
+    )
+    firsts = session.scalars(
+        select(Exposure)
+        .join(
+            start,
+            and_(
+                Exposure.observation_id == start.c.observation_id, Exposure.sort_mjd == start.c.mjd
+            ),
+        )
+        .order_by(Exposure.id.desc())
+    )
+    first = {each.observation_id: each for each in firsts}
+    for row in rows:
+        described = _observation(first[row.id], row.sequence)
+        if described is not None:
+            _copy(described, row, _DESCRIBED)
+
+
+def _copy(source: object, target: object, names: Iterable[str]) -> None:
+    """Set what differs, so that nothing is written where nothing changed."""
+    for name in names:
+        if getattr(target, name) != getattr(source, name):
+            setattr(target, name, getattr(source, name))
 
 
 def _remove_empty(session: Session, ids: Sequence[uuid.UUID]) -> None:
@@ -171,6 +195,4 @@ def _place(session: Session, site: Site) -> None:
         .order_by(Exposure.sort_mjd.desc(), Exposure.id.desc())
         .limit(1)
     ).one()
-    for name in _PLACE:
-        if getattr(site, name) != getattr(latest, name):
-            setattr(site, name, getattr(latest, name))
+    _copy(latest, site, _PLACE)
