@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from firstlight.errors import RemoteError
 from firstlight.models.arrival import Arrival, ArrivalState
@@ -144,6 +147,33 @@ def test_a_source_that_falls_over_is_asked_again(database: Database, caplog):
         assert any(report.counts.waiting == 2 for report in live.reports())
     assert "the bucket does not answer; tried again in 2 s" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_what_many_threads_announce_is_written_together(database: Database):
+    story: list[str] = []
+
+    class Slow(FakeArrivals):
+        def announce(self, announcements: Sequence[Announcement]) -> list[str]:
+            time.sleep(0.1)
+            return super().announce(announcements)
+
+    live = LiveService(database=database, arrivals=Slow(database, story), make_engine=FakeEngine)
+    with live.running():
+        names = [f"{number}.fits" for number in range(20)]
+        with ThreadPoolExecutor(20) as pool:
+            list(pool.map(lambda name: live.announce(FakeSource([name], []).poll()), names))
+        assert next(live.reports()).counts.waiting == 20
+    assert len(story) < 10
+
+
+def test_who_hands_in_is_told_when_it_could_not_be_written(database: Database):
+    class Broken(FakeArrivals):
+        def announce(self, announcements: Sequence[Announcement]) -> list[str]:
+            raise RemoteError("the database does not answer")
+
+    live = LiveService(database=database, arrivals=Broken(database, []), make_engine=FakeEngine)
+    with pytest.raises(RemoteError, match="does not answer"):
+        live.announce(FakeSource(["a.fits"], []).poll())
 
 
 def test_chores_are_repeated_and_end(database: Database):

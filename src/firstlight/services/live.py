@@ -130,6 +130,7 @@ class LiveService:
         self._arrivals = arrivals
         self._make_engine = make_engine
         self._chores = [*chores, Chore("unfinished arrivals", self._mop_up)]
+        self._desk = _Desk(self._write_down)
         self._engine: Engine | None = None
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -174,8 +175,13 @@ class LiveService:
     def announce(self, announcements: Sequence[Announcement]) -> None:
         """Write announcements down and ask for their jobs.
 
-        When this returns they are safe, whatever happens to this process.
+        When this returns they are safe, whatever happens to this process. Those of callers in
+        several threads, as of uploads side by side, are written together.
         """
+        if announcements:
+            self._desk.hand_in(announcements)
+
+    def _write_down(self, announcements: Sequence[Announcement]) -> None:
         for start in range(0, len(announcements), _BATCH):
             ids = self._arrivals.announce(announcements[start : start + _BATCH])
             if ids:
@@ -262,6 +268,44 @@ class LiveService:
                     exc_info=None if foreseen else fault,
                 )
             self._stop.wait(pause)
+
+
+@dataclass(eq=False)
+class _Slip:
+    """What one thread hands in, and why it could not be written."""
+
+    announcements: Sequence[Announcement]
+    fault: Exception | None = None
+
+
+class _Desk:
+    """One thread writes for all that wait: a transaction and a job for many, not for each."""
+
+    def __init__(self, write: Callable[[Sequence[Announcement]], None]) -> None:
+        self._write = write
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._slips: list[_Slip] = []
+
+    def hand_in(self, announcements: Sequence[Announcement]) -> None:
+        """Return when these are written, by this thread or by one before it."""
+        slip = _Slip(announcements)
+        with self._lock:
+            self._slips.append(slip)
+        with self._turn:
+            with self._lock:
+                slips, self._slips = self._slips, []
+            if slips:
+                self._write_all(slips)
+        if slip.fault is not None:
+            raise slip.fault
+
+    def _write_all(self, slips: Sequence[_Slip]) -> None:
+        try:
+            self._write([each for slip in slips for each in slip.announcements])
+        except Exception as fault:  # noqa: BLE001, it is raised where each was handed in
+            for slip in slips:
+                slip.fault = fault
 
 
 def _asking(live: LiveService, source: Source) -> Callable[[], float]:
