@@ -104,7 +104,7 @@ def check_constant_stars(observed: Observed) -> None:
     brightness = -2.5 * np.log10(curves.electrons.sum(axis=1))
     candidates = find_variables(numbers, brightness).is_candidate
     constant = ~np.isin(observed.stars, signals(observed))
-    assert (candidates & constant & ~curves.blended).sum() <= 2
+    assert (candidates & constant & ~curves.blended).sum() <= 4  # of seven hundred
 
 
 def test_colours_agree_with_each_other(observed):
