@@ -69,12 +69,16 @@ class Taken:
         Parsed; None for a plain exposure.
     stored
         Its bytes, once they are in the store; also of a file that is in the archive already.
+    content, found
+        A light file that was checked and is still to be stored, and what is in it.
     keys_put
         Where bytes were put for it, which nothing but this arrival may need yet.
     files
         For the rows of its exposure: the file itself first, then what was made of it.
     error
         Why it cannot be used.
+    failed
+        Whether the machine failed before it was stored; it waits for another time.
     """
 
     id: uuid.UUID
@@ -87,10 +91,13 @@ class Taken:
     cards: list[Any] | None
     name: FileName | None = None
     stored: StoredFile | None = None
+    content: bytes | None = None
+    found: Content | None = None
     keys_put: list[str] = field(default_factory=list)
     files: list[NewFile] = field(default_factory=list)
     problems: list[FirstlightError] = field(default_factory=list)
     error: dict[str, Any] | None = None
+    failed: bool = False
 
     @classmethod
     def of(cls, row: Arrival) -> Taken:
@@ -113,7 +120,7 @@ class Taken:
 
     def refuse(self, fault: FirstlightError) -> None:
         """Remember why it cannot be used."""
-        self.files, self.keys_put = [], []
+        self.files, self.keys_put, self.content = [], [], None
         self.error = {**fault.as_dict(), "subject": fault.subject or self.source}
 
 
@@ -134,14 +141,19 @@ class Intake:
     settings: ArchiveSettings
 
     def take(self, taken: Taken, known: KnownFiles, instrument: str | None = None) -> None:
-        """Read one arrival; what is wrong with the file ends in `Taken.error`.
+        """Read one arrival and store it; what is wrong with the file ends in `Taken.error`.
 
         Raises
         ------
         FirstlightError
             Of kind remote or internal: the machine failed, not the file.
         """
-        taken.keys_put = []
+        self.read(taken, known, instrument)
+        self.store_light(taken)
+
+    def read(self, taken: Taken, known: KnownFiles, instrument: str | None = None) -> None:
+        """Do the first half of `take`, all of it for heavy files; light ones are not stored yet."""
+        taken.keys_put, taken.content = [], None
         try:
             taken.name = parse_offered(taken.offered_name)
             offered = self.sources.open(taken.source)
@@ -150,34 +162,44 @@ class Intake:
             except SourceGone as gone:
                 self._read(taken, self._archived(taken, gone), known, instrument)
         except FirstlightError as fault:
-            if fault.kind not in _OF_THE_FILE:
-                raise
-            taken.refuse(fault)
+            _blame(taken, fault)
         except (RecursionError, ValueError, TypeError, LookupError, ArithmeticError) as fault:
             # Untrusted bytes: whatever a parser makes of them concerns this file alone.
             taken.refuse(InternalError(f"{type(fault).__name__}: {fault}", subject=taken.source))
 
-    def quarantine(self, taken: Taken) -> StoredFile | None:
-        """Keep the bytes of a file that cannot be used, so that nothing is lost.
+    def store_light(self, taken: Taken) -> None:
+        """Do the other half of `take`. Mostly it waits for the disk, so threads may do it."""
+        content, found, name = taken.content, taken.found, taken.name
+        if content is None or found is None or name is None:
+            return
+        try:
+            taken.stored = self._put(taken, final_key(name), content)
+            taken.files = _new_files(taken, name, taken.stored, found)
+            if found.thumbnail is not None:
+                taken.files.append(self._thumbnail(taken, name, found.thumbnail))
+        except FirstlightError as fault:
+            _blame(taken, fault)
+        taken.content = None
+
+    def set_aside(self, taken: Taken) -> None:
+        """Keep the bytes of a file that cannot be used in quarantine, so that nothing is lost.
 
         What somebody ingests by hand stays where it is, and they are told at once.
-
-        Returns
-        -------
-        StoredFile or None
-            None where there are no bytes to be had.
         """
+        if taken.error is None:
+            return
+        taken.stored = None
         if by_hand(taken):
-            return None
+            return
         name = safe_segment(taken.offered_name.replace("\\", "/").rpartition("/")[2])
         key = build_key("quarantine", str(taken.id), name)
         try:
             with self.sources.open(taken.source).stream() as stream:
-                return self.store.put(key, stream, overwrite=True)
+                taken.stored = self.store.put(key, stream, overwrite=True)
         except FirstlightError as fault:
             if fault.kind not in _OF_THE_FILE:
                 raise
-            return None
+            # There are no bytes to be had; the reason why is in the log already.
 
     def _archived(self, taken: Taken, gone: SourceGone) -> Offered:
         """The bytes of a file whose source is gone, from where a killed worker has put them."""
@@ -211,11 +233,8 @@ class Intake:
             taken.stored = _facts_of(name, content)
             taken.files = _new_files(taken, name, taken.stored, Content())
             return
-        found = check_light(name, content, self.settings)
-        taken.stored = self._put(taken, final_key(name), content)
-        taken.files = _new_files(taken, name, taken.stored, found)
-        if found.thumbnail is not None:
-            taken.files.append(self._thumbnail(taken, name, found.thumbnail))
+        taken.found = check_light(name, content, self.settings)
+        taken.content = content
 
     def _read_fits(self, taken: Taken, name: FileName, offered: Offered, known: KnownFiles) -> None:
         key = final_key(name)
@@ -266,6 +285,13 @@ class Intake:
                 expected=fault.found,
                 hint="the one that came first is kept; give the other another name",
             ) from fault
+
+
+def _blame(taken: Taken, fault: FirstlightError) -> None:
+    """Refuse the file where it is at fault; else it is the machine, and the fault is raised."""
+    if fault.kind not in _OF_THE_FILE:
+        raise fault
+    taken.refuse(fault)
 
 
 def by_hand(taken: Taken) -> bool:

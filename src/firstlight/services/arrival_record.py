@@ -142,8 +142,7 @@ class ArrivalRecord:
         if taken.error is None:
             taken.stored, taken.files = None, []
             self.intake.take(taken, {}, instrument)
-        if taken.error is not None:
-            taken.stored = self.intake.quarantine(taken)
+        self.intake.set_aside(taken)
 
     def _give_up(self, taken: Taken, fault: Exception | None, report: TakenReport) -> None:
         if taken.error is not None:
@@ -153,7 +152,7 @@ class ArrivalRecord:
                 "the rows of this file cannot be written", subject=taken.source, found=fault
             )
         )
-        taken.stored = self.intake.quarantine(taken)
+        self.intake.set_aside(taken)
         self.save([taken], report)
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -38,6 +40,8 @@ JOB = "take_arrivals"
 _UNTOUCHED_FOR = timedelta(seconds=20)  # until then the job that was asked for is trusted
 _MOST_PLANNED = 20_000
 _LONGEST_NAME = 900
+_WRITERS = 4  # files that are on their way to the disk at once: its waits overlap
+_IN_MEMORY = 20  # light files that are held until they are stored
 
 
 class ArrivalService:
@@ -141,23 +145,36 @@ class ArrivalService:
             The machine failed for some of them, which still wait; the others are taken.
         """
         items, known = self._waiting([uuid.UUID(str(each)) for each in ids], again=again)
-        ready: list[Taken] = []
-        failure: FirstlightError | None = None
-        for taken in items:
-            try:
-                self._intake.take(taken, known, instrument)
-                if taken.error is not None:
-                    taken.stored = self._intake.quarantine(taken)
-                ready.append(taken)
-            except FirstlightError as fault:
-                failure = fault
-                if isinstance(fault, StorageFull):
-                    break
+        ready, failures = [], []
+        for part in _parts(items):
+            for taken in part:
+                failures += self._failure(self._intake.read, taken, known, instrument)
+            with ThreadPoolExecutor(_WRITERS) as writers:
+                stored = writers.map(partial(self._failure, self._intake.store_light), part)
+                failures += [each for failed in stored for each in failed]
+            for taken in part:
+                failures += self._failure(self._intake.set_aside, taken)
+            ready += [taken for taken in part if not taken.failed]
+            if any(isinstance(each, StorageFull) for each in failures):
+                break
         report = TakenReport()
         self._record.save(ready, report, instrument)
-        if failure is not None:
-            raise failure
+        if failures:
+            raise failures[0]
         return report.as_dict()
+
+    def _failure(
+        self, work: Callable[..., None], taken: Taken, *arguments: Any
+    ) -> list[FirstlightError]:
+        """Do a part of the work for one arrival; what comes back is the machine's fault."""
+        if taken.failed:
+            return []
+        try:
+            work(taken, *arguments)
+        except FirstlightError as fault:
+            taken.failed = True
+            return [fault]
+        return []
 
     def _waiting(
         self, ids: Sequence[uuid.UUID], *, again: bool
@@ -198,6 +215,12 @@ class ArrivalService:
                 if any(uuid.UUID(each) in waiting for each in ids):
                     requests.append(JobRequest(f"take-{fingerprint(ids)}", JOB, {"arrivals": ids}))
         return requests
+
+
+def _parts(items: Sequence[Taken]) -> Iterator[list[Taken]]:
+    """As many at a time as may be in memory together."""
+    for start in range(0, len(items), _IN_MEMORY):
+        yield list(items[start : start + _IN_MEMORY])
 
 
 def is_waiting(row: Arrival, *, again: bool = False) -> bool:
