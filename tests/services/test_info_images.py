@@ -18,6 +18,7 @@ from firstlight.storage import StoredFile
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD, NEW = "sro-kb001ms-20220629-00000001", "sro-kb001ms-20220629-00000002"
+NEWEST = "sro-kb001ms-20220630-00000001"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -183,12 +184,20 @@ def test_channels_and_sites_are_apart(channels):
     assert channels.service.all_of("mrc", str, channels.now) == []
 
 
-def test_a_file_nobody_named_a_channel_for_is_not_shown(channels):
+@pytest.mark.parametrize("order", list(itertools.permutations([OLD, NEW, NEWEST])))
+def test_files_nobody_named_a_channel_for_go_to_the_first_in_the_order_of_names(channels, order):
+    for base in order:
+        channels.take(base)
+    assert [channels.base(n) for n in (1, 2, 3)] == [NEWEST, None, None]
+    assert not channels.take(OLD, "EX00.fits.fz")
+    assert channels.base() == NEWEST
+
+
+def test_a_channel_asked_for_counts_more_than_one_that_nobody_named(channels):
+    channels.request(OLD)
+    assert channels.take(OLD)
     assert not channels.take(NEW)
-    assert channels.names() == []
-    assert [key.rsplit("/")[-1] for key in channels.leftovers()] == [f"{NEW}-EX10.jpg"]
-    assert channels.take(NEW, channel=2)
-    assert channels.base(2) == NEW
+    assert channels.base() == OLD
 
 
 @pytest.mark.parametrize("channel", [0, 4, -1])

@@ -19,15 +19,25 @@ def expire(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what would be removed, and by which rule.")
     ] = False,
+    apply_rules: Annotated[
+        bool,
+        typer.Option("--apply-rules", help="First date what is there by the present settings."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Remove what has expired: files, rows and thumbnails together. `serve` does it by itself.
+
+    What has come keeps the end that the settings gave it then, until the rules are applied anew.
 
     Exit code 1 where something could not be removed now; the next time tries again.
 
     Example: [bold]firstlight -w mynight expire --dry-run[/]
     """
-    report = open_workspace(context).expiration.sweep(dry_run=dry_run)
+    expiration = open_workspace(context).expiration
+    if apply_rules:
+        changed = expiration.apply_rules()
+        notes.print(f"{changed} dated anew", highlight=False)
+    report = expiration.sweep(dry_run=dry_run)
     if as_json:
         print_json(report.as_dict())
     else:

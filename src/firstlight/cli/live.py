@@ -74,10 +74,9 @@ def serve(
     from firstlight.web.server import serve as answer  # noqa: PLC0415, loads the web framework
 
     factory = open_workspace(context)
-    factory.answer_at(host, port)
     factory.live = factory.make_live(workers, reduce=not no_reduce)
     with factory.live.running(factory.sources([])):
-        answer(factory, on_ready=_tell_address)
+        answer(factory, host=host, port=port, on_ready=_tell_address)
 
 
 def worker(context: typer.Context, workers: Workers = None) -> None:

@@ -140,9 +140,11 @@ class ArchiveWiring(Foundations):
         from firstlight.services.watched_sources import InboxSource
 
         # Uploads through the API are announced as they end; those into a bucket are not.
-        direct = "://" in self.storage_settings.root
         return InboxSource(
-            self.store, self.uploads, every_s=1.0 if direct else 60.0, is_second_look=not direct
+            self.store,
+            self.uploads,
+            every_s=1.0 if self._in_bucket else 60.0,
+            is_second_look=not self._in_bucket,
         )
 
     @cached_property
@@ -161,12 +163,11 @@ class ArchiveWiring(Foundations):
         from firstlight.services.uploads import UploadService
         from firstlight.storage.presigned_post import upload_forms, upload_signer
 
-        in_folder = "://" not in self.storage_settings.root
         return UploadService(
             database=self.database,
             store=self.store,
             forms=upload_forms(self.storage_settings),
-            signer=upload_signer(self.storage_settings) if in_folder else None,
+            signer=None if self._in_bucket else upload_signer(self.storage_settings),
             channels=self.info_images,
             settings=self.settings.uploads,
         )
@@ -192,7 +193,7 @@ class ArchiveWiring(Foundations):
         """What has come, and what became of it."""
         from firstlight.services.upload_log import UploadLogService
 
-        return UploadLogService(database=self.database)
+        return UploadLogService(database=self.database, kept=self.settings.expiration.upload_log)
 
     # --- what goes -------------------------------------------------------------------------
 
@@ -219,6 +220,10 @@ class ArchiveWiring(Foundations):
             database=self.database,
             store=self.store,
             settings=self.settings.expiration,
+            # In a folder an open file stays readable; a bucket breaks off who reads.
+            grace=(self.settings.expiration.grace or timedelta())
+            if self._in_bucket
+            else timedelta(),
             copies=self._copies(),
         )
 
@@ -228,6 +233,10 @@ class ArchiveWiring(Foundations):
         from firstlight.services.lifecycle import LifecycleService
 
         return LifecycleService(storage=self.storage_settings, settings=self.settings.lifecycle)
+
+    @property
+    def _in_bucket(self) -> bool:
+        return "://" in self.storage_settings.root
 
     def _copies(self) -> Path | None:
         """The folder with local copies of what is stored elsewhere."""

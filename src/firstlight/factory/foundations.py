@@ -70,7 +70,8 @@ class Foundations:
         if "://" not in settings.root:
             update["root"] = str(self.workspace / settings.root)
         if settings.link_base_url is None:
-            update["link_base_url"] = f"{self.settings.web.address}/api"
+            # Without an address of its own the server completes links as it is asked.
+            update["link_base_url"] = f"{(self.settings.web.base_url or '').rstrip('/')}/api"
         if settings.link_secret is None:
             update["link_secret"] = SecretStr(self.secret.hex())
         return settings.model_copy(update=update)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,15 +124,6 @@ class Factory(ReductionWiring, ArchiveWiring):
             )
             live.add(Chore("reduction", reduction.run))
         return live
-
-    def answer_at(self, host: str | None, port: int | None) -> None:
-        """Take another address than that of the settings, before anything makes links to it."""
-        web = self.settings.web
-        chosen = {"host": host or web.host, "port": web.port if port is None else port}
-        if chosen["port"] == 0:
-            with socket.create_server((str(chosen["host"]), 0)) as free:
-                chosen["port"] = free.getsockname()[1]
-        self.settings = self.settings.model_copy(update={"web": web.model_copy(update=chosen)})
 
     @cached_property
     def live(self) -> LiveService:

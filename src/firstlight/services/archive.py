@@ -19,7 +19,10 @@ from firstlight.services.arrivals import ArrivalService, arrival_id, is_waiting
 
 __all__ = ["ArchiveService", "IngestReport", "Refusal"]
 
-SUFFIXES = (".fits", ".fit", ".fts", ".fits.fz", ".fz", ".fits.gz", ".fit.gz", ".fits.bz2")
+SUFFIXES = (
+    *(".fits", ".fit", ".fts", ".fits.fz", ".fz", ".fits.gz", ".fit.gz", ".fits.bz2"),
+    *(".cr2", ".nef", ".dng"),
+)
 BATCH = 50
 
 

@@ -14,7 +14,7 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select
@@ -113,7 +113,8 @@ class InfoImageService:
             What it is called, and where its bytes are.
         channel
             As named when the upload was requested; None where the file says nothing of it,
-            then the request for its base filename does.
+            then the request for its base filename does. A picture that nobody announced, as
+            one put into a watched folder, goes to the first channel.
         header
             The one in the file, or that came with the request.
         made
@@ -122,19 +123,23 @@ class InfoImageService:
         Returns
         -------
         InfoImage or None
-            The picture it belongs to; None where a newer one is on the channel, or no channel
-            was ever named. Then the stored bytes are noted for removal.
+            The picture it belongs to; None where a newer one is on the channel. Then the stored
+            bytes are noted for removal.
         """
+        asked_at = now
         if channel is None:
             channel = _channel_of(session, name)
-            if channel is None:
-                remember(session, {stored.key: stored.size}, now)
-                return None
+        if channel is None:
+            # In the order of the names among themselves, whatever order they come in, and
+            # after every picture for which the channel was asked.
+            channel, asked_at = CHANNELS[0], _moment_of(name)
         _check_channel(channel)
         _lock(session, name.site, channel)
         image = _find(session, name.site, channel, name.base_filename)
         if image is None:
             image = self._add(session, name.site, channel, name.base_filename, now)
+            image.requested_at = asked_at
+            session.flush()
         if _newer(session, image) is not None:
             remember(session, {stored.key: stored.size}, now)
             return None
@@ -226,6 +231,11 @@ def _find(session: Session, site: str, channel: int, base_filename: str) -> Info
         )
         .execution_options(populate_existing=True)  # as it is under the lock
     )
+
+
+def _moment_of(name: FileName) -> datetime:
+    """A moment that orders names by their day and number."""
+    return datetime.combine(name.day, time(), UTC) + timedelta(microseconds=int(name.number))
 
 
 def _channel_of(session: Session, name: FileName) -> int | None:

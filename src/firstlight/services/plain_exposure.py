@@ -108,11 +108,11 @@ def read_plain(path: Path, name: str, instrument: str | None = None) -> PlainFil
     last = name.replace("\\", "/").rpartition("/")[2]
     camera = get_instrument_instance(instrument or "GenericFITS")
     cards = cards_of(camera.read_header(path))
-    chosen = instrument or guess_instrument(last, values_of(cards))
+    chosen = instrument or guess_instrument(name, values_of(cards))
     if chosen != camera.name:  # another camera may read its files in its own way
         camera = get_instrument_instance(chosen)
         cards = cards_of(camera.read_header(path))
-    header = values_of(cards)
+    header = {**camera.cards_from_name(name), **_with_value(values_of(cards))}
     exposure = Exposure(nofile=True, instrument=chosen, filename=last)
     exposure.describe(header)
     more, wrong = read_archive_cards(header)
@@ -128,6 +128,11 @@ def read_plain(path: Path, name: str, instrument: str | None = None) -> PlainFil
         sequence=camera.get_sequence_id(header, name=name),
         problems=[*exposure.problems, *wrong],
     )
+
+
+def _with_value(header: dict[str, Any]) -> dict[str, Any]:
+    """Cards that say something: what the path tells stands in for those that do not."""
+    return {keyword: value for keyword, value in header.items() if value not in (None, "")}
 
 
 def _format(key: str, role: FileRole) -> str:

@@ -19,7 +19,7 @@ class WebSettings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 for any free one."""
     base_url: str | None = None
-    """Address at which others reach this server, with scheme; links begin with it."""
+    """Address at which others reach this server, with scheme, where a proxy stands before it."""
     open_on_loopback: bool = True
     """Whoever asks from this machine itself, through no proxy, may do everything.
 
@@ -39,14 +39,6 @@ class WebSettings(BaseModel):
     """A silent event stream says that it is alive so often, seconds."""
     max_streams: int = Field(default=1000, ge=1)
     """Event streams open at once in one process."""
-
-    @property
-    def address(self) -> str:
-        """Beginning of every link to this server."""
-        if self.base_url is not None:
-            return self.base_url.rstrip("/")
-        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104, compared, not listened on
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @field_validator("allowed_origins")
     @classmethod

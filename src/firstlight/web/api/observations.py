@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from firstlight.services.observations import ObservationQuery
+from firstlight.web.addresses import absolute
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import shows, success
@@ -126,4 +127,9 @@ def _query(request: Request) -> ObservationQuery:
 
 def _links(request: Request) -> Callable[[str], str]:
     files = services_of(request).served_files
-    return lambda key: files.link(key, _LINKS_LAST) or ""
+
+    def link(key: str) -> str:
+        signed = files.link(key, _LINKS_LAST)
+        return absolute(request, signed) if signed else ""
+
+    return link

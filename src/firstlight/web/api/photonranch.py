@@ -77,11 +77,12 @@ def described(example: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
 def upload(request: Request, asker: Asker, body: Annotated[UploadRequest, Body()]) -> Response:
     """Leave to upload one file: post a form with these fields, and last `file`, there."""
     try:
-        return json_response(services_of(request).uploads.request(body, asker))
+        form = services_of(request).uploads.request(body, asker)
     except (UploadBadDirectory, UploadBadChannel) as fault:
         answer = failure(fault)
         answer.status_code = HTTPStatus.FORBIDDEN  # as Photon Ranch has it
         return answer
+    return json_response({**form, "url": absolute(request, str(form["url"]))})
 
 
 @router.get("/image/{base_filename}", responses=described(_IMAGE, 404))
@@ -205,7 +206,7 @@ def _link(request: Request, row: ExposureRow, roles: Sequence[str]) -> str:
     if file is None:
         return ""
     signed = services_of(request).served_files.link(file.key)
-    return signed or absolute(request, file_address(row.id, file.name))
+    return absolute(request, signed or file_address(row.id, file.name))
 
 
 def _seconds(moment: datetime | None) -> int | None:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from firstlight.services.served_files import FileMissing
+from firstlight.web.addresses import absolute
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import shows, success
@@ -119,7 +120,12 @@ def pinned(request: Request, site: str, *, signed: bool = False) -> list[dict[st
     services = services_of(request)
     shown = services.info_images.all_of(site, str, datetime.now(UTC))
     files = services.served_files
-    return [_with_addresses(site, image, files.link if signed else _no_link) for image in shown]
+
+    def signed_link(key: str) -> str | None:
+        address = files.link(key)
+        return absolute(request, address) if address else None
+
+    return [_with_addresses(site, image, signed_link if signed else _no_link) for image in shown]
 
 
 def _no_link(_key: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, BinaryIO, cast
 from fastapi import APIRouter, Body, Path, Request, Response
 
 from firstlight.services.uploads import UploadRequest
+from firstlight.web.addresses import absolute
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import shows, success
@@ -32,7 +33,8 @@ def ask_for_leave(
     wish: Annotated[UploadRequest, Body(openapi_examples={"a picture": {"value": _REQUEST}})],
 ) -> Response:
     """Ask for leave to upload one file: post a form with these fields, and last `file`, there."""
-    return success(services_of(request).uploads.request(wish, asker))
+    form = services_of(request).uploads.request(wish, asker)
+    return success({**form, "url": absolute(request, str(form["url"]))})
 
 
 _FILE_BODY: dict[str, Any] = {
