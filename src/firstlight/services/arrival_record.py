@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InternalError
@@ -124,11 +124,14 @@ class ArrivalRecord:
                 for taken in change.arrivals:
                     self._read_again(taken, instrument)
                 continue
-            except (DBAPIError, DatabaseUnreachable) as problem:
+            except (StatementError, DatabaseUnreachable) as problem:
                 if not _may_pass(problem):
                     raise
                 fault = problem
                 continue
+            except (ValueError, TypeError, LookupError, ArithmeticError) as problem:
+                fault = problem  # of one odd header; found out by writing one by one
+                break
             for name, values in vars(told).items():
                 getattr(report, name).extend(values)
             return
@@ -160,7 +163,7 @@ def _may_pass(problem: Exception) -> bool:
     """Whether the rows are at fault, or another transaction; else it is the database itself."""
     cause = problem.__cause__ if isinstance(problem, DatabaseUnreachable) else problem
     if not isinstance(cause, DBAPIError):
-        return False
+        return isinstance(cause, StatementError)
     state = getattr(cause.orig, "sqlstate", None)
     if state in _CONFLICTS or isinstance(cause, IntegrityError):
         return True

@@ -146,9 +146,14 @@ class _Watched:
         self._stream = path.open("rb")
 
     def read(self, size: int = -1) -> bytes:
-        piece = self._stream.read(size)
-        if not piece or size < 0:
+        try:
+            piece = self._stream.read(size)
+            if piece and size >= 0:
+                return piece
             here, there = os.fstat(self._stream.fileno()), self._path.stat()
+        except OSError as fault:
+            raise _explained(self._path, fault) from fault
+        else:
             if not _same(here, self._seen) or not _same(there, self._seen):
                 raise SourceChanged(subject=self._path)
         return piece
