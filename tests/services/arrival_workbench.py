@@ -77,6 +77,7 @@ class Workbench:
         folder: str = "inbox",
         channel: int | None = None,
         metadata: Cards | None = None,
+        site: str | None = None,
         origin: Origin = Origin.FOLDER,
     ) -> Announcement:
         path = self.write(name, content, folder)
@@ -88,6 +89,7 @@ class Workbench:
             size=len(content),
             channel=channel,
             metadata=metadata,
+            site=site,
         )
 
     def take(self, *announcements: Announcement) -> dict[str, Any]:

@@ -280,6 +280,19 @@ def test_any_other_fits_file_is_an_exposure_told_by_its_header(bench):
     assert len(bench.files()) == 1
 
 
+def test_the_site_of_a_plain_exposure_is_told_by_its_sender_or_its_telescope(bench):
+    content = plain_fits(SITEID=..., TELESCOP="C11")
+    bench.put("one.fits", content)
+    assert bench.exposure().site == "C11"
+    assert [told["site"] for told in bench.events()] == ["C11"]
+    bench.empty()
+    bench.put("one.fits", content, site="home")
+    assert bench.exposure().site == "home"
+    assert [told["site"] for told in bench.events()] == ["home"]
+    with bench.database.reading() as session:
+        assert [row.name for row in session.scalars(sa.select(Site))] == ["home"]
+
+
 def test_pictures_of_two_cameras_at_one_second_do_not_collide(bench):
     for camera, seed in (("14d3bd", 1), ("ee04d1", 2)):
         name = f"PAN001/{camera}/20180216T110623/20180216T113000.fits"
@@ -326,5 +339,16 @@ def test_info_images_go_to_their_channel_and_to_no_exposure(bench):
         assert [tuple(row) for row in rows] == [(MEDIUM, 0), (THUMBNAIL, 1)]
 
 
-def test_an_info_image_without_a_channel_is_of_no_use(bench):
-    assert bench.put(f"info-images/{MEDIUM}", jpg()) == "superseded"
+def test_an_info_image_without_a_channel_goes_to_the_first(bench):
+    assert bench.put(f"info-images/{MEDIUM}", jpg()) == "archived"
+    assert [told["data"]["channel"] for told in bench.events()] == [1]
+    assert bench.put(f"info-images/{MEDIUM}", jpg(), folder="again") == "known"
+
+
+def test_an_info_image_that_a_newer_one_has_replaced_comes_too_late(bench):
+    older, newer = (f"info-images/{BASE[:-1]}{n}-EX10.jpg" for n in (1, 2))
+    first = bench.offer(older, jpg(), channel=3)
+    bench.service.announce([first])
+    assert bench.put(newer, jpg(), channel=3) == "archived"
+    bench.take(first)
+    assert bench.arrival(first).state == "superseded"

@@ -41,12 +41,13 @@ from firstlight.services.arrival_sources import Offered, SourceGone, SourceOpene
 from firstlight.services.exposure_facts import ExposureName, FileFacts
 from firstlight.services.exposure_rows import NewFile, NewHeader
 from firstlight.services.plain_exposure import HEADER_RANK, read_plain
-from firstlight.services.stored_header import clean_cards
+from firstlight.services.stored_header import clean_cards, clean_text
 from firstlight.storage import KeyTaken, Store, StoredFile, build_key, safe_segment
 
 __all__ = ["Intake", "KnownFiles", "OtherBytes", "Taken"]
 
 # What the file or its name is to blame for; anything else may pass.
+_LONGEST_SITE = 128
 _OF_THE_FILE = frozenset({Kind.USER, Kind.MISSING, Kind.CONFLICT})
 
 KnownFiles = Mapping[tuple[uuid.UUID, str], str]
@@ -255,6 +256,8 @@ class Intake:
     ) -> None:
         with offered.local_path() as path:
             plain = read_plain(path, taken.offered_name, instrument)
+            if taken.site is not None:
+                plain.columns["site"] = clean_text(taken.site)[:_LONGEST_SITE]
             with offered.stream() as stream:
                 taken.stored = self._put(taken, plain.key, stream)
         exposure = plain.stored_as(taken.stored)

@@ -18,6 +18,7 @@ from firstlight.models.arrival import Arrival, ArrivalState
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database, DatabaseUnreachable
 from firstlight.models.event import Event, record_events
+from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import FileRole
 from firstlight.models.info_image import InfoImage, InfoImageFile
 from firstlight.services.arrival_intake import Intake, OtherBytes, Taken
@@ -309,7 +310,7 @@ class _Batch:
         row.exposure_id = exposure.id
         if not isinstance(exposure, ExposureName):
             row.collection = "data"
-            row.site = row.site or exposure.columns.get("site")
+            row.site = row.site or self._session.get_one(Exposure, exposure.id).site
 
 
 def _event(row: Arrival, taken: Taken, state: ArrivalState) -> Event:

@@ -262,7 +262,7 @@ def _row(row_id: uuid.UUID, announcement: Announcement, now: datetime) -> dict[s
         "version": _version(announcement),
         "origin": announcement.origin.value,
         "name": name[-_LONGEST_NAME:],
-        "site": announcement.site,
+        "site": announcement.site and clean_text(announcement.site)[:128],
         "collection": None,
         "base_filename": None,
         "channel": announcement.channel,

@@ -151,14 +151,14 @@ def _remove_empty(session: Session, ids: Sequence[uuid.UUID]) -> None:
 def place_sites(session: Session, exposures: Sequence[Exposure]) -> None:
     """Know the sites of exposures, and where they are by the latest that told.
 
-    The site of a plain exposure is known where its place is.
+    A plain exposure that tells its place, but not its site, is of one named by its telescope.
     """
     names = set()
     for exposure in exposures:
         placed = exposure.latitude is not None and exposure.longitude is not None
         if exposure.base_filename is None and placed and exposure.site is None:
             exposure.site = exposure.telescope or exposure.instrument
-        if exposure.site is not None and (placed or exposure.base_filename is not None):
+        if exposure.site is not None:
             names.add(exposure.site)
     if not names:
         return
