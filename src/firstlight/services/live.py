@@ -25,6 +25,7 @@ from firstlight.work.engine import Engine, JobRequest, JobState
 __all__ = ["Chore", "LiveReport", "LiveService", "Source"]
 
 _POLL_S = 0.1  # between two questions to a source that had nothing
+_GATHER_S = 0.1  # between two transactions with announcements, where they come in a stream
 _BATCH = 200  # arrivals announced at once; more would keep the first ones waiting
 _REPORT_S = 1.0
 _MOPPING_UP_S = 30.0
@@ -286,6 +287,7 @@ class _Desk:
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._slips: list[_Slip] = []
+        self._next_at = 0.0
 
     def hand_in(self, announcements: Sequence[Announcement]) -> None:
         """Return when these are written, by this thread or by one before it."""
@@ -293,9 +295,13 @@ class _Desk:
         with self._lock:
             self._slips.append(slip)
         with self._turn:
+            if slip in self._slips:
+                # Under a stream of uploads the next ones come meanwhile; a lone one never waits.
+                time.sleep(max(0.0, self._next_at - time.monotonic()))
             with self._lock:
                 slips, self._slips = self._slips, []
             if slips:
+                self._next_at = time.monotonic() + _GATHER_S
                 self._write_all(slips)
         if slip.fault is not None:
             raise slip.fault
