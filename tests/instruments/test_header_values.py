@@ -40,7 +40,8 @@ def test_the_sign_of_small_declinations(text, degrees):
 @pytest.mark.parametrize(
     ("text", "degrees"),
     [("-31 35 48", -31.596667), ("31 35 48 S", -31.596667), ("W 70:48:53.6", -70.814889),
-     ("110.88 W", -110.88), ("19.54N", 19.54), (-155.58, -155.58)],
+     ("110.88 W", -110.88), ("19.54N", 19.54), (-155.58, -155.58), ("31:58.8", 31.98),
+     ("-111:36.5", -111.608333), ("-0 30.3", -0.505)],
 )  # fmt: skip
 def test_places_on_the_earth(text, degrees):
     assert values.parse_latitude_or_longitude(text, 360) == pytest.approx(degrees)

@@ -40,7 +40,8 @@ def test_our_own_are_known_without_importing_them():
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "['DemoInstrument', 'GenericFITS', 'MicroObservatory'] 5.16"
+    names = ["DSLR", "DemoInstrument", "GenericFITS", "MicroObservatory", "PANOPTES", "PhotonRanch"]
+    assert done.stdout.strip() == f"{names} 5.16"
 
 
 def test_one_instance_is_shared():

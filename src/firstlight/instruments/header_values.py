@@ -40,6 +40,7 @@ _SEXAGESIMAL = re.compile(
     r"^\s*([+-]?)\s*(\d{1,3})(?:\s*[:hHdD°]\s*|\s+)(\d{1,2})(?:(?:\s*[:mM'\u2032]\s*|\s+)"
     r"(\d{1,2}(?:\.\d*)?)\s*[sS\"\u2033]?)?\s*m?'?\s*$"
 )
+_DECIMAL_MINUTES = re.compile(r"^([+-]?\d{1,3})\s*[:\s]\s*(\d{1,2})(\.\d{1,6})$")
 _DATE = re.compile(r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})$")
 _OLD_DATE = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{2})$")
 _TIME = re.compile(r"^(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?$")
@@ -99,6 +100,9 @@ def parse_latitude_or_longitude(value: object, limit: float = 90.0) -> float:
         letters = re.match(r"^([NSEWnsew]?)\s*(.*?)\s*([NSEWnsew]?)$", text)
         if letters:
             side, text = (letters[1] or letters[3]).upper(), letters[2]
+    if decimal := _DECIMAL_MINUTES.match(text):
+        # Some telescopes tell their place so; of a star it would be too little to be sure.
+        text = f"{decimal[1]}:{int(decimal[2])}:{60 * float('0' + decimal[3])}"
     angle, _ = parse_angle(text if isinstance(value, str) else value)
     if side in ("S", "W"):
         angle = -abs(angle)

@@ -153,11 +153,13 @@ class ExposureRows:
         """
         names = {each.exposure.id: each.exposure for each in files}
         ids = sorted(names)
-        bulk_insert(session, Exposure, [_empty(names[each]) for each in ids])
-        rows = session.scalars(
-            select(Exposure).where(Exposure.id.in_(ids)).order_by(Exposure.id).with_for_update()
-        )
-        exposures = {row.id: _Exposure(names[row.id], row) for row in rows}
+        held = select(Exposure).where(Exposure.id.in_(ids)).order_by(Exposure.id).with_for_update()
+        rows: dict[uuid.UUID, Exposure] = {}
+        while len(rows) < len(ids):
+            # Again, where one that was there has expired before it could be held.
+            bulk_insert(session, Exposure, [_empty(names[each]) for each in ids])
+            rows = {row.id: row for row in session.scalars(held)}
+        exposures = {each: _Exposure(names[each], rows[each]) for each in ids}
         for exposure_id, facts in _known_files(session, ids):
             exposures[exposure_id].files[facts.name] = facts
         headers = select(ExposureHeader.exposure_id, ExposureHeader.id, ExposureHeader.rank)
