@@ -164,7 +164,7 @@ def test_any_text_is_a_name(name):
 
 def test_where_bytes_are_for_good():
     name = parse_name(f"allsky/{BASE}-EX10.jpg")
-    assert final_key(name) == f"allsky/sro/20220629/{BASE}-EX10.jpg"
+    assert final_key(name, "b" * 64) == f"allsky/sro/20220629/{BASE}-EX10.jpg"
     assert thumbnail_name(name) == f"{BASE}-EX11.jpg"
     assert made_key(name, "a" * 64) == f"made/allsky/sro/20220629/{BASE}-EX11-{'a' * 12}.jpg"
     assert raw_key("Demo", "2022-06-29", "any/x.fits") == "raw/Demo/2022-06-29/x.fits"

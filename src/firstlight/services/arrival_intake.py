@@ -174,7 +174,8 @@ class Intake:
         if content is None or found is None or name is None:
             return
         try:
-            taken.stored = self._put(taken, final_key(name), content)
+            key = final_key(name, hashlib.sha256(content).hexdigest())
+            taken.stored = self._put(taken, key, content)
             taken.files = _new_files(taken, name, taken.stored, found)
             if found.thumbnail is not None:
                 taken.files.append(self._thumbnail(taken, name, found.thumbnail))
@@ -204,10 +205,11 @@ class Intake:
 
     def _archived(self, taken: Taken, gone: SourceGone) -> Offered:
         """The bytes of a file whose source is gone, from where a killed worker has put them."""
-        if taken.name is None or not self.store.exists(final_key(taken.name)):
+        key = None if taken.name is None or taken.is_info_image else final_key(taken.name, "")
+        if key is None or not self.store.exists(key):
             missing = gone.__cause__
             raise missing if isinstance(missing, MissingFile) and by_hand(taken) else gone
-        return self.sources.open(f"store:{final_key(taken.name)}")
+        return self.sources.open(f"store:{key}")
 
     def _read(
         self, taken: Taken, offered: Offered, known: KnownFiles, instrument: str | None
@@ -238,14 +240,16 @@ class Intake:
         taken.content = content
 
     def _read_fits(self, taken: Taken, name: FileName, offered: Offered, known: KnownFiles) -> None:
-        key = final_key(name)
         with offered.local_path() as path:
-            if (ExposureName.of(name).id, name.filename) in known:
-                stored = _checksum(path, key)
+            if (ExposureName.of(name).id, name.filename) in known or taken.is_info_image:
+                stored = _checksum(path, name)
                 if _is_known(name, stored.sha256, known):
                     taken.stored = stored
                     taken.files = _new_files(taken, name, stored, Content())
                     return
+                key = stored.key
+            else:
+                key = final_key(name, "")
             found = check_fits(path)
             with offered.stream() as stream:
                 taken.stored = self._put(taken, key, stream)
@@ -348,14 +352,15 @@ def _facts(
 def _facts_of(name: FileName, content: bytes) -> StoredFile:
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     sha256 = hashlib.sha256(content).hexdigest()
-    return StoredFile(final_key(name), len(content), sha256, md5)
+    return StoredFile(final_key(name, sha256), len(content), sha256, md5)
 
 
-def _checksum(path: Path, key: str) -> StoredFile:
+def _checksum(path: Path, name: FileName) -> StoredFile:
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     with path.open("rb") as stream:
         while piece := stream.read(1 << 20):
             sha256.update(piece)
             md5.update(piece)
             size += len(piece)
-    return StoredFile(key, size, sha256.hexdigest(), md5.hexdigest())
+    digest = sha256.hexdigest()
+    return StoredFile(final_key(name, digest), size, digest, md5.hexdigest())

@@ -50,10 +50,18 @@ def parse_offered(name: str) -> FileName | None:
         return None
 
 
-def final_key(name: FileName) -> str:
-    """Where the bytes of a file of the grammar are for good."""
-    day = name.base_filename.split("-")[2]
-    return build_key(name.collection.value, name.site, day, name.filename)
+def final_key(name: FileName, sha256: str) -> str:
+    """Where the bytes of a file of the grammar are for good.
+
+    A file of an exposure is written once. One of an info image may be replaced by another of
+    the same name, which has another place.
+    """
+    own = [sha256[:12]] if name.collection is Collection.INFO_IMAGES else []
+    return build_key(*_folder(name), *own, name.filename)
+
+
+def _folder(name: FileName) -> tuple[str, str, str]:
+    return name.collection.value, name.site, name.base_filename.split("-")[2]
 
 
 def raw_key(instrument: str, night: str, name: str) -> str:
@@ -71,9 +79,8 @@ def thumbnail_name(name: FileName) -> str:
 
 def made_key(name: FileName, sha256: str) -> str:
     """Where a thumbnail made of a file is; another picture's has another place."""
-    folder = final_key(name).rpartition("/")[0]
     stem = thumbnail_name(name).removesuffix(".jpg")
-    return build_key("made", *folder.split("/"), f"{stem}-{sha256[:12]}.jpg")
+    return build_key("made", *_folder(name), f"{stem}-{sha256[:12]}.jpg")
 
 
 def header_rank(name: FileName, *, with_request: bool = False) -> int:
