@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -13,9 +14,20 @@ from firstlight.cli.console import is_narrow, notes, out, print_json, print_tabl
 from firstlight.cli.opening import open_workspace
 from firstlight.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from firstlight.services.star_light_curve import StarLightCurve
+
 __all__ = ["lightcurve", "stars"]
 
+METHOD_HELP = "Only those from stamps, or by aperture; default stamps where there are any."
 FARTHEST = 3600.0  # arcseconds; beyond it "the nearest star" says nothing
+
+
+class Method(Enum):
+    """How light curves are made."""
+
+    STAMPS = "stamps"
+    APERTURE = "aperture"
 
 
 def lightcurve(
@@ -28,9 +40,12 @@ def lightcurve(
     radius: Annotated[
         float, typer.Option(help="How far from the coordinates a star may be, arcseconds.")
     ] = 10.0,
+    method: Annotated[Method | None, typer.Option(help=METHOD_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """The light curve of one star: calibrated, and relative to its ensemble.
+
+    Of colour cameras: of each colour, and of all together (RGB).
 
     Example: [bold]firstlight -w mynight lightcurve "02:04:10.28 +46:41:16.2" --plot lc.png[/]
     """
@@ -39,7 +54,9 @@ def lightcurve(
             field="--radius", found=radius, expected=f"more than 0, at most {FARTHEST:g} arcseconds"
         )
     factory = open_workspace(context)
-    curve = factory.light_curves.find(target, radius_arcsec=radius)
+    curve = factory.light_curve_search.find(
+        target, radius_arcsec=radius, method=None if method is None else method.value
+    )
     if plot is not None:
         factory.pictures.light_curve(curve, plot)
         notes.print(f"wrote {escape(str(plot))}", highlight=False, soft_wrap=True)
@@ -49,7 +66,7 @@ def lightcurve(
     if as_json:
         print_json(curve.as_dict())
     elif plot is None and csv is None:
-        print_table(_curve_table(curve.as_dict()))
+        print_table(_colours_table(curve) if curve.is_simultaneous else _curve_table(curve))
     if not as_json:
         out.print(escape(curve.sentence()), highlight=False, soft_wrap=True)
 
@@ -62,16 +79,21 @@ def stars(
     plot: Annotated[
         Path | None, typer.Option(help="Draw scatter against magnitude to this file.")
     ] = None,
+    method: Annotated[Method | None, typer.Option(help=METHOD_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Statistics of all light curves: variable candidates first.
 
+    A star of a colour camera is one row: the numbers of all its colours together, and the
+    scatter in red, green and blue. Its magnitude is the catalogue's.
+
     Example: [bold]firstlight -w mynight stars --plot scatter.png[/]
     """
     factory = open_workspace(context)
-    rows = factory.light_curves.statistics(candidates_only=not everything)
+    every = factory.light_curve_search.statistics(method=None if method is None else method.value)
+    rows = [row for row in every if everything or row["is_candidate"]]
     if plot is not None:
-        factory.pictures.scatter(factory.light_curves.statistics(candidates_only=False), plot)
+        factory.pictures.scatter(every, plot)
         notes.print(f"wrote {escape(str(plot))}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(rows)
@@ -83,13 +105,15 @@ def stars(
 
 
 def _stars_table(rows: list[dict[str, Any]], *, places: bool) -> Table:
+    colours = list(dict.fromkeys(letter for row in rows for letter in row.get("colours", {})))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("name", no_wrap=True)
     titles = ("ra", "dec") if places else ()
-    for title in (*titles, "mag", "points", "scatter", "expected", "chi²", "candidate"):
+    for title in (*titles, "mag", "points", "scatter", "expected", *colours, "chi²", "candidate"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         place = (_number(row["ra"], 5), _number(row["dec"], 5)) if places else ()
+        of_colours = row.get("colours", {})
         table.add_row(
             escape(row["name"] or f"(pixel {row['x']:.0f}, {row['y']:.0f})"),
             *place,
@@ -97,17 +121,18 @@ def _stars_table(rows: list[dict[str, Any]], *, places: bool) -> Table:
             str(row["n_points"]),
             _percent(row["scatter"]),
             _percent(row["expected_scatter"]),
+            *(_percent(of_colours.get(letter, {}).get("scatter")) for letter in colours),
             _number(row["chi2"], 1),
-            "yes" if row["is_candidate"] else "",
+            "yes" if row["is_candidate"] else "blend" if row.get("blended") else "",
         )
     return table
 
 
-def _curve_table(curve: dict[str, Any]) -> Table:
+def _curve_table(curve: StarLightCurve) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("bjd_tdb", "filter", "mag", "±", "relative flux", "±", "flags"):
         table.add_column(title, justify="right")
-    for point in curve["points"]:
+    for point in curve.points:
         table.add_row(
             f"{point['bjd_tdb']:.6f}",
             escape(point["filter"] or ""),
@@ -117,6 +142,21 @@ def _curve_table(curve: dict[str, Any]) -> Table:
             _number(point["rel_flux_err"], 5),
             str(point["flags"] or ""),
         )
+    return table
+
+
+def _colours_table(curve: StarLightCurve) -> Table:
+    """Relative flux of each filter side by side, a row a moment."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    titles = [title for name in curve.filters for title in (name or "no filter", "±")]
+    for title in ("bjd_tdb", *titles, "flags"):
+        table.add_column(escape(title), justify="right", no_wrap=True)
+    for moment in curve.by_time():
+        points = [moment["colours"].get(name, {}) for name in curve.filters]
+        numbers = [
+            _number(point.get(key), 4) for point in points for key in ("rel_flux", "rel_flux_err")
+        ]
+        table.add_row(f"{moment['bjd_tdb']:.5f}", *numbers, str(moment["flags"] or ""))
     return table
 
 

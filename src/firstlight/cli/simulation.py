@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +10,32 @@ import typer
 from rich.markup import escape
 
 from firstlight.cli.console import notes, out, progress_bar
+from firstlight.errors import InvalidInput
 
 __all__ = ["sample", "simulate", "simulate_site"]
+
+
+class Camera(Enum):
+    """What can be simulated."""
+
+    DEMO = "demo"
+    PANOPTES = "panoptes"
+
+
+N_EXPOSURES = {Camera.DEMO: 40, Camera.PANOPTES: 30}
 
 
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Folder for the files; made where needed.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
-    exposures: Annotated[int, typer.Option(help="Number of science exposures.", min=1)] = 40,
+    exposures: Annotated[
+        int | None,
+        typer.Option(help="Number of science exposures; default 40, of panoptes 30.", min=1),
+    ] = None,
+    camera: Annotated[
+        Camera,
+        typer.Option(help="Two sections with calibration frames, or the colours of PANOPTES."),
+    ] = Camera.DEMO,
     faults: Annotated[
         bool, typer.Option("--faults", help="With a truncated file and a clouded frame.")
     ] = False,
@@ -25,10 +44,20 @@ def simulate(
 
     Example: [bold]firstlight simulate sky --seed 7 --exposures 40[/]
     """
-    from firstlight.factory import simulate_night  # noqa: PLC0415, loads most of the house
+    from firstlight import factory  # noqa: PLC0415, loads most of the house
 
-    with progress_bar("simulate", exposures) as update:
-        truth = simulate_night(folder, seed, exposures, faults=faults, on_progress=update)
+    if faults and camera is not Camera.DEMO:
+        raise InvalidInput(
+            "only nights of the demo camera can have faults",
+            field="--faults",
+            found=f"--camera {camera.value}",
+        )
+    number = N_EXPOSURES[camera] if exposures is None else exposures
+    with progress_bar("simulate", number) as update:
+        if camera is Camera.PANOPTES:
+            truth = factory.simulate_colour_night(folder, seed, number, on_progress=update)
+        else:
+            truth = factory.simulate_night(folder, seed, number, faults=faults, on_progress=update)
     out.print(truth, highlight=False, soft_wrap=True)
 
 

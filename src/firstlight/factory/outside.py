@@ -21,6 +21,7 @@ __all__ = [
     "compile_kernels",
     "diagnose",
     "fetch_sample",
+    "simulate_colour_night",
     "simulate_night",
     "simulate_site",
     "solve_file",
@@ -78,6 +79,27 @@ def simulate_night(
         (folder / "truth" / "transit.txt").write_text(f"{ra:.6f} {dec:+.6f}\n")
         told += f"; a transit of depth {truth.transit.depth:.4f} at {ra:.6f} {dec:+.6f}"
     return told
+
+
+def simulate_colour_night(
+    folder: Path, seed: int, exposures: int, *, on_progress: Callable[[int], None]
+) -> str:
+    """Make a simulated observation of a PANOPTES camera; says in a sentence what it is."""
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.simulation.colour_night import ColourNightSettings
+    from firstlight.simulation.colour_night import simulate_colour_night as simulate
+
+    settings = ColourNightSettings(seed=seed, n_exposures=exposures)
+    truth = simulate(settings, folder, catalog=Tycho2(), progress=on_progress)
+    varies, passes = (
+        "{:.6f} {:+.6f}".format(*truth.place(signal)) for signal in (truth.pulsator, truth.transit)
+    )
+    (folder / "truth" / "transit.txt").write_text(f"{passes}\n", encoding="utf-8")
+    return (
+        f"{exposures} exposures of {settings.sequence_id} in {folder}; "
+        f"a variable of {100 * settings.pulsation:g} % at {varies}; "
+        f"a transit of depth {settings.transit_depth:g} at {passes}"
+    )
 
 
 def simulate_site(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from firstlight.pipeline.recipe import Recipe
     from firstlight.services.calibration import CalibrationService
     from firstlight.services.colour_pictures import ColourPictureService
+    from firstlight.services.light_curve_search import LightCurveSearch
     from firstlight.services.light_curves import LightCurveService
     from firstlight.services.lineage import LineageService
     from firstlight.services.night import Plan
@@ -94,7 +95,7 @@ class ReductionWiring(Foundations):
 
     @cached_property
     def light_curves(self) -> LightCurveService:
-        """Light curves of observations."""
+        """Light curves of observations, by apertures."""
         from firstlight.services.light_curves import LightCurveService
 
         return LightCurveService(
@@ -102,6 +103,13 @@ class ReductionWiring(Foundations):
             upstream=(self.recipe.lineages["solve_photometry"], self.registration.lineage),
             settings=self.settings.light_curves,
         )
+
+    @cached_property
+    def light_curve_search(self) -> LightCurveSearch:
+        """Light curves of stars, however they were made."""
+        from firstlight.services.light_curve_search import LightCurveSearch
+
+        return LightCurveSearch(database=self.database)
 
     @cached_property
     def colour_pictures(self) -> ColourPictureService:

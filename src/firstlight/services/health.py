@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import firstlight
-from firstlight.errors import FirstlightError, RemoteError
+from firstlight.errors import FirstlightError, MissingDependency, RemoteError
+from firstlight.formats.movie import find_ffmpeg
 from firstlight.models.database import Database
 from firstlight.storage import Store
 
@@ -77,6 +78,8 @@ class HealthService:
             _attempt("catalogue Tycho-2", self._catalog_release, "install firstlight again"),
             _optional("psycopg", "PostgreSQL", "pip install 'firstlight[postgres]'"),
             _program("solve-field", "second plate solver", "apt install astrometry.net"),
+            _optional("rawpy", "reads CR2 photographs", "pip install 'firstlight[raw]'"),
+            _ffmpeg(),
         ]
 
     def _workspace_parts(self) -> list[Check]:
@@ -139,3 +142,11 @@ def _program(name: str, purpose: str, mend: str) -> Check:
     if found is None:
         return Check(f"{name} ({purpose})", "missing", "not on PATH", mend)
     return Check(f"{name} ({purpose})", "ok", found)
+
+
+def _ffmpeg() -> Check:
+    name = "ffmpeg (makes timelapses)"
+    try:
+        return Check(name, "ok", find_ffmpeg())
+    except MissingDependency as fault:
+        return Check(name, "missing", fault.found or "not found", fault.hint or "")

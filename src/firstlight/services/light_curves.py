@@ -1,4 +1,4 @@
-"""Light curves: solved for each observation, kept as photometry of Objects, found by position."""
+"""Light curves by apertures: solved for each observation, kept as photometry of Objects."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import healpix_index
 from firstlight.errors import FirstlightError
-from firstlight.models.base import utc_now
+from firstlight.instruments.mosaic_camera import MosaicCamera
 from firstlight.models.database import Database, bulk_insert
-from firstlight.models.object import Object, coordinate_name
 from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
-from firstlight.models.sky_search import find_in_cone
+from firstlight.pipeline.reduced_frame import ReducedFrame
 from firstlight.pipeline.solve_light_curves import VERSION, SolvedLightCurves, solve_light_curves
 from firstlight.pipeline.star_field import StarField, measure_star_field
 from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
-from firstlight.services.object_matching import match_objects
+from firstlight.services.object_matching import objects_at
 from firstlight.services.observation_frames import reduced_frames
 from firstlight.services.settings import LightCurveSettings
-from firstlight.services.star_light_curve import StarLightCurve, StarNotFound, parse_target
 from firstlight.work.engine import JobRequest
 
 __all__ = ["LightCurveService"]
@@ -44,7 +40,7 @@ class _Task:
 
 
 class LightCurveService:
-    """Solves, stores and finds light curves.
+    """Solves and stores light curves.
 
     Parameters
     ----------
@@ -61,15 +57,20 @@ class LightCurveService:
     ) -> None:
         self._database = database
         self._settings = settings
-        self.lineage = Lineage(PROCESS, VERSION, settings.model_dump(mode="json"), upstream)
+        parameters = settings.model_dump(mode="json", exclude={"of_mosaics"})
+        self.lineage = Lineage(PROCESS, VERSION, parameters, upstream)
 
     def plan(self, retry_failed: bool = False) -> list[JobRequest]:
-        """One job for each section of an observation whose frames have changed."""
+        """One job for each section of an observation whose frames have changed.
+
+        None for cameras whose colours are sections, unless the settings ask for them: their
+        stars are not wider than a pixel of a colour, and have light curves from stamps.
+        """
         del retry_failed  # what could not be solved is planned again: it is quickly told
         requests = []
         with self._database.reading() as session:
             for key, frames in reduced_frames(session).items():
-                if len(frames) < self._settings.min_exposures:
+                if len(frames) < self._settings.min_exposures or not self._is_wanted(frames):
                     continue
                 task = self._task(key, [i for frame in frames for i in frame.product_ids])
                 if session.get(LightCurveSet, task.set_id) is None:
@@ -112,69 +113,12 @@ class LightCurveService:
             self._save(session, task, field, solved)
         return {"failures": []}
 
-    def find(self, target: str, *, radius_arcsec: float = 10.0) -> StarLightCurve:
-        """The light curve of the star nearest to a position, or of a named Object.
-
-        Raises
-        ------
-        StarNotFound
-            There is no star with a light curve.
-        """
-        position = parse_target(target)
-        with self._database.reading() as session:
-            if position is None:
-                row = session.scalar(select(Object).where(Object.name == target.strip()))
-                near = [] if row is None else [(row, 0.0)]
-            else:
-                near = find_in_cone(session, Object, *position, radius_arcsec / 3600.0)
-            for star, _ in near:
-                sets = self._current_sets(session, star.id)
-                if sets:
-                    points = session.scalars(
-                        select(Photometry)
-                        .where(Photometry.object_id == star.id, Photometry.set_id.in_(sets))
-                        .order_by(Photometry.mjd, Photometry.id)
-                    ).all()
-                    return StarLightCurve(star, list(points))
-        raise StarNotFound(
-            subject=target,
-            expected=f"a star with a light curve within {radius_arcsec:g} arcseconds"
-            if position
-            else "the name of an Object with a light curve",
-            hint="firstlight stars --all lists them; reduce makes them",
-        )
-
-    def statistics(self, *, candidates_only: bool = False) -> list[dict[str, Any]]:
-        """Numbers of every current light curve, most variable first."""
-        with self._database.reading() as session:
-            sets = self._current_sets(session)
-            query = (
-                select(LightCurve, Object)
-                .outerjoin(Object, Object.id == LightCurve.object_id)
-                .where(LightCurve.set_id.in_(sets))
-            )
-            if candidates_only:
-                query = query.where(LightCurve.is_candidate)
-            rows = [_numbers(curve, star) for curve, star in session.execute(query)]
-        return sorted(rows, key=_most_variable_first)
+    def _is_wanted(self, frames: list[ReducedFrame]) -> bool:
+        camera = frames[0].exposure.instrument_object
+        return self._settings.of_mosaics or not isinstance(camera, MosaicCamera)
 
     def _task(self, key: tuple[uuid.UUID, str], product_ids: list[str]) -> _Task:
         return _Task(*key, product_id(self.lineage.id, sorted(product_ids), key[1]))
-
-    def _current_sets(self, session: Session, star: uuid.UUID | None = None) -> list[uuid.UUID]:
-        """The newest set of each observation and section under the current provenance."""
-        tag = session.get(ProvenanceTag, (CURRENT, PROCESS))
-        if tag is None:
-            return []
-        query = (
-            select(LightCurveSet)
-            .where(LightCurveSet.provenance_id == tag.provenance_id)
-            .order_by(LightCurveSet.created_at)
-        )
-        if star is not None:
-            query = query.join(LightCurve).where(LightCurve.object_id == star)
-        newest = {(row.observation_id, row.section_id): row.id for row in session.scalars(query)}
-        return list(newest.values())
 
     def _save(
         self, session: Session, task: _Task, field: StarField, solved: SolvedLightCurves
@@ -199,35 +143,13 @@ class LightCurveService:
         session.flush()
         objects: list[uuid.UUID | None] = [None] * len(field.place)
         if field.plane == "sky":
-            objects = list(self._objects(session, field))
+            radius = self._settings.object_radius_arcsec / 3600.0
+            ra, dec = field.place.T
+            objects = list(objects_at(session, ra, dec, radius=radius, origin=PROCESS))
         bulk_insert(session, LightCurve, _curve_rows(task, field, solved, objects))
         if field.plane == "sky":
             rows = _photometry_rows(task, self.lineage.id, field, solved, objects)
             bulk_insert(session, Photometry, rows)
-
-    def _objects(self, session: Session, field: StarField) -> list[uuid.UUID]:
-        """Ids of the Objects at the stars' places; new ones are added."""
-        ra, dec = field.place.T
-        found = match_objects(session, ra, dec, self._settings.object_radius_arcsec / 3600.0)
-        now, index = utc_now(), healpix_index(ra, dec)
-        new = []
-        for n in range(len(ra)):
-            if found[n] is None:
-                name = coordinate_name(float(ra[n]), float(dec[n]))
-                found[n] = product_id("object", [name])
-                new.append(
-                    {
-                        "id": found[n],
-                        "name": name,
-                        "ra": float(ra[n]),
-                        "dec": float(dec[n]),
-                        "hpx": int(index[n]),
-                        "origin": PROCESS,
-                        "created_at": now,
-                    }
-                )
-        bulk_insert(session, Object, new)
-        return [ident for ident in found if ident is not None]
 
 
 def _curve_rows(
@@ -306,28 +228,6 @@ def _photometry_rows(
             for n in np.flatnonzero(measured).tolist()
         ]
     return rows
-
-
-def _numbers(curve: LightCurve, star: Object | None) -> dict[str, Any]:
-    return {
-        "name": star.name if star is not None else None,
-        "ra": star.ra if star is not None else None,
-        "dec": star.dec if star is not None else None,
-        "x": curve.x,
-        "y": curve.y,
-        "n_points": curve.n_points,
-        "mag": curve.mag,
-        "scatter": curve.scatter,
-        "expected_scatter": curve.expected_scatter,
-        "chi2": curve.chi2,
-        "is_candidate": curve.is_candidate,
-        **curve.statistics,
-    }
-
-
-def _most_variable_first(row: dict[str, Any]) -> tuple[bool, float, float, float]:
-    """Of equals, the one lower in the field: the same order on every database."""
-    return not row["is_candidate"], row["false_alarm"] or 0.0, row["y"], row["x"]
 
 
 def _row_medians(values: np.ndarray) -> np.ndarray:

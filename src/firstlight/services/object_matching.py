@@ -1,4 +1,4 @@
-"""Which Objects are at given positions."""
+"""Which Objects are at given positions; those that are not known yet are added."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from scipy.spatial import cKDTree
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import angular_separation, unit_vectors
-from firstlight.models.object import Object
+from firstlight.algorithms.sky_index import angular_separation, healpix_index, unit_vectors
+from firstlight.models.base import utc_now
+from firstlight.models.database import bulk_insert
+from firstlight.models.object import Object, coordinate_name
 from firstlight.models.sky_search import in_ranges
+from firstlight.provenance.fingerprint import product_id
 
-__all__ = ["match_objects"]
+__all__ = ["match_objects", "objects_at"]
 
 Floats = NDArray[np.float64]
 
@@ -62,3 +65,41 @@ def match_objects(
             taken.add(int(nearest[n]))
             matched[n] = rows[nearest[n]].id
     return matched
+
+
+def objects_at(
+    session: Session, ra: Floats, dec: Floats, *, radius: float, origin: str
+) -> list[uuid.UUID]:
+    """Ids of the Objects at positions; where none is known, one is added.
+
+    Parameters
+    ----------
+    ra, dec
+        ICRS degrees, shape ``(n,)``, of one field.
+    radius
+        An Object nearer than this is the same, degrees.
+    origin
+        Who found those that are new.
+    """
+    found: list[uuid.UUID] = []
+    new = []
+    now, index = utc_now(), healpix_index(ra, dec)
+    for n, known in enumerate(match_objects(session, ra, dec, radius)):
+        if known is not None:
+            found.append(known)
+            continue
+        name = coordinate_name(float(ra[n]), float(dec[n]))
+        found.append(product_id("object", [name]))
+        new.append(
+            {
+                "id": found[n],
+                "name": name,
+                "ra": float(ra[n]),
+                "dec": float(dec[n]),
+                "hpx": int(index[n]),
+                "origin": origin,
+                "created_at": now,
+            }
+        )
+    bulk_insert(session, Object, new)
+    return found

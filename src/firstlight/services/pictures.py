@@ -12,6 +12,7 @@ mpl.use("Agg")  # no screen is needed, and none may be there
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from firstlight.errors import InvalidInput
@@ -24,6 +25,7 @@ __all__ = ["PictureService"]
 
 FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#9ca3af"
+COLOURS = {"R": "#dc2626", "G": "#15803d", "B": BLUE, "RGB": "#111827"}
 FLAGGED: dict[str, Any] = {"marker": "x", "linestyle": "none", "color": GREY, "label": "flagged"}
 
 
@@ -31,29 +33,31 @@ class PictureService:
     """Draws to files. Everything it draws is also to be had as numbers."""
 
     def light_curve(self, curve: StarLightCurve, path: Path) -> None:
-        """Draw relative flux and calibrated magnitude of one star against time."""
-        figure, axes = plt.subplots(2, 1, figsize=(8, 6.4), sharex=True, layout="constrained")
+        """Draw one star against time: relative flux in each filter, and magnitudes if it has any.
+
+        Panels of relative flux share their scale, so that the scatter of colours compares.
+        """
         points = curve.points
-        time = np.array([point["bjd_tdb"] for point in points], float)
-        good = np.array([point["flags"] == 0 for point in points], bool)
-        start = np.floor(time.min()) if len(time) else 0.0
-        for axis, name, label in (
-            (axes[0], "rel_flux", "relative flux"),
-            (axes[1], "mag", curve.magnitude_label),
-        ):
-            value = _column(points, name)
-            error = _column(points, f"{name}_err")
-            axis.errorbar(
-                time[good] - start, value[good], error[good],
-                fmt="o", color=BLUE, ecolor=GREY, markersize=3.5, elinewidth=0.8,
-            )  # fmt: skip
-            if not good.all():
-                axis.plot(time[~good] - start, value[~good], **FLAGGED)
-                axis.legend(frameon=False)
+        panels: list[tuple[str, str, str | None]] = [
+            ("rel_flux", _flux_label(curve, name), name) for name in reversed(curve.filters)
+        ]
+        if any(point["mag"] is not None for point in points):
+            panels.append(("mag", curve.magnitude_label, None))
+        height = max(3.2 * len(panels) if len(panels) < 3 else 2.2 * len(panels), 3.2)
+        figure, grid = plt.subplots(
+            len(panels), 1, figsize=(8, height), sharex=True, squeeze=False, layout="constrained"
+        )
+        axes = grid[:, 0]
+        start = np.floor(min((point["bjd_tdb"] for point in points), default=0.0))
+        for axis, (name, label, of) in zip(axes, panels, strict=True):
+            chosen = [p for p in points if of is None or (p["filter"] or "") == of]
+            _draw_points(axis, chosen, name, start, COLOURS.get(of or "", BLUE))
             axis.set_ylabel(label)
-            axis.grid(alpha=0.25)
-        axes[1].invert_yaxis()
-        axes[1].set_xlabel(f"BJD (TDB) − {start:.0f}")
+            if name == "mag":
+                axis.invert_yaxis()
+            elif axis is not axes[0]:
+                axis.sharey(axes[0])
+        axes[-1].set_xlabel(f"BJD (TDB) − {start:.0f}")
         axes[0].set_title(curve.title)
         _save(figure, path)
 
@@ -84,6 +88,31 @@ class PictureService:
             radius = 2.0 * (sources.fwhm or 3.0)
             circles = [Circle(x, y, radius) for x, y in zip(table["x"], table["y"], strict=True)]
         path.write_bytes(encode_preview(image.data, circles=circles))
+
+
+def _flux_label(curve: StarLightCurve, name: str) -> str:
+    """With filter and scatter, where there are several filters."""
+    scatter = curve.scatter[name]["scatter"]
+    if len(curve.filters) == 1 or scatter is None:
+        return "relative flux"
+    return f"{name or 'no filter'}, relative\nscatter {100 * scatter:.2f} %"
+
+
+def _draw_points(
+    axis: Axes, points: Sequence[dict[str, Any]], name: str, start: float, colour: str
+) -> None:
+    """Points with their errors; flagged ones as crosses."""
+    time = _column(points, "bjd_tdb") - start
+    good = np.array([point["flags"] == 0 for point in points], bool)
+    value, error = _column(points, name), _column(points, f"{name}_err")
+    axis.errorbar(
+        time[good], value[good], error[good],
+        fmt="o", color=colour, ecolor=GREY, markersize=3.5, elinewidth=0.8,
+    )  # fmt: skip
+    if not good.all():
+        axis.plot(time[~good], value[~good], **FLAGGED)
+        axis.legend(frameon=False)
+    axis.grid(alpha=0.25)
 
 
 def _column(rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:

@@ -41,6 +41,8 @@ class LightCurveSettings(_Settings):
     """Radii of the apertures in units of the median seeing of the observation."""
     object_radius_arcsec: float = Field(default=3.0, gt=0)
     """An Object nearer than this is the same star."""
+    of_mosaics: bool = False
+    """Also of each colour of a colour mosaic camera, beside the light curves from stamps."""
 
 
 class ReduceSettings(_Settings):

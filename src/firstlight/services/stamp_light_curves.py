@@ -10,22 +10,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.algorithms.barycentre import bjd_tdb
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.mosaic_sky import BANDS
-from firstlight.algorithms.sky_index import angular_separation, healpix_index
+from firstlight.algorithms.sky_index import angular_separation
 from firstlight.algorithms.stamp_light_curves import ReferenceRules, StampLightCurves
 from firstlight.algorithms.variability import find_variables, light_curve_statistics
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.errors import FirstlightError, UserError
 from firstlight.formats.tables import write_table
 from firstlight.instruments.mosaic_camera import MosaicCamera
-from firstlight.models.base import utc_now
 from firstlight.models.database import Database, bulk_insert
-from firstlight.models.object import Object, coordinate_name
+from firstlight.models.object import coordinate_name
 from firstlight.models.observation_file import ObservationFile, ObservationFileRole
 from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
@@ -42,7 +40,7 @@ from firstlight.pipeline.stamp_light_curves import (
 from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
 from firstlight.services.colour_settings import StampLightCurveSettings
-from firstlight.services.object_matching import match_objects
+from firstlight.services.object_matching import objects_at
 from firstlight.services.observation_frames import reduced_frames
 from firstlight.storage import Store, build_key
 from firstlight.work.engine import JobRequest
@@ -101,6 +99,7 @@ class _Solved:
     stars: CatalogueStars
     ra: Floats
     dec: Floats
+    mag: Floats
     stamps: ObservationStamps
     curves: StampLightCurves
 
@@ -224,8 +223,10 @@ class StampLightCurveService:
         )
         noise = float(first.camera.look_up("read_noise", "R", first.header).value or 0.0)
         curves = stamps.light_curves(noise, _rules(self._settings))
-        ra, dec = catalogue.ra[stars.rows], catalogue.dec[stars.rows]
-        return _Solved(stars, ra, dec, stamps, curves)
+        ra, dec, mag = (
+            values[stars.rows] for values in (catalogue.ra, catalogue.dec, catalogue.mag)
+        )
+        return _Solved(stars, ra, dec, mag, stamps, curves)
 
     def _catalogue(self, exposed: Sequence[_Exposed]) -> ReferenceStars:
         """Stars over all that the observation saw, at its epoch."""
@@ -268,7 +269,8 @@ class StampLightCurveService:
         Provenance.record(session, self.lineage)
         if session.get(ObservationFile, file.id) is None:
             session.add(file)
-        objects = self._objects(session, solved.ra, solved.dec)
+        radius = self._settings.object_radius_arcsec / 3600.0
+        objects = objects_at(session, solved.ra, solved.dec, radius=radius, origin=PROCESS)
         bjd = _barycentric(task.exposed[0], solved)
         for number, section in enumerate((*BANDS, ALL_COLOURS)):
             ident = self._set_id(task, section)
@@ -291,30 +293,6 @@ class StampLightCurveService:
             for row in rows:
                 row["provenance_id"] = self.lineage.id
             bulk_insert(session, Photometry, rows)
-
-    def _objects(self, session: Session, ra: Floats, dec: Floats) -> list[uuid.UUID]:
-        """Ids of the Objects at the stars' places; new ones are added."""
-        known = match_objects(session, ra, dec, self._settings.object_radius_arcsec / 3600.0)
-        now, index = utc_now(), healpix_index(ra, dec)
-        found, new = [], []
-        for n, ident in enumerate(known):
-            name = coordinate_name(float(ra[n]), float(dec[n]))
-            found.append(ident if ident is not None else product_id("object", [name]))
-            if ident is None:
-                new.append(
-                    {
-                        "id": found[n],
-                        "name": name,
-                        "ra": float(ra[n]),
-                        "dec": float(dec[n]),
-                        "hpx": int(index[n]),
-                        "origin": PROCESS,
-                        "created_at": now,
-                    }
-                )
-        there = set(session.scalars(select(Object.id).where(Object.id.in_([r["id"] for r in new]))))
-        bulk_insert(session, Object, [row for row in new if row["id"] not in there])
-        return found
 
 
 def _exposed(colours: dict[str, ReducedFrame]) -> _Exposed | None:
@@ -453,6 +431,8 @@ def _curve_rows(
                 "peak_to_peak": _finite(numbers.peak_to_peak[n]),
                 "false_alarm": _finite(candidates.false_alarm[n]),
                 "misfit": _finite(curves.misfit[n]),
+                "blended": bool(curves.blended[n]),
+                "catalogue_mag": _finite(solved.mag[n]),
                 "references": int((curves.references[n] >= 0).sum()),
                 "duplicates": int(solved.stars.duplicate[n]),
                 "detections": int((solved.stars.source[n] >= 0).sum()),

@@ -40,10 +40,17 @@ class StarNotFound(MissingError):
 
 @dataclass
 class StarLightCurve:
-    """Points of one Object in order of time."""
+    """Points of one Object in order of time.
+
+    Attributes
+    ----------
+    methods
+        How its light curves were made, such as ``stamps``.
+    """
 
     star: Object
     rows: list[Photometry]
+    methods: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -67,12 +74,49 @@ class StarLightCurve:
             for row in self.rows
         ]
 
+    @property
+    def filters(self) -> list[str]:
+        """Their names, the colours of a mosaic from red to blue and then all together."""
+        names = {row.filter or "" for row in self.rows}
+        return sorted(names, key=lambda name: (len(name), "RGB".find(name), name))
+
+    @property
+    def scatter(self) -> dict[str, dict[str, Any]]:
+        """How the relative flux scatters in each filter.
+
+        Returns
+        -------
+        dict
+            By filter: ``points``, ``scatter`` (1.4826 times the median absolute deviation),
+            ``rms`` (standard deviation) and ``noise`` (median of the errors).
+        """
+        return {
+            name: _scatter([r for r in self.rows if (r.filter or "") == name])
+            for name in self.filters
+        }
+
+    @property
+    def is_simultaneous(self) -> bool:
+        """Whether several filters have points of one moment, as the colours of a mosaic have."""
+        return len({row.mjd for row in self.rows}) < len(self.rows) and len(self.filters) > 1
+
+    def by_time(self) -> list[dict[str, Any]]:
+        """A dictionary a moment: ``bjd_tdb``, ``flags``, and ``colours`` with points by filter."""
+        moments: dict[float, dict[str, Any]] = {}
+        for row, point in zip(self.rows, self.points, strict=True):
+            at = moments.setdefault(row.mjd, {"bjd_tdb": row.bjd_tdb, "flags": 0, "colours": {}})
+            at["flags"] |= row.flags
+            at["colours"][row.filter or ""] = point
+        return [moments[mjd] for mjd in sorted(moments)]
+
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {
             "object": self.star.name,
             "ra": self.star.ra,
             "dec": self.star.dec,
+            "methods": list(self.methods),
+            "filters": self.scatter,
             "points": self.points,
         }
 
@@ -87,11 +131,29 @@ class StarLightCurve:
 
     def sentence(self) -> str:
         """What it is, in one line."""
-        values = np.array([row.rel_flux for row in self.rows if row.rel_flux is not None])
-        if not len(values):
+        told = {name: each for name, each in self.scatter.items() if each["scatter"] is not None}
+        if not told:
             return f"{self.title}: {len(self.rows)} points, none relative to an ensemble"
-        spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
-        return f"{self.title}: {len(self.rows)} points, scatter {100 * spread:.2f} %"
+        if len(told) == 1:
+            (only,) = told.values()
+            return f"{self.title}: {len(self.rows)} points, scatter {100 * only['scatter']:.2f} %"
+        parts = (
+            f"{name or 'no filter'} {100 * each['scatter']:.2f} % of {each['points']} points"
+            for name, each in told.items()
+        )
+        return f"{self.title}: scatter {', '.join(parts)}"
+
+
+def _scatter(rows: list[Photometry]) -> dict[str, Any]:
+    values = np.array([row.rel_flux for row in rows if row.rel_flux is not None])
+    errors = [row.rel_flux_err for row in rows if row.rel_flux_err is not None]
+    middle = float(np.median(values)) if len(values) else 0.0
+    return {
+        "points": len(values),
+        "scatter": 1.4826 * float(np.median(np.abs(values - middle))) if len(values) else None,
+        "rms": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "noise": float(np.median(errors)) if errors else None,
+    }
 
 
 def parse_target(target: str) -> tuple[float, float] | None:

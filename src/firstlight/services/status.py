@@ -114,7 +114,7 @@ def _exposure(row: Exposure, sections: list[SectionStatus], used: bool) -> Expos
         exposure_id=str(row.id),
         kind=row.kind,
         instrument=row.instrument,
-        filter=row.filter,
+        filter=row.filter or "+".join(row.filter_array or []) or None,
         target=row.target,
         mjd=row.mjd,
         state=StepState.QUEUED.value,

@@ -8,6 +8,7 @@ changes its place among the red, green and blue pixels while it is watched.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -403,17 +404,31 @@ class ColourTruth:
         )
         facts = {
             "settings": self.settings.model_dump(mode="json"),
-            "pulsator": self.pulsator.model_dump(mode="json"),
-            "transit": self.transit.model_dump(mode="json"),
+            "pulsator": self._told(self.pulsator),
+            "transit": self._told(self.transit),
             "shift": self.air.shift.tolist(),
             "fwhm": self.air.fwhm.tolist(),
         }
         text = json.dumps(facts, indent=1, allow_nan=False)
         (under / "colour_truth.json").write_text(text + "\n", encoding="utf-8")
 
+    def place(self, signal: Pulsator | Transit) -> tuple[float, float]:
+        """ICRS degrees of the star that bears a signal."""
+        return float(self.ra[signal.star]), float(self.dec[signal.star])
+
+    def _told(self, signal: Pulsator | Transit) -> dict[str, Any]:
+        """With the place, and what fraction of the flux is there in each exposure."""
+        ra, dec = self.place(signal)
+        flux = [round(value, 8) for value in self.relative_flux(signal.star).tolist()]
+        return {**signal.model_dump(mode="json"), "ra": ra, "dec": dec, "relative_flux": flux}
+
 
 def simulate_colour_night(
-    settings: ColourNightSettings, folder: Path, *, catalog: ReferenceCatalog | None = None
+    settings: ColourNightSettings,
+    folder: Path,
+    *,
+    catalog: ReferenceCatalog | None = None,
+    progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005, nobody watches
 ) -> ColourTruth:
     """Write an observation's raw mosaics under their PANOPTES paths in `folder`, and its truth.
 
@@ -421,6 +436,8 @@ def simulate_colour_night(
     ----------
     catalog
         Where stars come from as far as it goes; all are invented without one.
+    progress
+        Told how many exposures are written.
     """
     truth = ColourTruth.draw(settings, catalog)
     truth.save(folder)
@@ -431,6 +448,7 @@ def simulate_colour_night(
         partial = path.with_suffix(".partial")
         fits.PrimaryHDU(truth.raw(frame), truth.header(frame)).writeto(partial, overwrite=True)
         partial.replace(path)
+        progress(frame + 1)
     return truth
 
 
