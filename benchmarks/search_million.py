@@ -27,9 +27,9 @@ from firstlight.models import Exposure, ExposureCard, ExposureFile
 from firstlight.models.archived import archive_indexes
 from firstlight.models.database import Database, bulk_insert
 from firstlight.models.exposure_file import card_number
-from firstlight.services.archive_settings import ArchiveSettings
-from firstlight.services.search import SearchService
-from firstlight.services.search_query import ExposureQuery
+from firstlight.services.finding.search import SearchService
+from firstlight.services.finding.search_query import ExposureQuery
+from firstlight.services.intake.archive_settings import ArchiveSettings
 from firstlight.storage import StorageSettings, open_store
 
 COUNT = 1_000_000

@@ -3,9 +3,13 @@
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+import time
 import tomllib
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,10 @@ from firstlight.config import FILE_NAME, load_settings
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 FIRST_NIGHT = DOCS / "tutorials" / "first-night.md"
+ARCHIVE = DOCS / "tutorials" / "archive.md"
+NETWORK = DOCS / "tutorials" / "network.md"
+ADDRESS = "127.0.0.1:8000"
+PATIENCE_S = 60
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 COMMANDS = typer.main.get_command(app)
@@ -27,6 +35,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#]*)(?:#([^)]*))?\)")
 OBJECT = re.compile(r"J\d{6}\.\d+[+-]\d{6}\.\d")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+# What is another each time: today, now, tokens, names made of the time.
+PASSING = re.compile(r"20\d\d-\d\d-\d\d|\d\d:\d\d(:\d\d)?|fl_[\w-]{7,}|\w+-info-\d{8}-\d{8}")
 
 
 def _blocks(path: Path, *languages: str) -> list[tuple[str, str]]:
@@ -131,6 +141,8 @@ def _same_word(told: str, shown: str) -> bool:
     """Equal, but for the last digits of measured numbers and of names made of coordinates."""
     if OBJECT.search(told) and OBJECT.search(shown):
         return told[:5] == shown[:5]
+    if PASSING.fullmatch(told) and PASSING.fullmatch(shown):
+        return len(told) == len(shown)
     if NUMBER.sub("#", told) != NUMBER.sub("#", shown):
         return False
     pairs = zip(NUMBER.findall(told), NUMBER.findall(shown), strict=True)
@@ -167,26 +179,93 @@ def _typed(block: str) -> list[tuple[str, list[str]]]:
     return steps
 
 
-def _run(command: str, folder: Path) -> str:
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("FIRSTLIGHT_")
-    }
-    environment |= {
+def _environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FIRSTLIGHT_")}
+    return kept | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "80",
         "OMP_NUM_THREADS": "1",
         "LC_ALL": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",  # answers and messages in the order in which a person sees them
+        **more,
     }
+
+
+def _run(command: str, folder: Path, **more: str) -> str:
     done = subprocess.run(
         ["bash", "-c", f"{command} 2>&1"],
         cwd=folder,
-        env=environment,
+        env=_environment(**more),
         capture_output=True,
         text=True,
         check=False,
     )
     return done.stdout
+
+
+def _free_address() -> str:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextmanager
+def _running(command: str, log: Path, folder: Path, **more: str):
+    """Run a program beside; it is stopped as a person stops it."""
+    with log.open("wb") as out:
+        there = subprocess.Popen(
+            ["bash", "-c", f"exec {command.removesuffix('&')}"],
+            cwd=folder,
+            env=_environment(**more),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield
+        finally:
+            there.send_signal(signal.SIGINT)
+            try:
+                there.wait(PATIENCE_S)
+            finally:
+                there.kill()
+
+
+def _comes_true(told: list[str], show) -> list[str] | None:
+    """Ask until the answer is as told; returns the last answer where it never is."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        shown = [line for line in show().splitlines() if line.strip()]
+        if _agree(told, shown):
+            return None
+        if time.monotonic() > until:
+            return shown
+        time.sleep(0.5)
+
+
+def _live_through(page: Path, folder: Path, workspace: str) -> None:
+    """Type what a page with programs in the background tells, in its order.
+
+    What it tells of work that goes on beside has to come true within a while.
+    """
+    address = _free_address()
+    port = {"FIRSTLIGHT_WEB__PORT": address.rpartition(":")[2]}
+    with ExitStack() as beside:
+        for language, block in _blocks(page, "console", "python", "toml"):
+            text = block.replace(ADDRESS, address)
+            if language == "python":
+                exec(compile(text, str(page), "exec"), {})  # noqa: S102, our own page is the code under test
+                continue
+            if language == "toml":
+                with (folder / workspace / FILE_NAME).open("a", encoding="utf-8") as settings:
+                    settings.write(f"\n{text}")
+                continue
+            for number, (command, told) in enumerate(_typed(text)):
+                if command.endswith("&"):
+                    log = folder / f"beside-{number}.log"
+                    beside.enter_context(_running(command, log, folder, **port))
+                    shown = _comes_true(told, log.read_text)
+                else:
+                    shown = _comes_true(told, lambda typed=command: _run(typed, folder, **port))
+                assert shown is None, "\n".join([f"$ {command}", *(shown or ())])
 
 
 @pytest.mark.parametrize(
@@ -202,6 +281,8 @@ def _run(command: str, folder: Path) -> str:
         (["FL J015911.04+462203.2 10.39"], ["FL J115911.05+462203.1 10.40"], False),
         (["●●●●"], ["●●✗–"], False),
         (["chi 3077.9"], ["chi 1.1"], False),
+        (["2026-11-21 10:08 fl_KscphJa"], ["2027-01-02 23:59 fl_aaaaaaa"], True),
+        (["2026-11-21 10:08"], ["2027-01-02 soon"], False),
     ],
 )
 def test_outputs_are_compared_with_sense(told, shown, agree):
@@ -216,8 +297,21 @@ def test_the_first_night_goes_as_told(tmp_path, monkeypatch):
             exec(compile(block, str(FIRST_NIGHT), "exec"), {})  # noqa: S102, our own page is the code under test
             continue
         for command, told in _typed(block):
-            shown = [line for line in _run(command, tmp_path).splitlines() if line.strip()]
+            output = _run(command, tmp_path, COLUMNS="80")
+            shown = [line for line in output.splitlines() if line.strip()]
             assert _agree(told, shown), "\n".join([f"$ {command}", *shown])
     for name in ("scatter.png", "lc.png", "field.png", "field-B.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "lc.csv").read_text().count("\n") == 11
+
+
+@pytest.mark.slow
+def test_the_archive_goes_as_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _live_through(ARCHIVE, tmp_path, "dome")
+
+
+@pytest.mark.slow
+def test_the_network_goes_as_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _live_through(NETWORK, tmp_path, "network")

@@ -22,7 +22,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from firstlight.config import Settings
-from firstlight.services.expiration_rules import age_in_words
+from firstlight.services.expiry.expiration_rules import age_in_words
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 

@@ -14,18 +14,18 @@ from firstlight.catalogs.registry import CatalogSettings
 from firstlight.errors import BadSettings, MissingError
 from firstlight.pipeline.settings import RecipeSettings
 from firstlight.remotes.settings import OutgoingSettings
-from firstlight.services.archive_settings import ArchiveSettings
 from firstlight.services.colour_settings import ColourPictureSettings, StampLightCurveSettings
-from firstlight.services.expiration_rules import ExpirationSettings
-from firstlight.services.lifecycle_settings import LifecycleSettings
-from firstlight.services.notification_settings import NotificationSettings
+from firstlight.services.expiry.expiration_rules import ExpirationSettings
+from firstlight.services.expiry.lifecycle_settings import LifecycleSettings
+from firstlight.services.intake.archive_settings import ArchiveSettings
+from firstlight.services.intake.source_settings import SourceSettings, UploadSettings
 from firstlight.services.settings import (
     CalibrationSettings,
     ImageFileSettings,
     LightCurveSettings,
     ReduceSettings,
 )
-from firstlight.services.source_settings import SourceSettings, UploadSettings
+from firstlight.services.watching.notification_settings import NotificationSettings
 from firstlight.services.web_settings import WebSettings
 from firstlight.storage import StorageSettings
 

@@ -14,19 +14,20 @@ import pytest
 import sqlalchemy as sa
 
 from firstlight.models import Arrival, Base, Event, Exposure, ExposureFile
+from firstlight.models.arrival import Origin
 from firstlight.models.data_root import configure_data_roots
 from firstlight.models.database import Database
-from firstlight.services import arrivals as arrivals_module
-from firstlight.services.announcement import Announcement, Cards, Origin
-from firstlight.services.archive_settings import ArchiveSettings
-from firstlight.services.arrival_intake import Intake
-from firstlight.services.arrival_record import ArrivalRecord
-from firstlight.services.arrival_sources import Sources, source_of_path, version_of_path
-from firstlight.services.arrivals import ArrivalService
-from firstlight.services.expiration_rules import ExpirationRules, ExpirationSettings
-from firstlight.services.exposure_rows import ExposureRows
-from firstlight.services.info_images import InfoImageService
-from firstlight.services.leftovers import Leftovers
+from firstlight.services.expiry.expiration_rules import ExpirationRules, ExpirationSettings
+from firstlight.services.expiry.leftovers import Leftovers
+from firstlight.services.intake import arrivals as arrivals_module
+from firstlight.services.intake.announcement import Announcement, Cards
+from firstlight.services.intake.archive_settings import ArchiveSettings
+from firstlight.services.intake.arrival_intake import Intake
+from firstlight.services.intake.arrival_record import ArrivalRecord
+from firstlight.services.intake.arrival_sources import Sources, source_of_path, version_of_path
+from firstlight.services.intake.arrivals import ArrivalService
+from firstlight.services.intake.exposure_rows import ExposureRows
+from firstlight.services.intake.info_images import InfoImageService
 from firstlight.storage import Store
 from firstlight.storage.folder import FolderStore
 

@@ -36,8 +36,8 @@ from firstlight.models import (
 )
 from firstlight.models.provenance import Provenance, Software
 from firstlight.provenance.lineage import Lineage
-from firstlight.services.expiration import ExpirationService
-from firstlight.services.expiration_rules import ExpirationRules, ExpirationSettings
+from firstlight.services.expiry.expiration import ExpirationService
+from firstlight.services.expiry.expiration_rules import ExpirationRules, ExpirationSettings
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TABLES = (

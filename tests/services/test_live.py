@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from firstlight.errors import RemoteError
-from firstlight.models.arrival import Arrival, ArrivalState
+from firstlight.models.arrival import Arrival, ArrivalState, Origin
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
-from firstlight.services.announcement import Announcement, Origin
-from firstlight.services.arrival_tally import ArrivalCounts, ArrivalTally
+from firstlight.services.intake.announcement import Announcement
+from firstlight.services.intake.arrival_tally import ArrivalCounts, ArrivalTally
 from firstlight.services.live import Chore, LiveService
 from firstlight.work.engine import JobRequest
 

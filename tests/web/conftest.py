@@ -12,20 +12,20 @@ from firstlight.remotes.guarded_http import GuardedClient
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.remotes.webhook_sender import WebhookSender
 from firstlight.services.access import AccessService
-from firstlight.services.downloads import DownloadService
-from firstlight.services.event_stream import EventStreamService
-from firstlight.services.expiration_rules import ExpirationRules, ExpirationSettings
-from firstlight.services.info_images import InfoImageService
-from firstlight.services.leftovers import Leftovers
-from firstlight.services.observations import ObservationService
-from firstlight.services.search import SearchService
-from firstlight.services.served_files import FileService
-from firstlight.services.upload_log import UploadLogService
-from firstlight.services.uploads import UploadService
-from firstlight.services.watched_sources import BucketEvents, WatchedBucket
+from firstlight.services.expiry.expiration_rules import ExpirationRules, ExpirationSettings
+from firstlight.services.expiry.leftovers import Leftovers
+from firstlight.services.finding.downloads import DownloadService
+from firstlight.services.finding.observations import ObservationService
+from firstlight.services.finding.search import SearchService
+from firstlight.services.finding.served_files import FileService
+from firstlight.services.finding.zip_links import ZipLinks
+from firstlight.services.intake.info_images import InfoImageService
+from firstlight.services.intake.upload_log import UploadLogService
+from firstlight.services.intake.uploads import UploadService
+from firstlight.services.intake.watched_sources import BucketEvents, WatchedBucket
+from firstlight.services.watching.event_stream import EventStreamService
+from firstlight.services.watching.webhooks import WebhookService
 from firstlight.services.web_settings import WebSettings
-from firstlight.services.webhooks import WebhookService
-from firstlight.services.zip_links import ZipLinks
 from firstlight.storage.folder import FolderStore
 from firstlight.storage.links import LinkSigner, UploadSigner
 from firstlight.storage.presigned_post import ApiForms

@@ -49,9 +49,8 @@ def _equatorial(z: float, quarter: float, side: int, order: int) -> tuple[int, i
     along, across = side * (0.5 + quarter), side * z * 0.75
     rising, falling = int(along - across), int(along + across)
     up, down = rising >> order, falling >> order
-    if up == down:
-        face = up | 4
-    else:
+    face = up | 4  # of the equatorial belt, unless the two differ
+    if up != down:
         face = up if up < down else down + 8
     return face, falling & (side - 1), side - (rising & (side - 1)) - 1
 

@@ -14,7 +14,7 @@ from firstlight.cli.opening import open_workspace
 
 if TYPE_CHECKING:
     from firstlight.factory import Factory
-    from firstlight.services.archive import Refusal
+    from firstlight.services.intake.archive import Refusal
 
 __all__ = ["ingest"]
 

@@ -57,7 +57,7 @@ def list_observations(
 
     Example: [bold]firstlight -w mynight observations list unit=PAN001 days=30 status=done[/]
     """
-    from firstlight.services.observation_query import (  # noqa: PLC0415, loads numerical libraries
+    from firstlight.services.finding.observation_query import (  # noqa: PLC0415, loads numerical libraries
         ObservationQuery,
     )
 

@@ -18,7 +18,7 @@ from firstlight.cli.tables import table_of
 from firstlight.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from firstlight.services.served_files import ServedFile
+    from firstlight.services.finding.served_files import ServedFile
 
 __all__ = ["archive"]
 
@@ -79,10 +79,10 @@ def search(
 
     Example: [bold]firstlight -w mynight archive search site=sro filter=rp exp_time_min=30[/]
     """
-    from firstlight.services.exposure_forms import (  # noqa: PLC0415, loads numerical libraries
+    from firstlight.services.finding.exposure_forms import (  # noqa: PLC0415, loads numerical libraries
         exposure_row,
     )
-    from firstlight.services.search_query import (  # noqa: PLC0415, likewise
+    from firstlight.services.finding.search_query import (  # noqa: PLC0415, likewise
         query_from_parameters,
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from firstlight.factory.foundations import Foundations
-from firstlight.services.source_settings import WatchedBucketSettings, WatchedFolderSettings
+from firstlight.services.intake.source_settings import WatchedBucketSettings, WatchedFolderSettings
 from firstlight.storage import StorageSettings, Store, open_store
 
 if TYPE_CHECKING:
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from firstlight.remotes.guarded_http import GuardedClient
     from firstlight.remotes.webhook_sender import WebhookSender
     from firstlight.services.access import AccessService
-    from firstlight.services.archive import ArchiveService
-    from firstlight.services.arrivals import ArrivalService
-    from firstlight.services.downloads import DownloadService
-    from firstlight.services.event_stream import EventStreamService
-    from firstlight.services.expiration import ExpirationService
-    from firstlight.services.expiration_rules import ExpirationRules
-    from firstlight.services.info_image_put import InfoImagePut
-    from firstlight.services.info_images import InfoImageService
-    from firstlight.services.leftovers import Leftovers
-    from firstlight.services.lifecycle import LifecycleService
+    from firstlight.services.expiry.expiration import ExpirationService
+    from firstlight.services.expiry.expiration_rules import ExpirationRules
+    from firstlight.services.expiry.leftovers import Leftovers
+    from firstlight.services.expiry.lifecycle import LifecycleService
+    from firstlight.services.finding.downloads import DownloadService
+    from firstlight.services.finding.observations import ObservationService
+    from firstlight.services.finding.search import SearchService
+    from firstlight.services.finding.served_files import FileService
+    from firstlight.services.finding.zip_links import ZipLinks
+    from firstlight.services.intake.archive import ArchiveService
+    from firstlight.services.intake.arrivals import ArrivalService
+    from firstlight.services.intake.info_image_put import InfoImagePut
+    from firstlight.services.intake.info_images import InfoImageService
+    from firstlight.services.intake.upload_log import UploadLogService
+    from firstlight.services.intake.uploads import UploadService
+    from firstlight.services.intake.watched_sources import BucketEvents, WatchedBucket
     from firstlight.services.live import Source
-    from firstlight.services.notifications import NotificationService
-    from firstlight.services.observations import ObservationService
-    from firstlight.services.search import SearchService
-    from firstlight.services.served_files import FileService
-    from firstlight.services.upload_log import UploadLogService
-    from firstlight.services.uploads import UploadService
-    from firstlight.services.watched_sources import BucketEvents, WatchedBucket
+    from firstlight.services.watching.event_stream import EventStreamService
+    from firstlight.services.watching.notifications import NotificationService
+    from firstlight.services.watching.webhooks import WebhookService
     from firstlight.services.web_settings import WebSettings
-    from firstlight.services.webhooks import WebhookService
-    from firstlight.services.zip_links import ZipLinks
 
 __all__ = ["ArchiveWiring"]
 
@@ -53,18 +53,18 @@ class ArchiveWiring(Foundations):
     @cached_property
     def archive(self) -> ArchiveService:
         """Files into the archive."""
-        from firstlight.services.archive import ArchiveService
+        from firstlight.services.intake.archive import ArchiveService
 
         return ArchiveService(database=self.database, arrivals=self.arrivals)
 
     @cached_property
     def arrivals(self) -> ArrivalService:
         """What comes, from wherever."""
-        from firstlight.services.arrival_intake import Intake
-        from firstlight.services.arrival_record import ArrivalRecord
-        from firstlight.services.arrival_sources import Sources
-        from firstlight.services.arrivals import ArrivalService
-        from firstlight.services.exposure_rows import ExposureRows
+        from firstlight.services.intake.arrival_intake import Intake
+        from firstlight.services.intake.arrival_record import ArrivalRecord
+        from firstlight.services.intake.arrival_sources import Sources
+        from firstlight.services.intake.arrivals import ArrivalService
+        from firstlight.services.intake.exposure_rows import ExposureRows
 
         settings = self.settings.archive
         intake = Intake(
@@ -97,7 +97,7 @@ class ArchiveWiring(Foundations):
         found.append(self._inbox())
         for queue in chosen.queues:
             from firstlight.remotes.sqs import SqsQueue
-            from firstlight.services.watched_sources import SqsSource
+            from firstlight.services.intake.watched_sources import SqsSource
 
             found.append(SqsSource(SqsQueue(queue), self.bucket_events, name=queue.url))
         return found
@@ -109,7 +109,7 @@ class ArchiveWiring(Foundations):
         return self._bucket(WatchedBucketSettings(**{**account, "root": name}))
 
     def _folder(self, settings: WatchedFolderSettings) -> Source:
-        from firstlight.services.watched_sources import FolderSource, check_apart
+        from firstlight.services.intake.watched_sources import FolderSource, check_apart
         from firstlight.storage.folder_watch import FolderWatch
 
         folder = (self.workspace / settings.path.expanduser()).absolute()
@@ -124,7 +124,11 @@ class ArchiveWiring(Foundations):
         return FolderSource(watch, site=settings.site)
 
     def _bucket(self, settings: WatchedBucketSettings) -> Source:
-        from firstlight.services.watched_sources import KeptState, S3ListingSource, check_apart
+        from firstlight.services.intake.watched_sources import (
+            KeptState,
+            S3ListingSource,
+            check_apart,
+        )
         from firstlight.storage.new_keys import BucketLister, NewKeys
 
         check_apart(self.storage_settings.root, settings.root)
@@ -137,7 +141,7 @@ class ArchiveWiring(Foundations):
         return S3ListingSource(bucket, keys, kept, every_s=settings.list_every_s or 1.0)
 
     def _inbox(self) -> Source:
-        from firstlight.services.watched_sources import InboxSource
+        from firstlight.services.intake.watched_sources import InboxSource
 
         # Uploads through the API are announced as they end; those into a bucket are not.
         return InboxSource(
@@ -150,7 +154,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def bucket_events(self) -> BucketEvents:
         """Messages of object storage into arrivals."""
-        from firstlight.services.watched_sources import BucketEvents, WatchedBucket
+        from firstlight.services.intake.watched_sources import BucketEvents, WatchedBucket
 
         watched = [_watched(each) for each in self.settings.sources.buckets]
         parts = urlsplit(self.storage_settings.root)
@@ -160,7 +164,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def uploads(self) -> UploadService:
         """Leave to upload, and the bytes."""
-        from firstlight.services.uploads import UploadService
+        from firstlight.services.intake.uploads import UploadService
         from firstlight.storage.presigned_post import upload_forms, upload_signer
 
         return UploadService(
@@ -175,14 +179,14 @@ class ArchiveWiring(Foundations):
     @cached_property
     def info_images(self) -> InfoImageService:
         """Pictures pinned to the channels of sites."""
-        from firstlight.services.info_images import InfoImageService
+        from firstlight.services.intake.info_images import InfoImageService
 
         return InfoImageService(database=self.database, rules=self.expiration_rules)
 
     @cached_property
     def info_image_put(self) -> InfoImagePut:
         """Pins a picture from the command line."""
-        from firstlight.services.info_image_put import InfoImagePut
+        from firstlight.services.intake.info_image_put import InfoImagePut
 
         return InfoImagePut(
             database=self.database, arrivals=self.arrivals, info_images=self.info_images
@@ -191,7 +195,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def upload_log(self) -> UploadLogService:
         """What has come, and what became of it."""
-        from firstlight.services.upload_log import UploadLogService
+        from firstlight.services.intake.upload_log import UploadLogService
 
         return UploadLogService(database=self.database, kept=self.settings.expiration.upload_log)
 
@@ -200,21 +204,21 @@ class ArchiveWiring(Foundations):
     @cached_property
     def expiration_rules(self) -> ExpirationRules:
         """When things are removed."""
-        from firstlight.services.expiration_rules import ExpirationRules
+        from firstlight.services.expiry.expiration_rules import ExpirationRules
 
         return ExpirationRules(self.settings.expiration)
 
     @cached_property
     def leftovers(self) -> Leftovers:
         """Bytes that nothing refers to any more."""
-        from firstlight.services.leftovers import Leftovers
+        from firstlight.services.expiry.leftovers import Leftovers
 
         return Leftovers(database=self.database, store=self.store, copies=self._copies())
 
     @cached_property
     def expiration(self) -> ExpirationService:
         """Removes what is due."""
-        from firstlight.services.expiration import ExpirationService
+        from firstlight.services.expiry.expiration import ExpirationService
 
         return ExpirationService(
             database=self.database,
@@ -230,7 +234,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def lifecycle(self) -> LifecycleService:
         """Cheaper storage for old files."""
-        from firstlight.services.lifecycle import LifecycleService
+        from firstlight.services.expiry.lifecycle import LifecycleService
 
         return LifecycleService(storage=self.storage_settings, settings=self.settings.lifecycle)
 
@@ -247,7 +251,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def search(self) -> SearchService:
         """Exposures by what is known of them."""
-        from firstlight.services.search import SearchService
+        from firstlight.services.finding.search import SearchService
 
         return SearchService(
             database=self.database,
@@ -258,7 +262,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def downloads(self) -> DownloadService:
         """Files as people want them."""
-        from firstlight.services.downloads import DownloadService
+        from firstlight.services.finding.downloads import DownloadService
 
         return DownloadService(
             database=self.database,
@@ -272,14 +276,14 @@ class ArchiveWiring(Foundations):
     @cached_property
     def zip_links(self) -> ZipLinks:
         """Links to archives of a period."""
-        from firstlight.services.zip_links import ZipLinks
+        from firstlight.services.finding.zip_links import ZipLinks
 
         return ZipLinks(self.secret)
 
     @cached_property
     def observations(self) -> ObservationService:
         """Sequences of exposures."""
-        from firstlight.services.observations import ObservationService
+        from firstlight.services.finding.observations import ObservationService
 
         return ObservationService(database=self.database)
 
@@ -298,14 +302,14 @@ class ArchiveWiring(Foundations):
     @cached_property
     def event_stream(self) -> EventStreamService:
         """Events, in order."""
-        from firstlight.services.event_stream import EventStreamService
+        from firstlight.services.watching.event_stream import EventStreamService
 
         return EventStreamService(database=self.database)
 
     @cached_property
     def webhooks(self) -> WebhookService:
         """Addresses that are told of events."""
-        from firstlight.services.webhooks import WebhookService
+        from firstlight.services.watching.webhooks import WebhookService
 
         return WebhookService(
             database=self.database,
@@ -317,7 +321,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def notifications(self) -> NotificationService:
         """Tells webhooks of events."""
-        from firstlight.services.notifications import NotificationService
+        from firstlight.services.watching.notifications import NotificationService
 
         return NotificationService(
             database=self.database,
@@ -342,7 +346,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def served_files(self) -> FileService:
         """Files of the store, for whoever may read them."""
-        from firstlight.services.served_files import FileService
+        from firstlight.services.finding.served_files import FileService
         from firstlight.storage.open_store import link_signer
 
         return FileService(
@@ -353,7 +357,7 @@ class ArchiveWiring(Foundations):
 
 
 def _watched(settings: WatchedBucketSettings) -> WatchedBucket:
-    from firstlight.services.watched_sources import WatchedBucket
+    from firstlight.services.intake.watched_sources import WatchedBucket
 
     parts = urlsplit(settings.root)
     return WatchedBucket(parts.netloc, parts.path.strip("/"), settings.site)

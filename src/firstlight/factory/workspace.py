@@ -29,7 +29,7 @@ PRELOADED = (
     "firstlight.factory.jobs",
     "firstlight.services.reduction",
     "firstlight.services.light_curves",
-    "firstlight.services.arrivals",
+    "firstlight.services.intake.arrivals",
 )
 
 TIDY_S = 30.0
@@ -99,7 +99,7 @@ class Factory(ReductionWiring, ArchiveWiring):
         """What keeps the archive live: sources, jobs, and what is done beside them."""
         from firstlight.services.live import Chore, LiveService
         from firstlight.services.live_reduction import LiveReduction
-        from firstlight.services.notifications import NotificationLoop
+        from firstlight.services.watching.notifications import NotificationLoop
 
         live = LiveService(
             database=self.database,

@@ -14,9 +14,18 @@ from sqlalchemy.orm import Mapped, mapped_column
 from firstlight.models.base import Base, Timestamped
 from firstlight.provenance.fingerprint import product_id
 
-__all__ = ["Arrival", "ArrivalState"]
+__all__ = ["Arrival", "ArrivalState", "Origin"]
 
 _JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class Origin(StrEnum):
+    """Which way a file came."""
+
+    FOLDER = "folder"
+    S3 = "s3"
+    UPLOAD = "upload"
+    INGEST = "ingest"
 
 
 class ArrivalState(StrEnum):
@@ -44,7 +53,7 @@ class Arrival(Timestamped, Base):
     version: Mapped[str] = mapped_column(String(256), default="")
     """What tells two files at one source apart: the server's tag, or size and time."""
     origin: Mapped[str] = mapped_column(String(16), default="ingest")
-    """How it came: ``folder``, ``s3``, ``upload`` or ``ingest``."""
+    """How it came: one of `Origin`."""
     name: Mapped[str | None] = mapped_column(String(900))
     """The key or path below the source, as its sender named it."""
     site: Mapped[str | None] = mapped_column(String(128))

@@ -32,7 +32,7 @@ from firstlight.models.step_run import StepRun, StepState
 from firstlight.provenance.fingerprint import fingerprint
 from firstlight.provenance.lineage import Lineage
 from firstlight.services.colour_settings import ColourPictureSettings
-from firstlight.services.leftovers import remember
+from firstlight.services.expiry.leftovers import remember
 from firstlight.storage import Store, StoredFile, build_key
 from firstlight.storage.keys import safe_segment
 from firstlight.work.engine import JobRequest

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from firstlight.errors import FirstlightError
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
-from firstlight.services.announcement import Announcement
-from firstlight.services.arrival_tally import ArrivalCounts, ArrivalTally
+from firstlight.services.intake.announcement import Announcement
+from firstlight.services.intake.arrival_tally import ArrivalCounts, ArrivalTally
 from firstlight.work.engine import Engine, JobRequest, JobState
 
 __all__ = ["Chore", "LiveReport", "LiveService", "Source"]

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from starlette.requests import HTTPConnection
 
 from firstlight.services.access import AccessService
-from firstlight.services.event_stream import EventStreamService
+from firstlight.services.watching.event_stream import EventStreamService
 from firstlight.services.web_settings import WebSettings
 
 if TYPE_CHECKING:
-    from firstlight.services.downloads import DownloadService
-    from firstlight.services.info_images import InfoImageService
+    from firstlight.services.finding.downloads import DownloadService
+    from firstlight.services.finding.observations import ObservationService
+    from firstlight.services.finding.search import SearchService
+    from firstlight.services.finding.served_files import FileService
+    from firstlight.services.finding.zip_links import ZipLinks
+    from firstlight.services.intake.info_images import InfoImageService
+    from firstlight.services.intake.upload_log import UploadLogService
+    from firstlight.services.intake.uploads import UploadService
+    from firstlight.services.intake.watched_sources import BucketEvents
     from firstlight.services.live import LiveService
-    from firstlight.services.observations import ObservationService
-    from firstlight.services.search import SearchService
-    from firstlight.services.served_files import FileService
-    from firstlight.services.upload_log import UploadLogService
-    from firstlight.services.uploads import UploadService
-    from firstlight.services.watched_sources import BucketEvents
-    from firstlight.services.webhooks import WebhookService
-    from firstlight.services.zip_links import ZipLinks
+    from firstlight.services.watching.webhooks import WebhookService
     from firstlight.web.events import EventHub
 
 __all__ = ["Services", "hub_of", "services_of"]

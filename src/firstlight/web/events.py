@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from firstlight.errors import FirstlightError
-from firstlight.services.event_stream import EventMessage, EventStreamService, Wanted
+from firstlight.services.watching.event_stream import EventMessage, EventStreamService, Wanted
 from firstlight.web.envelope import ServerBusy
 
 __all__ = ["EventHub", "EventResponse", "StreamLimits"]

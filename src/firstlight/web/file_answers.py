@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 
-from firstlight.services.served_files import ServedFile
+from firstlight.services.finding.served_files import ServedFile
 
 __all__ = ["FILE_RESPONSES", "attached", "file_answer"]
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AwareDatetime
 from starlette.responses import StreamingResponse
 
-from firstlight.services.downloads import ZipDownload
+from firstlight.services.finding.downloads import ZipDownload
 from firstlight.web.api.exposures import Which, named
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from firstlight.services.event_stream import Wanted
+from firstlight.services.watching.event_stream import Wanted
 from firstlight.web.auth import viewer_of
 from firstlight.web.context import hub_of
 from firstlight.web.envelope import shows

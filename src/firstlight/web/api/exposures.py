@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from firstlight.services.exposure_forms import exposure_row
-from firstlight.services.search_query import ExposureQuery, query_from_parameters
+from firstlight.services.finding.exposure_forms import exposure_row
+from firstlight.services.finding.search_query import ExposureQuery, query_from_parameters
 from firstlight.web.addresses import exposure_address, file_address
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of

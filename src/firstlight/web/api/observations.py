@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from firstlight.services.observations import ObservationQuery
+from firstlight.services.finding.observations import ObservationQuery
 from firstlight.web.addresses import absolute
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from firstlight.services.access import Viewer
-from firstlight.services.exposure_forms import ExposureRow, photonranch_row
-from firstlight.services.search import LONGEST_PAGE
-from firstlight.services.search_query import ExposureQuery
-from firstlight.services.uploads import UploadBadChannel, UploadBadDirectory, UploadRequest
+from firstlight.services.finding.exposure_forms import ExposureRow, photonranch_row
+from firstlight.services.finding.search import LONGEST_PAGE
+from firstlight.services.finding.search_query import ExposureQuery
+from firstlight.services.intake.uploads import UploadBadChannel, UploadBadDirectory, UploadRequest
 from firstlight.web.addresses import absolute, file_address
 from firstlight.web.api.exposures import asked_query
 from firstlight.web.api.sites import pinned

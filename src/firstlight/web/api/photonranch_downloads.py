@@ -9,9 +9,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from firstlight.services.exposure_forms import ExposureRow
-from firstlight.services.served_files import FileMissing, ServedFile
-from firstlight.services.zip_links import ZipWish
+from firstlight.services.finding.exposure_forms import ExposureRow
+from firstlight.services.finding.served_files import FileMissing, ServedFile
+from firstlight.services.finding.zip_links import ZipWish
 from firstlight.web.addresses import absolute, file_address
 from firstlight.web.api.downloads import ZIP_RESPONSES, zip_answer
 from firstlight.web.api.photonranch import described

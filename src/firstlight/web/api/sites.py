@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from firstlight.services.served_files import FileMissing
+from firstlight.services.finding.served_files import FileMissing
 from firstlight.web.addresses import absolute
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of

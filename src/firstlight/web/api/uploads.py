@@ -6,7 +6,7 @@ from typing import Annotated, Any, BinaryIO, cast
 
 from fastapi import APIRouter, Body, Path, Request, Response
 
-from firstlight.services.uploads import UploadRequest
+from firstlight.services.intake.uploads import UploadRequest
 from firstlight.web.addresses import absolute
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of

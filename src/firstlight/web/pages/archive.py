@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
 
-from firstlight.services.exposure_forms import ExposureRow, FileRow, start_of
-from firstlight.services.search_query import ExposureQuery
+from firstlight.services.finding.exposure_forms import ExposureRow, FileRow, start_of
+from firstlight.services.finding.search_query import ExposureQuery
 from firstlight.web.addresses import exposure_address, file_address
 from firstlight.web.api.exposures import named
 from firstlight.web.api.sites import pinned

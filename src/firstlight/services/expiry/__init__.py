@@ -1,0 +1,1 @@
+"""What goes: rules, removal, cheaper storage."""

@@ -1,0 +1,1 @@
+"""What comes: noticed, announced, taken into the archive."""

@@ -1,0 +1,1 @@
+"""Who is told: events, streams, webhooks."""
