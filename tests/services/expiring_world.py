@@ -10,7 +10,6 @@ from sqlalchemy import func, select
 from firstlight.models import (
     Arrival,
     ArrivalState,
-    CachedDownload,
     Event,
     Exposure,
     ExposureCard,
@@ -25,6 +24,7 @@ from firstlight.models import (
     Object,
     Observation,
     ObservationFile,
+    PassingFile,
     Photometry,
     Registration,
     Removal,
@@ -43,7 +43,7 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TABLES = (
     Exposure, ExposureFile, ExposureHeader, ExposureCard, Image, ImageInput, SourceList,
     WorldCoordinates, ZeroPoint, Registration, StepRun, Observation, ObservationFile,
-    LightCurveSet, LightCurve, Photometry, InfoImage, InfoImageFile, CachedDownload,
+    LightCurveSet, LightCurve, Photometry, InfoImage, InfoImageFile, PassingFile,
     Arrival, UploadTicket,
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ from firstlight.formats.movie import find_ffmpeg
 from firstlight.instruments import panoptes  # noqa: F401, registers the camera
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.data_root import configure_data_roots
-from firstlight.models.expiration import CachedDownload
+from firstlight.models.expiration import PassingFile
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureFile
 from firstlight.models.observation import Observation
@@ -208,7 +208,7 @@ def test_a_new_calibration_takes_the_place_of_the_old(unit):
     after = {row.key for row in unit.rows()}
     assert len(after) == len(before) == 4
     assert not after & before
-    assert {row.key for row in unit.rows(CachedDownload)} == before
+    assert {row.key for row in unit.rows(PassingFile)} == before
     assert unit.service(quality=50).plan()
 
 
@@ -258,7 +258,7 @@ def test_a_movie_has_the_frames_in_order_of_time(unit, tmp_path):
     _do(service, service.plan_timelapses())
     (longer,) = unit.rows(ObservationFile)
     assert longer.n_exposures == 5
-    assert row.key in {each.key for each in unit.rows(CachedDownload)}
+    assert row.key in {each.key for each in unit.rows(PassingFile)}
 
 
 def test_no_movie_without_ffmpeg_or_where_it_is_not_wanted(unit, monkeypatch):

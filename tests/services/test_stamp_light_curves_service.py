@@ -23,10 +23,12 @@ from firstlight.pipeline.stamp_light_curves import ObservationStamps
 from firstlight.pipeline.standard import standard_recipe
 from firstlight.services.calibration import CalibrationService
 from firstlight.services.colour_settings import StampLightCurveSettings
+from firstlight.services.light_curve_search import LightCurveSearch
 from firstlight.services.products import ProductFiles
 from firstlight.services.reduction import ReductionService
 from firstlight.services.settings import CalibrationSettings, ImageFileSettings
 from firstlight.services.stamp_light_curves import StampLightCurveService
+from firstlight.services.star_light_curve import StarNotFound
 from firstlight.simulation.colour_night import (
     ColourNightSettings,
     ColourTruth,
@@ -180,6 +182,52 @@ def test_what_cannot_be_is_told(house, solved):
     assert "no star has enough others" in done["failures"][0]
     missing = house.service(min_exposures=11).solve({"observation": str(house.observation)})
     assert missing["failures"] == ["stamps: too few solved exposures"]
+
+
+def test_what_failed_for_the_data_is_tried_again_only_when_asked(house, solved):
+    service = house.service(fewest_references=149, most_references=10)
+    payload = {"observation": str(house.observation)}
+    before = house.count(LightCurveSet)
+    assert [r.payload for r in service.plan()] == [payload]
+    assert service.solve(payload)["failures"]
+    assert house.count(LightCurveSet) == before + 1
+    assert service.plan() == []
+    assert [r.payload for r in service.plan(retry_failed=True)] == [payload]
+    # The same failure again is the same row, and nothing is shown of it.
+    assert service.solve(payload)["failures"]
+    assert house.count(LightCurveSet) == before + 1
+    search = LightCurveSearch(database=house.database)
+    assert search.statistics() == []
+    house.service().plan()  # points the tag back
+    assert search.statistics()
+
+
+def test_a_star_is_one_entry_with_its_colours(house, solved):
+    house.service().plan()
+    search = LightCurveSearch(database=house.database)
+    rows = search.statistics()
+    assert len(rows) == solved["stars"]
+    for row in rows:
+        assert row["method"] == "stamps"
+        assert row["section"] == "RGB"
+        assert list(row["colours"]) == ["R", "G", "B"]
+    told = [row for row in rows if row["scatter"] is not None]
+    best = [min(c["rms"] for c in row["colours"].values()) / row["rms"] for row in told]
+    assert np.median(best) > 1.2, "all colours together are better than the best of them"
+    assert search.statistics(method="aperture") == []
+    blended = [row["blended"] for row in rows if not row["is_candidate"]]
+    assert blended == sorted(blended)
+    bright = min((r for r in told if r["n_points"] == N_REDUCED), key=lambda r: r["mag"])
+    curve = search.find(f"{bright['ra']} {bright['dec']}")
+    assert curve.star.name == bright["name"]
+    assert curve.methods == ("stamps",)
+    assert curve.filters == ["R", "G", "B", "RGB"]
+    assert curve.is_simultaneous
+    assert [list(at["colours"]) for at in curve.by_time()] == [["B", "G", "R", "RGB"]] * N_REDUCED
+    assert curve.scatter["RGB"]["scatter"] == pytest.approx(bright["scatter"], rel=1e-6)
+    assert "RGB" in curve.sentence()
+    with pytest.raises(StarNotFound):
+        search.find(bright["name"], method="aperture")
 
 
 def test_one_more_exposure_makes_a_new_job(house, solved):

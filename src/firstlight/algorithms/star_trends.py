@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["StarTrends", "fit_star_trends", "point_to_point_scatter"]
+__all__ = ["StarTrends", "event_gain", "fit_star_trends", "point_to_point_scatter"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -100,6 +100,31 @@ def fit_star_trends(
         probability[i] = _probability(gain[i])
         base[i], response[i] = found[0], found[1:]
     return StarTrends(base, response, probability, gain)
+
+
+def event_gain(flux: Floats, error: Floats, time: Floats) -> Floats:
+    """By how much the best of many events and waves lowers chi-square, ``(n_star,)``.
+
+    For light curves that have no trends left to be fitted beside. Errors are the larger of those
+    given and of the star's own noise from point to point.
+
+    Parameters
+    ----------
+    flux, error
+        Relative flux and its one-sigma error, ``(n_star, n_frame)``; NaN where there is none.
+    time
+        Days, increasing, ``(n_frame,)``.
+
+    Returns
+    -------
+    Zero for a star with fewer than three points.
+    """
+    valid = np.isfinite(flux) & np.isfinite(error) & (flux > 0) & (error > 0)
+    level = np.where(valid, flux, 1.0)
+    own = point_to_point_scatter(flux, valid)[:, None]
+    sigma = 2.5 / np.log(10.0) * np.fmax(np.where(valid, error, 1.0), own) / level
+    none = np.zeros((len(time), 0))
+    return fit_star_trends(-2.5 * np.log10(level), sigma, valid, none, none[0], time).event_gain
 
 
 def _templates(time: Floats) -> tuple[Floats, Floats]:

@@ -84,8 +84,8 @@ def stars(
 ) -> None:
     """Statistics of all light curves: variable candidates first.
 
-    A star of a colour camera is one row: the numbers of all its colours together, and the
-    scatter in red, green and blue. Its magnitude is the catalogue's.
+    A star of a colour camera is one row: the numbers of all its colours together, and the rms
+    in red, green and blue. Its magnitude is the catalogue's. Blends are told from variables.
 
     Example: [bold]firstlight -w mynight stars --plot scatter.png[/]
     """
@@ -109,7 +109,8 @@ def _stars_table(rows: list[dict[str, Any]], *, places: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("name", no_wrap=True)
     titles = ("ra", "dec") if places else ()
-    for title in (*titles, "mag", "points", "scatter", "expected", *colours, "chi²", "candidate"):
+    rms = (f"rms {letter}" for letter in colours)
+    for title in (*titles, "mag", "points", "scatter", "expected", *rms, "chi²", "candidate"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         place = (_number(row["ra"], 5), _number(row["dec"], 5)) if places else ()
@@ -121,7 +122,7 @@ def _stars_table(rows: list[dict[str, Any]], *, places: bool) -> Table:
             str(row["n_points"]),
             _percent(row["scatter"]),
             _percent(row["expected_scatter"]),
-            *(_percent(of_colours.get(letter, {}).get("scatter")) for letter in colours),
+            *(_percent(of_colours.get(letter, {}).get("rms")) for letter in colours),
             _number(row["chi2"], 1),
             "yes" if row["is_candidate"] else "blend" if row.get("blended") else "",
         )

@@ -4,7 +4,7 @@ from firstlight.models.arrival import Arrival, ArrivalState
 from firstlight.models.astrometry import Registration, WorldCoordinates
 from firstlight.models.base import Base
 from firstlight.models.event import Event
-from firstlight.models.expiration import CachedDownload, Removal
+from firstlight.models.expiration import PassingFile, PassingKind, Removal
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureCard, ExposureFile, ExposureHeader, FileRole
 from firstlight.models.image import Image, ImageInput, ImageKind
@@ -27,7 +27,6 @@ __all__ = [
     "Arrival",
     "ArrivalState",
     "Base",
-    "CachedDownload",
     "Event",
     "Exposure",
     "ExposureCard",
@@ -45,6 +44,8 @@ __all__ = [
     "Observation",
     "ObservationFile",
     "ObservationFileRole",
+    "PassingFile",
+    "PassingKind",
     "Photometry",
     "Provenance",
     "ProvenanceTag",

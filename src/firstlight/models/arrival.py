@@ -45,6 +45,7 @@ class Arrival(Timestamped, Base):
     __table_args__ = (
         Index("ix_arrivals_site_created_at", "site", "created_at"),
         Index("ix_arrivals_state_created_at", "state", "created_at"),
+        Index("ix_arrivals_created_at_id", "created_at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from firstlight.models.base import Base, Timestamped
 
-__all__ = ["CachedDownload", "Removal"]
+__all__ = ["PassingFile", "PassingKind", "Removal"]
 
 
 class Removal(Timestamped, Base):
@@ -31,14 +32,24 @@ class Removal(Timestamped, Base):
     """Bytes of all its files together."""
 
 
-class CachedDownload(Timestamped, Base):
-    """A converted file that was made for a download and may be asked for again."""
+class PassingKind(StrEnum):
+    """Why a file will not stay."""
 
-    __tablename__ = "cached_downloads"
+    DOWNLOAD = "download"  # converted for somebody, and may be asked for again
+    LEFTOVER = "leftover"  # its rows are gone
+
+
+class PassingFile(Timestamped, Base):
+    """Bytes that are removed when their time is over, unless somebody claims them."""
+
+    __tablename__ = "passing_files"
 
     key: Mapped[str] = mapped_column(String(900), primary_key=True)
-    """Where it is in the store; made of the content it came from and how it was converted."""
+    """Where it is in the store. That of a download tells its content and how it was converted."""
+    kind: Mapped[str] = mapped_column(String(16), default=PassingKind.DOWNLOAD)
     exposure_id: Mapped[uuid.UUID | None] = mapped_column(index=True)
+    """Of a download: what it was converted from."""
     size: Mapped[int] = mapped_column(BigInteger)
     used_at: Mapped[datetime]
+    """Of a download: when it was asked for last; of a leftover: when its rows went."""
     expires_at: Mapped[datetime | None] = mapped_column(index=True)

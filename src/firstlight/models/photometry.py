@@ -22,7 +22,8 @@ class LightCurveSet(Product, Base):
     observation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("observations.id"), index=True)
     section_id: Mapped[str] = mapped_column(String(32))
     frame: Mapped[str] = mapped_column(String(16))
-    """``sky``, or ``pixels`` of the reference image where the field was not solved."""
+    """``sky``, or ``pixels`` of the reference image where the field was not solved; ``none`` where
+    there are no stars: ``summary`` says why under ``error``."""
     n_stars: Mapped[int]
     n_images: Mapped[int]
     summary: Mapped[dict[str, Any]]

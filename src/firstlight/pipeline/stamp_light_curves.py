@@ -24,7 +24,7 @@ from firstlight.errors import InvalidInput
 
 __all__ = ["VERSION", "MosaicFrame", "ObservationStamps", "cut_observation"]
 
-VERSION = "1"
+VERSION = "2"
 Floats = NDArray[np.float64]
 
 # Bits that leave a stamp with no measurement wherever in it they are. Of others a pixel is filled

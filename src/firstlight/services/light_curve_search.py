@@ -133,7 +133,7 @@ def _current_sets(
     }
     query = (
         select(LightCurveSet)
-        .where(LightCurveSet.provenance_id.in_(made_by))
+        .where(LightCurveSet.provenance_id.in_(made_by), LightCurveSet.n_stars > 0)
         .order_by(LightCurveSet.created_at)
     )
     if star is not None:
@@ -193,11 +193,12 @@ def _numbers(current: _Current, curve: LightCurve, star: Object | None) -> dict[
     }
 
 
-def _most_variable_first(row: dict[str, Any]) -> tuple[bool, float, float, float]:
-    """Of equals, the one lower in the field: the same order on every database."""
+def _most_variable_first(row: dict[str, Any]) -> tuple[bool, bool, float, float, float]:
+    """Blended stars last; of equals, the one lower in the field: alike on every database."""
     false_alarm = row["false_alarm"]
     return (
         not row["is_candidate"],
+        bool(row.get("blended")),
         0.0 if false_alarm is None else false_alarm,
         row["y"],
         row["x"],

@@ -92,10 +92,10 @@ class PictureService:
 
 def _flux_label(curve: StarLightCurve, name: str) -> str:
     """With filter and scatter, where there are several filters."""
-    scatter = curve.scatter[name]["scatter"]
-    if len(curve.filters) == 1 or scatter is None:
+    rms = curve.scatter[name]["rms"]
+    if len(curve.filters) == 1 or rms is None:
         return "relative flux"
-    return f"{name or 'no filter'}, relative\nscatter {100 * scatter:.2f} %"
+    return f"{name or 'no filter'}, relative\nrms {100 * rms:.2f} %"
 
 
 def _draw_points(

@@ -17,6 +17,7 @@ from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.mosaic_sky import BANDS
 from firstlight.algorithms.sky_index import angular_separation
 from firstlight.algorithms.stamp_light_curves import ReferenceRules, StampLightCurves
+from firstlight.algorithms.star_trends import event_gain
 from firstlight.algorithms.variability import find_variables, light_curve_statistics
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.errors import FirstlightError, UserError
@@ -48,6 +49,8 @@ from firstlight.work.engine import JobRequest
 __all__ = ["StampLightCurveService", "UnknownBias"]
 
 CURRENT = "current"
+# Failures of other systems and of ours may pass; those of the data stay until something changes.
+PASSING = frozenset({"remote", "internal"})
 PROCESS = "stamp_light_curves"
 ALL_COLOURS = "".join(BANDS)
 _PREFERRED = ("G", "R", "B")  # whose solution and sources place the stars: green has most light
@@ -139,13 +142,16 @@ class StampLightCurveService:
         self.lineage = Lineage(PROCESS, VERSION, parameters, upstream)
 
     def plan(self, retry_failed: bool = False) -> list[JobRequest]:
-        """One job for each observation in colours whose solved exposures have changed."""
-        del retry_failed  # what could not be solved is planned again: it is quickly told
+        """One job for each observation in colours whose solved exposures have changed.
+
+        What failed for reasons of the data is not tried again, unless asked.
+        """
         requests = []
         with self._database.reading() as session:
             for task in self._tasks(session):
                 ident = self._set_id(task, ALL_COLOURS)
-                if session.get(LightCurveSet, ident) is None:
+                there = session.get(LightCurveSet, ident)
+                if there is None or (retry_failed and not there.n_stars):
                     requests.append(
                         JobRequest(
                             job_id=f"stamp-light-curves-{ident.hex}",
@@ -175,6 +181,8 @@ class StampLightCurveService:
             solved = self._solved(task)
         except FirstlightError as fault:
             fault.subject = f"{task.exposed[0].lead.exposure.target or 'field'}, stamps"
+            if fault.kind not in PASSING:
+                self._save_failure(task, fault)
             return {"stars": 0, "failures": [f"stamps: {fault}"]}
         row = self._write_stamps(task, solved)
         with self._database.begin() as session:
@@ -262,9 +270,34 @@ class StampLightCurveService:
         row.size, row.sha256 = stored.size, stored.sha256
         return row
 
+    def _save_failure(self, task: _Task, fault: FirstlightError) -> None:
+        """Leave a set without stars that says why there are none."""
+        with self._database.begin() as session:
+            if session.get(LightCurveSet, self._set_id(task, ALL_COLOURS)) is not None:
+                return
+            software = Software.record(session)
+            Provenance.record(session, self.lineage)
+            session.add(
+                LightCurveSet(
+                    id=self._set_id(task, ALL_COLOURS),
+                    provenance_id=self.lineage.id,
+                    software_id=software.id,
+                    observation_id=task.observation,
+                    section_id=ALL_COLOURS,
+                    frame="none",
+                    n_stars=0,
+                    n_images=len(task.exposed),
+                    summary={"error": fault.as_dict()},
+                )
+            )
+
     def _save(self, session: Session, task: _Task, solved: _Solved, file: ObservationFile) -> None:
-        if session.get(LightCurveSet, self._set_id(task, ALL_COLOURS)) is not None:
+        there = session.get(LightCurveSet, self._set_id(task, ALL_COLOURS))
+        if there is not None and there.n_stars:
             return
+        if there is not None:  # a failure, tried again
+            session.delete(there)
+            session.flush()
         software = Software.record(session)
         Provenance.record(session, self.lineage)
         if session.get(ObservationFile, file.id) is None:
@@ -409,8 +442,13 @@ def _curve_rows(
     ident: uuid.UUID, solved: _Solved, number: int, objects: list[uuid.UUID]
 ) -> list[dict[str, Any]]:
     curves = solved.curves
-    numbers = light_curve_statistics(*_curve(solved, number))
-    candidates = find_variables(numbers, _brightness(solved, number))
+    flux, error = _curve(solved, number)
+    numbers = light_curve_statistics(flux, error)
+    candidates = find_variables(
+        numbers,
+        _brightness(solved, number),
+        event_gain=event_gain(flux, error, solved.stamps.mjd),
+    )
     return [
         {
             "set_id": ident,
@@ -420,7 +458,7 @@ def _curve_rows(
             "y": float(np.nanmean(solved.stars.y[n])),
             "n_points": int(numbers.points[n]),
             "mag": None,
-            "scatter": _finite(curves.scatter[n, number]),
+            "scatter": _finite(numbers.scatter[n]),
             "expected_scatter": _finite(curves.expected[n, number]),
             "chi2": _finite(numbers.reduced_chi2[n]),
             "is_candidate": bool(candidates.is_candidate[n] and not curves.blended[n]),

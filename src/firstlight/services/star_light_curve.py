@@ -138,10 +138,12 @@ class StarLightCurve:
             (only,) = told.values()
             return f"{self.title}: {len(self.rows)} points, scatter {100 * only['scatter']:.2f} %"
         parts = (
-            f"{name or 'no filter'} {100 * each['scatter']:.2f} % of {each['points']} points"
+            f"{name or 'no filter'} {100 * each['rms']:.2f} % (noise {100 * each['noise']:.2f} %)"
             for name, each in told.items()
+            if each["rms"] is not None and each["noise"] is not None
         )
-        return f"{self.title}: scatter {', '.join(parts)}"
+        points = max(each["points"] for each in told.values())
+        return f"{self.title}: {points} points; rms {', '.join(parts)}"
 
 
 def _scatter(rows: list[Photometry]) -> dict[str, Any]:

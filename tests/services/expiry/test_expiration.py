@@ -12,12 +12,12 @@ from sqlalchemy import select, update
 from firstlight.models import (
     Arrival,
     ArrivalState,
-    CachedDownload,
     Exposure,
     ExposureFile,
     ImageInput,
     InfoImage,
     InfoImageFile,
+    PassingFile,
     Registration,
     UploadTicket,
 )
@@ -135,7 +135,7 @@ def test_a_dry_run_tells_and_changes_nothing(world):
     quarantined(world)
     for _ in range(3):
         world.arrival(ArrivalState.ARCHIVED)
-    world.add(CachedDownload(key=world.put("dl"), size=5, used_at=START, expires_at=START))
+    world.add(PassingFile(key=world.put("dl"), size=5, used_at=START, expires_at=START))
     counts, keys = world.counts(), world.stored()
     report = world.service().sweep(START + 3 * DAY, dry_run=True)
     assert report.removed == {"exposure": 1, "upload log": 3, "download": 1}
@@ -439,7 +439,7 @@ def test_bytes_claimed_before_they_are_noted_are_kept(postgres_database, tmp_pat
         session.add(row)
     remover.join(10)
     assert world.store.exists(key)
-    assert world.counts().get("cached_downloads") is None
+    assert world.counts().get("passing_files") is None
 
 
 def test_bytes_that_a_row_points_at_again_are_kept(world):
@@ -450,7 +450,7 @@ def test_bytes_that_a_row_points_at_again_are_kept(world):
         remember(session, dict.fromkeys(keys, 5), START)
     world.service().sweep(START)
     assert world.stored() == keys
-    assert "cached_downloads" not in world.counts()
+    assert "passing_files" not in world.counts()
 
 
 def test_an_exposure_that_another_transaction_holds_is_left_for_later(postgres_database, tmp_path):
@@ -526,11 +526,11 @@ def _info_file(world, image):
 def test_converted_files_go_after_their_time_and_with_their_exposure(world):
     exposure = world.exposure("EF")
     later = START + 30 * DAY
-    own = CachedDownload(
+    own = PassingFile(
         key=world.put("downloads/own"), exposure_id=exposure.id, size=5, used_at=START,
         expires_at=later,
     )  # fmt: skip
-    old = CachedDownload(
+    old = PassingFile(
         key=world.put("downloads/old"), size=5, used_at=START, expires_at=START + 2 * DAY
     )
     world.add(own, old)

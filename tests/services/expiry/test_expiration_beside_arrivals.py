@@ -10,7 +10,7 @@ from arrival_files import jpg, text
 from arrival_workbench import Workbench, opened
 
 from firstlight.errors import FirstlightError
-from firstlight.models import CachedDownload, Exposure, ExposureFile, InfoImageFile
+from firstlight.models import Exposure, ExposureFile, InfoImageFile, PassingFile
 from firstlight.models.arrival import Origin
 from firstlight.models.base import utc_now
 from firstlight.services.expiry.expiration import ExpirationService
@@ -117,6 +117,6 @@ def test_files_that_come_while_their_exposures_go(bench):
         assert session.scalar(sa.select(sa.func.count()).select_from(Exposure)) == len(BASES)
     traffic.service.sweep(utc_now() + timedelta(days=3))
     with bench.database.reading() as session:
-        for table in (Exposure, ExposureFile, InfoImageFile, CachedDownload):
+        for table in (Exposure, ExposureFile, InfoImageFile, PassingFile):
             assert session.scalar(sa.select(sa.func.count()).select_from(table)) == 0
     assert [entry.key for entry in bench.store.list()] == []

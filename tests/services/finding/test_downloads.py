@@ -15,7 +15,7 @@ from sqlalchemy import select
 from firstlight.errors import FirstlightError, InvalidInput
 from firstlight.formats.fits_errors import Cube
 from firstlight.instruments.header_values import MJD_EPOCH
-from firstlight.models import CachedDownload, Exposure, ExposureFile
+from firstlight.models import Exposure, ExposureFile, PassingFile
 from firstlight.models.database import Database, bulk_insert
 from firstlight.services.expiry.leftovers import Leftovers
 from firstlight.services.finding.downloads import DownloadService, NothingToDownload, ZipTooLarge
@@ -112,7 +112,7 @@ class _House:
 
     def kept(self):
         with self.database.reading() as session:
-            return session.scalars(select(CachedDownload)).all()
+            return session.scalars(select(PassingFile)).all()
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from firstlight.errors import InvalidInput
 from firstlight.formats.base_filename import parse_name
 from firstlight.models.database import Database
-from firstlight.models.expiration import CachedDownload
+from firstlight.models.expiration import PassingFile
 from firstlight.models.info_image import InfoImage, InfoImageFile
 from firstlight.services.expiry.expiration_rules import ExpirationRules, ExpirationSettings
 from firstlight.services.intake.info_images import InfoHeader, InfoImageService
@@ -73,7 +73,7 @@ class _Channels:
 
     def leftovers(self):
         with self.database.reading() as session:
-            return sorted(session.scalars(select(CachedDownload.key)))
+            return sorted(session.scalars(select(PassingFile.key)))
 
     def forget(self):
         with self.database.begin() as session:

@@ -20,7 +20,7 @@ from firstlight.errors import FirstlightError, RemoteError
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database, DatabaseUnreachable
 from firstlight.models.event import Event, record_events
-from firstlight.models.expiration import CachedDownload, Removal
+from firstlight.models.expiration import PassingFile, PassingKind, Removal
 from firstlight.models.exposure import Exposure
 from firstlight.models.info_image import InfoImage, InfoImageFile
 from firstlight.services.expiry.expiration_report import ExpireReport
@@ -31,7 +31,7 @@ from firstlight.services.expiry.expiration_rules import (
     age_in_words,
 )
 from firstlight.services.expiry.exposure_removal import delete_exposures, files_of, judge
-from firstlight.services.expiry.leftovers import Leftovers, is_note, remember
+from firstlight.services.expiry.leftovers import Leftovers, remember
 from firstlight.services.expiry.log_expiration import LogExpiration
 from firstlight.services.transaction_locks import lock_names
 from firstlight.storage import KeyMissing, StorageUnreachable, Store
@@ -303,7 +303,7 @@ class ExpirationService:
                     created_at=now,
                 )
                 for row in rows
-                if not is_note(row)
+                if row.kind != PassingKind.LEFTOVER
             ]
             told = [_told(removal) for removal in removals]
             session.add_all(removals)
@@ -313,13 +313,13 @@ class ExpirationService:
     def _tell_downloads(self, now: datetime, report: ExpireReport) -> None:
         rule = f"downloads: {age_in_words(self._settings.downloads)}"
         query = (
-            select(CachedDownload)
-            .where(CachedDownload.expires_at <= now)
-            .order_by(CachedDownload.expires_at, CachedDownload.key)
+            select(PassingFile)
+            .where(PassingFile.expires_at <= now)
+            .order_by(PassingFile.expires_at, PassingFile.key)
         )
         with self._database.reading() as session:
             for row in session.scalars(query):
-                if not is_note(row):
+                if row.kind != PassingKind.LEFTOVER:
                     report.add_removed("download", row.key, None, rule, files=1, size=row.size)
 
     # --- rules -----------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from firstlight.models.astrometry import Registration, WorldCoordinates
-from firstlight.models.expiration import CachedDownload
+from firstlight.models.expiration import PassingFile
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureFile
 from firstlight.models.image import Image, ImageInput
@@ -208,8 +208,8 @@ def delete_exposures(
     observations = {exposure.observation_id for exposure in verdict.going} - {None}
     remember(session, sizes, when)
     session.execute(
-        update(CachedDownload)
-        .where(CachedDownload.exposure_id.in_(ids), CachedDownload.expires_at > when)
+        update(PassingFile)
+        .where(PassingFile.exposure_id.in_(ids), PassingFile.expires_at > when)
         .values(expires_at=when)
     )
     _delete_sets(session, verdict.finished_sets)

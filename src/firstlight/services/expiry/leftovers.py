@@ -4,20 +4,20 @@ Rows go first, in one transaction that also notes the keys; then the bytes; then
 a process that is killed anywhere leaves either everything, or notes from which the next sweep
 finishes, and no row ever points at bytes that were removed.
 
-A note is a row among the files that are kept for a while only, with its time over.
+A note is a `PassingFile` whose time is over, or will soon be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from firstlight.models.database import Database, bulk_insert
-from firstlight.models.expiration import CachedDownload
+from firstlight.models.expiration import PassingFile, PassingKind
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureFile
 from firstlight.models.image import Image
@@ -27,10 +27,7 @@ from firstlight.models.sources import SourceList
 from firstlight.services.transaction_locks import lock_names
 from firstlight.storage import Store
 
-__all__ = ["Leftovers", "is_note", "remember"]
-
-_NEVER_USED = datetime(1970, 1, 1, tzinfo=UTC)
-"""A note was never a download; this is how the two are told apart."""
+__all__ = ["Leftovers", "remember"]
 
 
 def remember(session: Session, sizes: Mapping[str, int], due: datetime) -> None:
@@ -45,23 +42,19 @@ def remember(session: Session, sizes: Mapping[str, int], due: datetime) -> None:
         return
     keys = list(sizes)
     # A converted file that is itself removed early becomes a note.
-    session.execute(delete(CachedDownload).where(CachedDownload.key.in_(keys)))
+    session.execute(delete(PassingFile).where(PassingFile.key.in_(keys)))
     rows = [
         {
             "key": key,
             "size": size,
-            "used_at": _NEVER_USED,
+            "kind": PassingKind.LEFTOVER.value,
+            "used_at": due,
             "expires_at": due,
             "created_at": due,
         }
         for key, size in sizes.items()
     ]
-    bulk_insert(session, CachedDownload, rows)
-
-
-def is_note(row: CachedDownload) -> bool:
-    """Tell a note from a converted file that was kept for a while."""
-    return row.used_at == _NEVER_USED
+    bulk_insert(session, PassingFile, rows)
 
 
 class Leftovers:
@@ -94,7 +87,7 @@ class Leftovers:
         """
         wanted = sorted(set(keys))
         lock_names(session, *map(_lock_of, wanted))
-        session.execute(delete(CachedDownload).where(CachedDownload.key.in_(wanted)))
+        session.execute(delete(PassingFile).where(PassingFile.key.in_(wanted)))
         return [key for key in wanted if not self._store.exists(key)]
 
     def due(
@@ -108,24 +101,22 @@ class Leftovers:
             At most so many, of those that follow one found before.
         """
         query = (
-            select(CachedDownload.expires_at, CachedDownload.key)
-            .where(CachedDownload.expires_at <= now)
-            .order_by(CachedDownload.expires_at, CachedDownload.key)
+            select(PassingFile.expires_at, PassingFile.key)
+            .where(PassingFile.expires_at <= now)
+            .order_by(PassingFile.expires_at, PassingFile.key)
             .limit(limit)
         )
         if after is not None:
-            query = query.where(tuple_(CachedDownload.expires_at, CachedDownload.key) > after)
+            query = query.where(tuple_(PassingFile.expires_at, PassingFile.key) > after)
         with self._database.reading() as session:
             rows = session.execute(query).all()
         return [(moment, key) for moment, key in rows if moment is not None]
 
-    def remove(self, session: Session, key: str, now: datetime) -> CachedDownload | None:
+    def remove(self, session: Session, key: str, now: datetime) -> PassingFile | None:
         """Do what `remove_all` does for one key; None where nothing was removed."""
         return next(iter(self.remove_all(session, [key], now)), None)
 
-    def remove_all(
-        self, session: Session, keys: Sequence[str], now: datetime
-    ) -> list[CachedDownload]:
+    def remove_all(self, session: Session, keys: Sequence[str], now: datetime) -> list[PassingFile]:
         """Remove the bytes of some keys and their rows, unless somebody has claimed them.
 
         The keys are locked meanwhile: who wants to claim one waits, and then sees that the
@@ -133,15 +124,15 @@ class Leftovers:
 
         Returns
         -------
-        list of CachedDownload
+        list of PassingFile
             Rows that were removed; without those that were claimed, used again, or are being
             removed by another process.
         """
         lock_names(session, *map(_lock_of, keys))
         rows = session.scalars(
-            select(CachedDownload)
-            .where(CachedDownload.key.in_(keys), CachedDownload.expires_at <= now)
-            .order_by(CachedDownload.expires_at, CachedDownload.key)
+            select(PassingFile)
+            .where(PassingFile.key.in_(keys), PassingFile.expires_at <= now)
+            .order_by(PassingFile.expires_at, PassingFile.key)
             .with_for_update(skip_locked=True)
         ).all()
         used = used_keys(session, [row.key for row in rows])

@@ -19,7 +19,7 @@ from firstlight.formats.tiff import TIFF_STRETCHES, TiffStretch, encode_tiff
 from firstlight.formats.zip_stream import ZipMember, stream_zip
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
-from firstlight.models.expiration import CachedDownload
+from firstlight.models.expiration import PassingFile
 from firstlight.models.exposure_file import FileRole
 from firstlight.services.expiry.leftovers import Leftovers
 from firstlight.services.finding.exposure_forms import ExposureRow, FileRow, start_of
@@ -283,7 +283,7 @@ class DownloadService:
     def _use_again(self, key: str) -> bool:
         """Whether the file was made before. It then stays for as long as a new one would."""
         with self._database.begin() as session:
-            kept = session.get(CachedDownload, key, with_for_update=True)
+            kept = session.get(PassingFile, key, with_for_update=True)
             # Where its time is over, whoever removes it may have begun.
             if kept is None or (kept.expires_at is not None and kept.expires_at <= self._clock()):
                 return False
@@ -300,7 +300,7 @@ class DownloadService:
                 # What is being removed at this moment must be put again.
                 if not self._leftovers.claim(session, [key]):
                     session.add(
-                        CachedDownload(
+                        PassingFile(
                             key=key,
                             exposure_id=exposure,
                             size=made.stat().st_size,

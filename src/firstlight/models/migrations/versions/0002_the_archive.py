@@ -20,24 +20,6 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     op.create_table(
-        "cached_downloads",
-        sa.Column("key", sa.String(length=900), nullable=False),
-        sa.Column("exposure_id", sa.Uuid(), nullable=True),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_cached_downloads")),
-    )
-    with op.batch_alter_table("cached_downloads", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_cached_downloads_expires_at"), ["expires_at"], unique=False
-        )
-        batch_op.create_index(
-            batch_op.f("ix_cached_downloads_exposure_id"), ["exposure_id"], unique=False
-        )
-
-    op.create_table(
         "events",
         sa.Column(
             "number",
@@ -87,6 +69,25 @@ def upgrade() -> None:
     with op.batch_alter_table("info_images", schema=None) as batch_op:
         batch_op.create_index("ix_info_images_base_filename", ["base_filename"], unique=False)
         batch_op.create_index(batch_op.f("ix_info_images_expires_at"), ["expires_at"], unique=False)
+
+    op.create_table(
+        "passing_files",
+        sa.Column("key", sa.String(length=900), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("exposure_id", sa.Uuid(), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_passing_files")),
+    )
+    with op.batch_alter_table("passing_files", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_passing_files_expires_at"), ["expires_at"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_passing_files_exposure_id"), ["exposure_id"], unique=False
+        )
 
     op.create_table(
         "removals",
@@ -342,6 +343,7 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_arrivals_base_filename"), ["base_filename"], unique=False
         )
+        batch_op.create_index("ix_arrivals_created_at_id", ["created_at", "id"], unique=False)
         batch_op.create_index("ix_arrivals_site_created_at", ["site", "created_at"], unique=False)
         batch_op.create_index("ix_arrivals_state_created_at", ["state", "created_at"], unique=False)
         batch_op.drop_constraint(
@@ -584,6 +586,7 @@ def downgrade() -> None:
         )
         batch_op.drop_index("ix_arrivals_state_created_at")
         batch_op.drop_index("ix_arrivals_site_created_at")
+        batch_op.drop_index("ix_arrivals_created_at_id")
         batch_op.drop_index(batch_op.f("ix_arrivals_base_filename"))
         batch_op.create_index(batch_op.f("ix_arrivals_state"), ["state"], unique=False)
         batch_op.drop_column("finished_at")
@@ -630,6 +633,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_removals_site_created_at")
 
     op.drop_table("removals")
+    with op.batch_alter_table("passing_files", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_passing_files_exposure_id"))
+        batch_op.drop_index(batch_op.f("ix_passing_files_expires_at"))
+
+    op.drop_table("passing_files")
     with op.batch_alter_table("info_images", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_info_images_expires_at"))
         batch_op.drop_index("ix_info_images_base_filename")
@@ -640,8 +648,3 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_events_site"))
 
     op.drop_table("events")
-    with op.batch_alter_table("cached_downloads", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_cached_downloads_exposure_id"))
-        batch_op.drop_index(batch_op.f("ix_cached_downloads_expires_at"))
-
-    op.drop_table("cached_downloads")
