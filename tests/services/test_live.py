@@ -17,8 +17,8 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.services.intake.announcement import Announcement
 from firstlight.services.intake.arrival_tally import ArrivalCounts, ArrivalTally
-from firstlight.services.live import Chore, LiveService
-from firstlight.work.engine import JobRequest
+from firstlight.services.live import Chore, LiveService, TakingFailed
+from firstlight.work.engine import JobOutcome, JobRequest, JobState
 
 
 class FakeEngine:
@@ -28,6 +28,7 @@ class FakeEngine:
         self.submitted: list[JobRequest] = []
         self.work = work or (lambda request: None)
         self.started = False
+        self.failing = False
 
     def start(self) -> None:
         self.started = True
@@ -40,6 +41,12 @@ class FakeEngine:
         self.submitted += requests
         for request in requests:
             self.work(request)
+
+    def outcomes(self, job_ids: Any, *, states: Any = None) -> dict[str, JobOutcome]:
+        state = JobState.FAILED if self.failing else JobState.DONE
+        error = {"message": "no room on the disk", "hint": None} if self.failing else None
+        found = {each: JobOutcome(each, "take_arrivals", state, error=error) for each in job_ids}
+        return {name: each for name, each in found.items() if states is None or state in states}
 
 
 class FakeArrivals:
@@ -136,6 +143,16 @@ def test_taking_ends_when_all_is_worked_off(database: Database):
     assert report.counts == ArrivalCounts(archived=450)
     assert report.counts.sentence() == "450 archived"
     assert report.as_dict()["refused"] == []
+
+
+def test_taking_does_not_wait_for_jobs_that_came_to_nothing(database: Database):
+    engine = FakeEngine()
+    engine.failing = True
+    live = LiveService(
+        database=database, arrivals=FakeArrivals(database, []), make_engine=lambda: engine
+    )
+    with live.running(), pytest.raises(TakingFailed, match="no room on the disk"):
+        live.take([FakeSource(["a.fits"], [])])
 
 
 def test_a_source_that_falls_over_is_asked_again(database: Database, caplog):

@@ -15,14 +15,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from firstlight.errors import FirstlightError
+from firstlight.errors import FirstlightError, RemoteError
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.services.intake.announcement import Announcement
 from firstlight.services.intake.arrival_tally import ArrivalCounts, ArrivalTally
-from firstlight.work.engine import Engine, JobRequest, JobState
+from firstlight.work.engine import (
+    UNSUCCESSFUL,
+    Engine,
+    JobOutcome,
+    JobRequest,
+    JobState,
+)
 
-__all__ = ["Chore", "LiveReport", "LiveService", "Source"]
+__all__ = ["Chore", "LiveReport", "LiveService", "Source", "TakingFailed"]
 
 _POLL_S = 0.1  # between two questions to a source that had nothing
 _GATHER_S = 0.1  # between two transactions with announcements, where they come in a stream
@@ -35,6 +41,22 @@ _FORGOTTEN_AFTER = timedelta(days=2)
 _AGAIN = frozenset(state for state in JobState if state.finished)
 
 _log = logging.getLogger(__name__)
+
+
+class TakingFailed(RemoteError):
+    """Files that have come cannot be taken now."""
+
+    code = "archive.taking_failed"
+
+    @classmethod
+    def of(cls, outcome: JobOutcome) -> TakingFailed:
+        """Tell what befell a job."""
+        error = outcome.error or {}
+        return cls(
+            subject=outcome.job_id,
+            found=error.get("message") or outcome.state.value,
+            hint=error.get("hint") or "nothing is lost: they wait, and are tried again",
+        )
 
 
 class Source(Protocol):
@@ -133,6 +155,7 @@ class LiveService:
         self._chores = [*chores, Chore("unfinished arrivals", self._mop_up)]
         self._desk = _Desk(self._write_down)
         self._engine: Engine | None = None
+        self._taking: set[str] = set()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._tally = ArrivalTally(database)
@@ -186,7 +209,9 @@ class LiveService:
         for start in range(0, len(announcements), _BATCH):
             ids = self._arrivals.announce(announcements[start : start + _BATCH])
             if ids:
-                self.submit(self._arrivals.requests(ids))
+                requests = self._arrivals.requests(ids)
+                self._taking |= {request.job_id for request in requests}
+                self.submit(requests)
 
     def submit(self, requests: Sequence[JobRequest]) -> None:
         """Ask for jobs. Those that ended in another way than done are run again."""
@@ -213,7 +238,14 @@ class LiveService:
         """Take what the sources have now, and return when all of it is worked off.
 
         Call it while `running` without sources.
+
+        Raises
+        ------
+        TakingFailed
+            Jobs have come to nothing for a reason that is not in the files. Their arrivals
+            wait, and are taken the next time.
         """
+        self._taking.clear()
         empty_since = time.monotonic()
         while time.monotonic() - empty_since < _QUIET_POLLS_S:
             told = sum(self.ask(source) for source in sources)
@@ -224,9 +256,17 @@ class LiveService:
         while counts.waiting and not self._stop.is_set():
             if on_change is not None:
                 on_change(counts)
+            self._raise_if_stuck()
             self._stop.wait(_POLL_S)
             counts = self._tally.counts()
         return LiveReport(counts, self._tally.refused())
+
+    def _raise_if_stuck(self) -> None:
+        if self._engine is None or self.under_way(self._taking):
+            return
+        failed = self._engine.outcomes(self._taking, states=UNSUCCESSFUL)
+        for outcome in failed.values():
+            raise TakingFailed.of(outcome)
 
     def ask(self, source: Source) -> int:
         """Ask a source once; returns how many files it told of."""
@@ -246,8 +286,13 @@ class LiveService:
             before = report.counts
 
     def _mop_up(self) -> float:
-        """Ask again for what was announced and has no job, or whose job was lost."""
-        self.submit(self._arrivals.plan(utc_now()))
+        """Ask again for what was announced and has no job, or whose job came to nothing."""
+        requests = self._arrivals.plan(utc_now())
+        if requests and self._engine is not None:
+            ids = [request.job_id for request in requests]
+            for outcome in self._engine.outcomes(ids, states=UNSUCCESSFUL).values():
+                _log.warning("%s", TakingFailed.of(outcome))
+        self.submit(requests)
         return _MOPPING_UP_S
 
     def _repeat(self, chore: Chore) -> None:
