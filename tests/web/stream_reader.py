@@ -16,18 +16,20 @@ class Stream:
     def messages(self, count, within_s=10):
         """The next messages; fails where they do not come."""
         found, end = [], time.monotonic() + within_s
-        data = None
+        data, kind = None, "message"
         while len(found) < count:
             assert time.monotonic() < end, f"{len(found)} of {count} messages came"
             line = next(self._lines)
             if line.startswith("id: "):
                 self.last_id = int(line[4:])
+            elif line.startswith("event: "):
+                kind = line[7:]
             elif line.startswith("data: "):
                 data = json.loads(line[6:])
             elif not line and data is not None:
-                assert data["number"] == self.last_id
+                assert kind == "gap" or data["number"] == self.last_id
                 found.append(data)
-                data = None
+                data, kind = None, "message"
         return found
 
     def lines(self, count):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from sqlalchemy import delete
 from stream_reader import listening
 
 from firstlight.models.event import Event, record_events
@@ -71,6 +72,17 @@ def test_a_number_from_another_life_of_the_table_is_the_last_one(address, publis
     with listening(address, headers={"Last-Event-ID": "999999"}) as stream:
         new = publish(image("tst", "new"))
         assert [each["number"] for each in stream.messages(1)] == new
+
+
+def test_one_who_comes_back_too_late_is_told_that_something_is_missing(address, publish, database):
+    numbers = publish(*(image("tst", str(i)) for i in range(6)))
+    with database.begin() as session:
+        session.execute(delete(Event).where(Event.number <= numbers[2]))
+    with listening(address, after=numbers[0]) as stream:
+        assert stream.messages(1) == [{"after": numbers[0], "first": numbers[3]}]
+        assert [each["number"] for each in stream.messages(3)] == numbers[3:]
+    with listening(address, after=numbers[2]) as stream:  # has seen all that is forgotten
+        assert stream.messages(1)[0]["number"] == numbers[3]
 
 
 def test_one_is_told_of_the_sites_and_topics_that_one_asks_for(address, publish):

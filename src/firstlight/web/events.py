@@ -111,6 +111,13 @@ class EventHub:
                 self._task.cancel()
                 self._task = None
 
+    async def gap(self, after: int | None) -> bytes:
+        """What tells a client that events above its number are forgotten; empty if none are."""
+        first = await asyncio.to_thread(self._events.first_number)
+        if not after or first is None or after >= first - 1:
+            return b""
+        return b'event: gap\ndata: {"after":%d,"first":%d}\n\n' % (after, first)
+
     async def after(self, number: int) -> Sequence[EventMessage]:
         """Events above a number, the first of them; empty where there are none yet."""
         if number >= self._floor:
@@ -208,7 +215,7 @@ class EventResponse(Response):
             await asyncio.wait_for(send(message), limits.send_timeout_s)
 
         # The first number, so that a client that leaves before any event misses none.
-        await write(b"retry: 2000\n" + _mark(position))
+        await write(b"retry: 2000\n" + _mark(position) + await self._hub.gap(self._after))
         due = time.monotonic() + limits.heartbeat_s
         while not self._hub.closed:
             batch = await self._hub.after(position)

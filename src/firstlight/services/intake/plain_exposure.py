@@ -117,6 +117,8 @@ def read_plain(path: Path, name: str, instrument: str | None = None) -> PlainFil
     exposure.describe(header)
     more, wrong = read_archive_cards(header)
     columns = {column: getattr(exposure, column) for column in _COLUMNS}
+    if site := str(header.get("SITEID") or "").strip():
+        columns["site"] = site
     # A place that is nonsense would put it into the wrong night.
     longitude = camera.get_site(header, subject=last).longitude
     night = None if exposure.mjd is None else night_of(exposure.mjd, longitude)

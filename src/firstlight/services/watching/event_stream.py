@@ -80,6 +80,11 @@ class EventStreamService:
         with self._database.reading() as session:
             return session.scalar(select(func.max(Event.number))) or 0
 
+    def first_number(self) -> int | None:
+        """The number of the oldest event that is kept; None where there is none."""
+        with self._database.reading() as session:
+            return session.scalar(select(func.min(Event.number)))
+
     def after(self, number: int, limit: int = 500) -> list[EventMessage]:
         """Events above a number, in order, at most `limit`."""
         query = select(Event).where(Event.number > number).order_by(Event.number).limit(limit)

@@ -43,7 +43,8 @@ async def stream_events(
     """Events of the sites that one may watch, complete and in order, until one hangs up.
 
     A browser that comes back says by itself what it saw last. Events hold where to look, not
-    what is there: ask for it.
+    what is there: ask for it. Whoever comes back after so long that events are forgotten is
+    told first, by an event of the type `gap`; then search for what is new.
     """
     asked = Wanted(
         None if site is None else frozenset(site), None if topic is None else frozenset(topic)
