@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from firstlight.formats.base_filename import looks_like_base_filename
 from firstlight.instruments import get_instrument_instance
 from firstlight.models.arrival import Arrival, ArrivalState, Origin
 from firstlight.models.database import Database
@@ -147,12 +148,17 @@ def _offer(path: Path) -> Announcement:
     )
 
 
+def _is_for_us(name: str) -> bool:
+    """Images, and the header texts and pictures that belong to one by their names."""
+    return name.lower().endswith(SUFFIXES) or looks_like_base_filename(name)
+
+
 def _images_below(path: Path) -> list[Path]:
-    """Images in a folder and its folders, in order of name; none where it is no folder."""
+    """Files for the archive in a folder and its folders, in order of name; none if it is none."""
     try:
         if not path.is_dir():
             return []
-        inside = [each for each in path.rglob("*") if each.name.lower().endswith(SUFFIXES)]
+        inside = [each for each in path.rglob("*") if _is_for_us(each.name)]
         return sorted(each for each in inside if not each.is_dir())
     except (OSError, ValueError):
         return []  # what is wrong with the path is told when it is opened
