@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.stats import chi2
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.stamp_light_curves import StampLightCurves
 from firstlight.pipeline.stamp_light_curves import MosaicFrame, ObservationStamps, cut_observation
 from firstlight.simulation.colour_night import PATTERN, ColourNightSettings, ColourTruth
 
+LIMIT = 1.3  # of the least noise that photons and read-out allow
 FAINTEST = 12.3  # of the catalogue that the stars are matched with
 CENTROID_ERROR = 0.05  # pixels, of the places that are handed in
 
@@ -85,3 +87,17 @@ def mosaic_frame(truth: ColourTruth, frame: int, stars: np.ndarray) -> MosaicFra
     flags = np.where(raw >= of.bias + of.saturation, int(Flag.SATURATED), 0).astype(np.uint16)
     data = ((raw - of.bias) * of.gain).astype(np.float32)
     return MosaicFrame(f"frame {frame:02d}", float(truth.mjd[frame]), data, x, y, flags)
+
+
+def signals(observed: Observed) -> list[int]:
+    return [observed.truth.pulsator.star, observed.truth.transit.star]
+
+
+def check_signals(observed: Observed) -> None:
+    frames = observed.truth.settings.n_exposures
+    chance = np.sqrt(chi2.ppf(0.999, frames - 1) / (frames - 1))
+    for star in signals(observed):
+        amplitude, error = observed.signal(star)
+        assert abs(amplitude - 1) < 3.5 * error, "the signal has its true size"
+        assert error < 0.35
+        assert observed.ratio(star) < LIMIT * chance

@@ -13,8 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from colour_observation import Observed, mosaic_frame
-from scipy.stats import chi2
+from colour_observation import LIMIT, Observed, check_signals, mosaic_frame, signals
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.stamp_light_curves import NotEnoughReferences, ReferenceRules
@@ -29,7 +28,6 @@ from firstlight.pipeline.stamp_light_curves import (
 )
 from firstlight.simulation.colour_night import PATTERN, ColourNightSettings, ColourTruth
 
-LIMIT = 1.3
 CASES = [
     {"seed": 2},
     {"seed": 4},
@@ -68,20 +66,6 @@ def test_other_seeds_and_drifts(case):
     other = Observed.of(ColourNightSettings(**case))
     check_signals(other)
     check_constant_stars(other)
-
-
-def signals(observed: Observed) -> list[int]:
-    return [observed.truth.pulsator.star, observed.truth.transit.star]
-
-
-def check_signals(observed: Observed) -> None:
-    frames = observed.truth.settings.n_exposures
-    chance = np.sqrt(chi2.ppf(0.999, frames - 1) / (frames - 1))
-    for star in signals(observed):
-        amplitude, error = observed.signal(star)
-        assert abs(amplitude - 1) < 3.5 * error, "the signal has its true size"
-        assert error < 0.35
-        assert observed.ratio(star) < LIMIT * chance
 
 
 def check_constant_stars(observed: Observed) -> None:
