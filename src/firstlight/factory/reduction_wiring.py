@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from firstlight.factory.foundations import Foundations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from firstlight.pipeline.recipe import Recipe
     from firstlight.services.calibration import CalibrationService
     from firstlight.services.colour_pictures import ColourPictureService
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from firstlight.services.registration import RegistrationService
     from firstlight.services.stamp_light_curves import StampLightCurveService
     from firstlight.services.status import StatusService
+    from firstlight.work.engine import JobRequest
 
 __all__ = ["ReductionWiring"]
 
@@ -153,16 +156,15 @@ class ReductionWiring(Foundations):
         """All work of a night, in the order in which it depends on each other."""
         from firstlight.services.night import Plan
 
-        calibration, colour = self.calibration, self.colour_pictures
-        return [
-            *(
-                Plan(f"master {kind}", lambda retry, kind=kind: calibration.plan(kind, retry))  # type: ignore[misc]  # kind is bound as a default
-                for kind in calibration.KINDS
-            ),
-            Plan("reduce", self.reduction.plan),
-            Plan("register", self.registration.plan),
-            Plan("light curves", self.light_curves.plan),
-            Plan("stamps", self.stamp_light_curves.plan),
-            Plan("colour pictures", colour.plan),
-            Plan("timelapses", colour.plan_timelapses),
+        calibration = self.calibration
+        makers: list[tuple[str, Callable[..., list[JobRequest]]]] = [
+            *((f"master {kind}", partial(calibration.plan, kind)) for kind in calibration.KINDS),
+            ("reduce", self.reduction.plan),
+            ("register", self.registration.plan),
+            ("light curves", self.light_curves.plan),
+            ("stamps", self.stamp_light_curves.plan),
+            ("colour pictures", self.colour_pictures.plan),
+            ("timelapses", self.colour_pictures.plan_timelapses),
         ]
+        # For some observations only, nothing that failed is tried again.
+        return [Plan(title, make, partial(make, False)) for title, make in makers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,13 +140,24 @@ class CalibrationService:
         masters = session.scalars(select(Image).where(Image.kind.in_(kinds)))
         return MasterChooser(masters, self._settings)
 
-    def plan(self, kind: str, retry_failed: bool = False) -> list[JobRequest]:
-        """One job for each master of this kind that can be made and is not there."""
+    def plan(
+        self,
+        kind: str,
+        retry_failed: bool = False,
+        observations: Collection[uuid.UUID] | None = None,
+    ) -> list[JobRequest]:
+        """One job for each master of this kind that can be made and is not there.
+
+        Parameters
+        ----------
+        observations
+            Whose static levels are looked at; None for all.
+        """
         del retry_failed  # a master that is missing is planned anyhow
         requests = []
         with self._database.reading() as session:
             chooser = self.chooser(session)
-            for group in self._groups(session, kind):
+            for group in self._groups(session, kind, observations):
                 ident = self._master_id(group, chooser)
                 if session.get(Image, ident) is not None:
                     continue
@@ -189,14 +200,16 @@ class CalibrationService:
             save_rows(session, [image])
         return {"failures": []}
 
-    def _groups(self, session: Session, kind: str) -> list[_Group]:
+    def _groups(
+        self, session: Session, kind: str, observations: Collection[uuid.UUID] | None
+    ) -> list[_Group]:
         """Raw frames by instrument, section, binning, night (and filter, or observation)."""
         raw_kind = "science" if kind == "static_level" else kind
         together: dict[tuple[object, ...], list[Exposure]] = defaultdict(list)
-        rows = session.scalars(
-            select(Exposure).where(Exposure.kind == raw_kind).order_by(Exposure.mjd, Exposure.id)
-        )
-        for exposure in rows:
+        query = select(Exposure).where(Exposure.kind == raw_kind, Exposure.filename.is_not(None))
+        if kind == "static_level" and observations is not None:
+            query = query.where(Exposure.observation_id.in_(observations))
+        for exposure in session.scalars(query.order_by(Exposure.mjd, Exposure.id)):
             if exposure.mjd is None:
                 continue
             night = night_of(exposure.mjd, exposure.longitude)

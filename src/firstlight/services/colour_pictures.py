@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,9 @@ class ColourPictureService:
 
     # --- pictures of exposures -------------------------------------------------------------
 
-    def plan(self, retry_failed: bool = False) -> list[JobRequest]:
+    def plan(
+        self, retry_failed: bool = False, observations: Collection[uuid.UUID] | None = None
+    ) -> list[JobRequest]:
         """One job for each exposure whose three colours are calibrated and not yet drawn.
 
         A new calibration or a new solution makes new pictures, which take the place of the old.
@@ -115,7 +117,7 @@ class ColourPictureService:
                     name="make_colour_pictures",
                     payload={"exposure": str(each.exposure.id)},
                 )
-                for each in self._undrawn(session)
+                for each in self._undrawn(session, observations)
             ]
 
     def make_colour_pictures(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -151,15 +153,20 @@ class ColourPictureService:
             self._replace(session, wanted, stored)
         return {"files": [each.key for each in stored.values()], "failures": []}
 
-    def _undrawn(self, session: Session) -> list[_Wanted]:
-        wanted = self._wanted(session)
-        there: dict[uuid.UUID, set[str]] = defaultdict(set)
-        rows = session.execute(
-            select(ExposureFile.exposure_id, ExposureFile.key).where(
-                ExposureFile.role.in_(_ROLES), ExposureFile.made.is_(True)
-            )
+    def _undrawn(
+        self, session: Session, observations: Collection[uuid.UUID] | None
+    ) -> list[_Wanted]:
+        query = select(ExposureFile.exposure_id, ExposureFile.key).where(
+            ExposureFile.role.in_(_ROLES), ExposureFile.made.is_(True)
         )
-        for exposure_id, key in rows:
+        only: list[uuid.UUID] | None = None
+        if observations is not None:
+            of_these = select(Exposure.id).where(Exposure.observation_id.in_(observations))
+            only = list(session.scalars(of_these))
+            query = query.where(ExposureFile.exposure_id.in_(of_these))
+        wanted = self._wanted(session, only)
+        there: dict[uuid.UUID, set[str]] = defaultdict(set)
+        for exposure_id, key in session.execute(query):
             there[exposure_id].add(key)
         return [each for ident, each in wanted.items() if set(each.keys.values()) - there[ident]]
 
@@ -260,7 +267,9 @@ class ColourPictureService:
 
     # --- movies of observations ------------------------------------------------------------
 
-    def plan_timelapses(self, retry_failed: bool = False) -> list[JobRequest]:
+    def plan_timelapses(
+        self, retry_failed: bool = False, observations: Collection[uuid.UUID] | None = None
+    ) -> list[JobRequest]:
         """One job for each observation whose pictures are all drawn, and are in no movie.
 
         None where the settings say so, or where there is no ffmpeg.
@@ -269,9 +278,10 @@ class ColourPictureService:
         if not self._settings.timelapse or not _has_ffmpeg():
             return []
         with self._database.reading() as session:
-            waiting = {each.exposure.observation_id for each in self._undrawn(session)}
+            undrawn = self._undrawn(session, observations)
+            waiting = {each.exposure.observation_id for each in undrawn}
             requests = []
-            for observation_id, pictures in _pictures(session).items():
+            for observation_id, pictures in _pictures(session, observations).items():
                 if observation_id in waiting or len(pictures) < self._settings.timelapse_frames:
                     continue
                 row = self._movie(observation_id, pictures)
@@ -295,7 +305,7 @@ class ColourPictureService:
         """
         observation_id = uuid.UUID(payload["observation"])
         with self._database.reading() as session:
-            pictures = _pictures(session, observation_id).get(observation_id, [])
+            pictures = _pictures(session, [observation_id]).get(observation_id, [])
         row = self._movie(observation_id, pictures)
         movie = encode_movie(
             (self._store.read(picture.key) for picture in pictures),
@@ -345,7 +355,7 @@ def _mosaic_cameras() -> list[str]:
 
 
 def _pictures(
-    session: Session, observation_id: uuid.UUID | None = None
+    session: Session, observations: Collection[uuid.UUID] | None
 ) -> dict[uuid.UUID, list[ExposureFile]]:
     """Colour pictures that we made, by observation, each list in order of time."""
     query = (
@@ -358,8 +368,8 @@ def _pictures(
         )
         .order_by(Exposure.sort_mjd, Exposure.id)
     )
-    if observation_id is not None:
-        query = query.where(Exposure.observation_id == observation_id)
+    if observations is not None:
+        query = query.where(Exposure.observation_id.in_(observations))
     found: dict[uuid.UUID, list[ExposureFile]] = defaultdict(list)
     for picture, observation in session.execute(query):
         if observation is not None:

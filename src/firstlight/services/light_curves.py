@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,9 @@ class LightCurveService:
         parameters = settings.model_dump(mode="json", exclude={"of_mosaics"})
         self.lineage = Lineage(PROCESS, VERSION, parameters, upstream)
 
-    def plan(self, retry_failed: bool = False) -> list[JobRequest]:
+    def plan(
+        self, retry_failed: bool = False, observations: Collection[uuid.UUID] | None = None
+    ) -> list[JobRequest]:
         """One job for each section of an observation whose frames have changed.
 
         None for cameras whose colours are sections, unless the settings ask for them: their
@@ -69,7 +72,7 @@ class LightCurveService:
         del retry_failed  # what could not be solved is planned again: it is quickly told
         requests = []
         with self._database.reading() as session:
-            for key, frames in reduced_frames(session).items():
+            for key, frames in reduced_frames(session, observations).items():
                 if len(frames) < self._settings.min_exposures or not self._is_wanted(frames):
                     continue
                 task = self._task(key, [i for frame in frames for i in frame.product_ids])
@@ -95,7 +98,7 @@ class LightCurveService:
         """
         key = uuid.UUID(payload["observation"]), str(payload["section"])
         with self._database.reading() as session:
-            frames = reduced_frames(session)[key]
+            frames = reduced_frames(session, [key[0]])[key]
         task = self._task(key, [i for frame in frames for i in frame.product_ids])
         try:
             field = measure_star_field(

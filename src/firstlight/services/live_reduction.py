@@ -43,8 +43,9 @@ class LiveReduction:
     """Asks for the reduction of exposures that are not reduced yet, as they come.
 
     Masters of calibration frames are asked for beside; a science exposure does not wait for
-    them. When nothing has come for a while, everything is planned once as `firstlight reduce`
-    does: with the masters that there are then, and the light curves of whole observations.
+    them. When nothing has come for a while, the observations that have new exposures are
+    planned as `firstlight reduce` does: with the masters that there are then, and with their
+    light curves. After new calibration frames that is everything there is.
 
     Parameters
     ----------
@@ -81,6 +82,7 @@ class LiveReduction:
         self._since = utc_now() - _LOOK_BACK
         self._last_new = time.monotonic()
         self._to_settle: list[Plan] = []
+        self._observations: set[uuid.UUID] | None = set()  # with something new; None for all
         self._settling: list[str] = []
 
     def run(self) -> float:
@@ -99,23 +101,35 @@ class LiveReduction:
         for kind in self._calibration.KINDS:
             if kind in kinds:
                 self._jobs.submit(self._calibration.plan(kind))
+                self._observations = None
         science = [ident for ident, kind, _ in new if kind == "science"]
         if science:
+            self._remember_observations(science)
             self._jobs.submit(self._reduction.plan(only=science))
         self._asked |= {(ident, sha256): None for ident, _, sha256 in new}
         while len(self._asked) > _MOST_KNOWN:
             del self._asked[next(iter(self._asked))]
+
+    def _remember_observations(self, exposures: Sequence[uuid.UUID]) -> None:
+        if self._observations is None:
+            return
+        query = select(Exposure.observation_id).where(Exposure.id.in_(exposures)).distinct()
+        with self._database.reading() as session:
+            self._observations |= {row for row in session.scalars(query) if row is not None}
 
     def _settle(self) -> None:
         """Ask for the next plan that has work, once the jobs of the one before have ended."""
         if self._jobs.under_way(self._settling):
             return
         while self._to_settle:
-            requests = self._to_settle.pop(0).make(False)
+            plan = self._to_settle.pop(0)
+            found = self._observations
+            requests = plan.make(False) if found is None else plan.make_for(found)
             self._settling = [request.job_id for request in requests]
             if requests:
                 self._jobs.submit(requests)
                 return
+        self._observations = set()
 
     def _unreduced(self) -> list[tuple[uuid.UUID, str, str | None]]:
         """Id, kind and checksum of exposures with raw pixels that were not asked for yet."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,10 +27,13 @@ class Plan:
     make
         Given whether failed work is to be tried again, the jobs that are still to be done.
         Called when all earlier stages are finished.
+    make_for
+        The same for some observations only, in a time that does not grow with the archive.
     """
 
     title: str
     make: Callable[[bool], list[JobRequest]]
+    make_for: Callable[[Collection[uuid.UUID]], list[JobRequest]] = lambda _observations: []
 
 
 @dataclass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection, Iterator
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,25 +20,42 @@ from firstlight.pipeline.reduced_frame import ReducedFrame
 __all__ = ["reduced_frames"]
 
 NOTHING = uuid.UUID(int=0)
+AT_ONCE = 5000  # ids in one query
+
+Row = TypeVar("Row", SourceList, Image, WorldCoordinates, ZeroPoint, Registration)
 
 
-def reduced_frames(session: Session) -> dict[tuple[uuid.UUID, str], list[ReducedFrame]]:
-    """All frames with a source list, by observation and section, each list in order of time."""
+def reduced_frames(
+    session: Session, observations: Collection[uuid.UUID] | None = None
+) -> dict[tuple[uuid.UUID, str], list[ReducedFrame]]:
+    """All frames with a source list, by observation and section, each list in order of time.
+
+    Parameters
+    ----------
+    observations
+        Which; None for all there are.
+    """
+    science = select(Exposure).where(
+        Exposure.kind == "science", Exposure.observation_id.is_not(None)
+    )
+    runs = select(StepRun).where(StepRun.state == StepState.DONE)
+    if observations is not None:
+        science = science.where(Exposure.observation_id.in_(observations))
+        runs = runs.where(StepRun.exposure_id.in_(science.with_only_columns(Exposure.id)))
     done: dict[tuple[uuid.UUID, str], dict[str, uuid.UUID]] = {}
-    for run in session.scalars(select(StepRun).where(StepRun.state == StepState.DONE)):
+    for run in session.scalars(runs):
         if run.product_id is not None:
             done.setdefault((run.exposure_id, run.section_id), {})[run.step] = run.product_id
-    exposures = {
-        row.id: row
-        for row in session.scalars(
-            select(Exposure).where(Exposure.kind == "science").order_by(Exposure.mjd, Exposure.id)
-        )
+    ordered = session.scalars(science.order_by(Exposure.mjd, Exposure.id))
+    exposures = {row.id: row for row in ordered}
+    products = sorted({ident for steps in done.values() for ident in steps.values()})
+    lists = _by_id(session, SourceList, products)
+    images = _by_id(session, Image, {row.image_id for row in lists.values()})
+    solutions = _by_id(session, WorldCoordinates, products)
+    zero_points = _by_id(session, ZeroPoint, products)
+    registrations = {
+        row.sources_id: row for row in _rows(session, Registration, Registration.sources_id, lists)
     }
-    images = {row.id: row for row in session.scalars(select(Image))}
-    lists = {row.id: row for row in session.scalars(select(SourceList))}
-    solutions = {row.id: row for row in session.scalars(select(WorldCoordinates))}
-    zero_points = {row.id: row for row in session.scalars(select(ZeroPoint))}
-    registrations = {row.sources_id: row for row in session.scalars(select(Registration))}
     frames: dict[tuple[uuid.UUID, str], list[ReducedFrame]] = {}
     order = {ident: number for number, ident in enumerate(exposures)}
     known = [key for key in done if key[0] in order]
@@ -57,3 +76,17 @@ def reduced_frames(session: Session) -> dict[tuple[uuid.UUID, str], list[Reduced
             )
         )
     return frames
+
+
+def _by_id(session: Session, table: type[Row], ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Row]:
+    return {row.id: row for row in _rows(session, table, table.id, ids)}
+
+
+def _rows(
+    session: Session, table: type[Row], column: Any, wanted: Collection[uuid.UUID]
+) -> Iterator[Row]:
+    ordered = sorted(wanted)
+    for start in range(0, len(ordered), AT_ONCE):
+        yield from session.scalars(
+            select(table).where(column.in_(ordered[start : start + AT_ONCE]))
+        )

@@ -57,7 +57,11 @@ class ReductionService:
         self._files = files
 
     def plan(
-        self, retry_failed: bool = False, *, only: Collection[uuid.UUID] | None = None
+        self,
+        retry_failed: bool = False,
+        observations: Collection[uuid.UUID] | None = None,
+        *,
+        only: Collection[uuid.UUID] | None = None,
     ) -> list[JobRequest]:
         """Jobs for every section that does not stand where the present parameters lead.
 
@@ -66,6 +70,8 @@ class ReductionService:
 
         Parameters
         ----------
+        observations
+            Whose exposures are looked at; None for all.
         only
             Exposures to look at; ``None`` for all.
         """
@@ -73,9 +79,12 @@ class ReductionService:
         science = select(Exposure).where(Exposure.kind == "science", Exposure.filename.is_not(None))
         if only is not None:
             science = science.where(Exposure.id.in_(only))
+        if observations is not None:
+            science = science.where(Exposure.observation_id.in_(observations))
+        is_part = only is not None or observations is not None
         with self._database.reading() as session:
             exposures = session.scalars(science.order_by(Exposure.mjd)).all()
-            runs = _runs_by_section(session, only)
+            runs = _runs_by_section(session, [row.id for row in exposures] if is_part else None)
             chooser = self._calibration.chooser(session)
             for exposure in exposures:
                 for section_id in map(str, exposure.instrument_object.get_section_ids()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,14 @@ class RegistrationService:
         self._database = database
         self.lineage = Lineage("register", "2", {}, (upstream,))
 
-    def plan(self, retry_failed: bool = False) -> list[JobRequest]:
+    def plan(
+        self, retry_failed: bool = False, observations: Collection[uuid.UUID] | None = None
+    ) -> list[JobRequest]:
         """One job for each section of an observation that has frames to be registered."""
         del retry_failed  # planned again anyhow, as long as a frame is missing
         requests = []
         with self._database.reading() as session:
-            for (observation, section), frames in reduced_frames(session).items():
+            for (observation, section), frames in reduced_frames(session, observations).items():
                 wanted = self._wanted(frames)
                 missing = [row for row in wanted if session.get(Registration, row.id) is None]
                 if missing:
@@ -65,7 +68,7 @@ class RegistrationService:
         """
         key = uuid.UUID(payload["observation"]), str(payload["section"])
         with self._database.reading() as session:
-            frames = reduced_frames(session)[key]
+            frames = reduced_frames(session, [key[0]])[key]
         reference = _reference(frames)
         by_sources = {frame.sources.id: frame for frame in frames}
         made, failures = [], []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,14 +141,16 @@ class StampLightCurveService:
         }
         self.lineage = Lineage(PROCESS, VERSION, parameters, upstream)
 
-    def plan(self, retry_failed: bool = False) -> list[JobRequest]:
+    def plan(
+        self, retry_failed: bool = False, observations: Collection[uuid.UUID] | None = None
+    ) -> list[JobRequest]:
         """One job for each observation in colours whose solved exposures have changed.
 
         What failed for reasons of the data is not tried again, unless asked.
         """
         requests = []
         with self._database.reading() as session:
-            for task in self._tasks(session):
+            for task in self._tasks(session, observations):
                 ident = self._set_id(task, ALL_COLOURS)
                 there = session.get(LightCurveSet, ident)
                 if there is None or (retry_failed and not there.n_stars):
@@ -174,7 +176,7 @@ class StampLightCurveService:
         """
         wanted = uuid.UUID(payload["observation"])
         with self._database.reading() as session:
-            task = next((t for t in self._tasks(session) if t.observation == wanted), None)
+            task = next(iter(self._tasks(session, [wanted])), None)
         if task is None:
             return {"stars": 0, "failures": ["stamps: too few solved exposures"]}
         try:
@@ -191,9 +193,9 @@ class StampLightCurveService:
 
     # --- what there is ---------------------------------------------------------------------
 
-    def _tasks(self, session: Session) -> list[_Task]:
+    def _tasks(self, session: Session, observations: Collection[uuid.UUID] | None) -> list[_Task]:
         colours: dict[uuid.UUID, dict[uuid.UUID, dict[str, ReducedFrame]]] = defaultdict(dict)
-        for (observation, section), frames in reduced_frames(session).items():
+        for (observation, section), frames in reduced_frames(session, observations).items():
             for frame in frames:
                 if isinstance(frame.exposure.instrument_object, MosaicCamera):
                     exposure = frame.exposure.id
