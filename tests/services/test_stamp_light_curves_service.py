@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import numpy as np
 import pytest
 from sqlalchemy import func, select
@@ -24,6 +26,7 @@ from firstlight.pipeline.standard import standard_recipe
 from firstlight.services.calibration import CalibrationService
 from firstlight.services.colour_settings import StampLightCurveSettings
 from firstlight.services.light_curve_search import LightCurveSearch
+from firstlight.services.observation_frames import reduced_frames
 from firstlight.services.products import ProductFiles
 from firstlight.services.reduction import ReductionService
 from firstlight.services.settings import CalibrationSettings, ImageFileSettings
@@ -234,3 +237,19 @@ def test_one_more_exposure_makes_a_new_job(house, solved):
     assert house.count(StepRun) == 4 * N_REDUCED
     house.reduce(N_REDUCED)
     assert len(house.service().plan()) == 1
+
+
+def test_frames_of_one_observation_are_those_among_all(house, solved):
+    with house.database.reading() as session:
+        everything = reduced_frames(session)
+        observations = {observation for observation, _ in everything}
+        assert observations
+        for observation in observations:
+            own = reduced_frames(session, [observation])
+            assert own.keys() == {key for key in everything if key[0] == observation}
+            for key, frames in own.items():
+                assert [frame.product_ids for frame in frames] == [
+                    frame.product_ids for frame in everything[key]
+                ]
+        assert reduced_frames(session, [uuid.uuid4()]) == {}
+    assert house.service().plan(observations=[uuid.uuid4()]) == []
