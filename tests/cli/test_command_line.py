@@ -158,6 +158,19 @@ def test_a_night_is_simulated_and_solved(tmp_path):
     assert "another simulated night" in again.stderr
 
 
+def test_a_colour_observation_is_simulated(tmp_path):
+    done = firstlight("simulate", tmp_path / "sky", "--camera", "panoptes", "--exposures", 1)
+    assert done.returncode == 0, done.stderr
+    assert "1 exposures of PAN001_14d3bd_20180216T110623" in done.stdout
+    assert "a variable of 2 %" in done.stdout
+    place = (tmp_path / "sky" / "truth" / "transit.txt").read_text().strip()
+    assert done.stdout.strip().endswith(f"a transit of depth 0.01 at {place}")
+    assert len(list((tmp_path / "sky").glob("PAN001/14d3bd/*/*.fits"))) == 1
+    refused = firstlight("simulate", tmp_path / "sky", "--camera", "panoptes", "--faults")
+    assert refused.returncode == 2
+    assert "--faults" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "code"), [(b"no picture", 2), (b"", 2), (None, 3)], ids=["text", "empty", "none"]
 )

@@ -5,7 +5,7 @@ from collections import namedtuple
 
 import pytest
 
-from firstlight.errors import BadFile
+from firstlight.errors import BadFile, MissingDependency
 from firstlight.models.database import Database
 from firstlight.services import health
 from firstlight.services.health import HealthService
@@ -95,6 +95,21 @@ def test_what_is_optional_is_missing_and_not_broken(checks, monkeypatch, tmp_pat
     for name in ("psycopg (PostgreSQL)", "solve-field (second plate solver)"):
         assert found[name].state == "missing"
         assert "install" in found[name].mend
+
+
+def test_what_colour_cameras_need(checks, monkeypatch):
+    found = checks()
+    assert {"rawpy (reads CR2 photographs)", "ffmpeg (makes timelapses)"} <= set(found)
+
+    def missing():
+        raise MissingDependency("Movies need ffmpeg.", found="no ffmpeg", hint="install ffmpeg")
+
+    monkeypatch.setattr(health, "find_ffmpeg", missing)
+    monkeypatch.setattr(health.importlib.util, "find_spec", lambda _name: None)
+    found = checks()
+    ffmpeg = found["ffmpeg (makes timelapses)"]
+    assert (ffmpeg.state, ffmpeg.found, ffmpeg.mend) == ("missing", "no ffmpeg", "install ffmpeg")
+    assert "firstlight[raw]" in found["rawpy (reads CR2 photographs)"].mend
 
 
 def test_findings_are_json(checks):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from firstlight.algorithms.colour_mosaic import colour_of_pixels
 from firstlight.catalogs.base import ReferenceStars
-from firstlight.errors import BadSettings
+from firstlight.errors import BadSettings, ConflictError
 from firstlight.simulation.colour_night import (
     PATTERN,
     ColourNightSettings,
@@ -114,7 +114,25 @@ def test_files_bear_the_names_paths_and_cards_of_the_network(tmp_path):
     assert np.array_equal(data, truth.raw(1))
     facts = json.loads((tmp_path / "truth" / "colour_truth.json").read_text())
     assert facts["transit"]["star"] == truth.transit.star
+    for name, signal in (("pulsator", truth.pulsator), ("transit", truth.transit)):
+        place = facts[name]["ra"], facts[name]["dec"]
+        assert place == truth.place(signal) == (truth.ra[signal.star], truth.dec[signal.star])
+        assert np.allclose(facts[name]["relative_flux"], truth.relative_flux(signal.star))
     assert not list(tmp_path.glob("**/*.partial"))
+
+
+def test_another_night_in_the_folder_is_not_mixed_in(tmp_path):
+    told: list[int] = []
+    simulate_colour_night(SMALL, tmp_path, progress=told.append)
+    assert told == [1, 2, 3]
+    simulate_colour_night(SMALL, tmp_path)
+    with pytest.raises(ConflictError, match="another simulated night"):
+        simulate_colour_night(SMALL.model_copy(update={"seed": 2}), tmp_path)
+    other = tmp_path / "other"
+    (other / "truth").mkdir(parents=True)
+    (other / "truth" / "truth.json").write_text("{}")
+    with pytest.raises(ConflictError):
+        simulate_colour_night(SMALL, other)
 
 
 class FewStars:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,7 +68,8 @@ def lightcurve(
     if as_json:
         print_json(curve.as_dict())
     elif plot is None and csv is None:
-        print_table(_colours_table(curve) if curve.is_simultaneous else _curve_table(curve))
+        by_colour = curve.is_simultaneous
+        print_table(_colours_table(curve, narrow=is_narrow()) if by_colour else _curve_table(curve))
     if not as_json:
         out.print(escape(curve.sentence()), highlight=False, soft_wrap=True)
 
@@ -101,32 +104,41 @@ def stars(
     if not rows:
         out.print("no variable candidates" if not everything else "no light curves yet")
         return
-    print_table(_stars_table(rows, places=not is_narrow()))
+    print_table(_stars_table(rows, narrow=is_narrow()))
 
 
-def _stars_table(rows: list[dict[str, Any]], *, places: bool) -> Table:
-    colours = list(dict.fromkeys(letter for row in rows for letter in row.get("colours", {})))
+def _stars_table(rows: list[dict[str, Any]], *, narrow: bool) -> Table:
+    """Of colour cameras with the rms in each colour; in a narrow window with less beside it."""
+    letters = list(dict.fromkeys(letter for row in rows for letter in row.get("colours", {})))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("name", no_wrap=True)
-    titles = ("ra", "dec") if places else ()
-    rms = (f"rms {letter}" for letter in colours)
-    for title in (*titles, "mag", "points", "scatter", "expected", *rms, "chi²", "candidate"):
+    cells: dict[str, Callable[[dict[str, Any]], str]] = {
+        "ra": lambda row: _number(row["ra"], 5),
+        "dec": lambda row: _number(row["dec"], 5),
+        "mag": lambda row: _number(row["mag"], 2),
+        "points": lambda row: str(row["n_points"]),
+        "scatter": lambda row: _percent(row["scatter"]),
+        "expected": lambda row: _percent(row["expected_scatter"]),
+        **{f"rms {letter}": partial(_rms, letter) for letter in letters},
+        "chi²": lambda row: _number(row["chi2"], 1),
+        "candidate": _verdict,
+    }
+    left_out = {"ra", "dec", *(("points", "expected", "chi²") if letters else ())}
+    shown = {title: cell for title, cell in cells.items() if not narrow or title not in left_out}
+    for title in shown:
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        place = (_number(row["ra"], 5), _number(row["dec"], 5)) if places else ()
-        of_colours = row.get("colours", {})
-        table.add_row(
-            escape(row["name"] or f"(pixel {row['x']:.0f}, {row['y']:.0f})"),
-            *place,
-            _number(row["mag"], 2),
-            str(row["n_points"]),
-            _percent(row["scatter"]),
-            _percent(row["expected_scatter"]),
-            *(_percent(of_colours.get(letter, {}).get("rms")) for letter in colours),
-            _number(row["chi2"], 1),
-            "yes" if row["is_candidate"] else "blend" if row.get("blended") else "",
-        )
+        name = escape(row["name"] or f"(pixel {row['x']:.0f}, {row['y']:.0f})")
+        table.add_row(name, *(cell(row) for cell in shown.values()))
     return table
+
+
+def _rms(letter: str, row: dict[str, Any]) -> str:
+    return _percent(row.get("colours", {}).get(letter, {}).get("rms"))
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    return "yes" if row["is_candidate"] else "blend" if row.get("blended") else ""
 
 
 def _curve_table(curve: StarLightCurve) -> Table:
@@ -146,17 +158,22 @@ def _curve_table(curve: StarLightCurve) -> Table:
     return table
 
 
-def _colours_table(curve: StarLightCurve) -> Table:
-    """Relative flux of each filter side by side, a row a moment."""
+def _colours_table(curve: StarLightCurve, *, narrow: bool) -> Table:
+    """Relative flux of each filter side by side, a row a moment.
+
+    In a narrow window the errors are left out but for the last filter, all colours together.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    titles = [title for name in curve.filters for title in (name or "no filter", "±")]
-    for title in ("bjd_tdb", *titles, "flags"):
+    columns = []
+    for name in curve.filters:
+        columns.append((name, "rel_flux", name or "no filter"))
+        if not narrow or name == curve.filters[-1]:
+            columns.append((name, "rel_flux_err", "±"))
+    for title in ("bjd_tdb", *(title for *_, title in columns), "flags"):
         table.add_column(escape(title), justify="right", no_wrap=True)
     for moment in curve.by_time():
-        points = [moment["colours"].get(name, {}) for name in curve.filters]
-        numbers = [
-            _number(point.get(key), 4) for point in points for key in ("rel_flux", "rel_flux_err")
-        ]
+        points = moment["colours"]
+        numbers = [_number(points.get(name, {}).get(key), 4) for name, key, _ in columns]
         table.add_row(f"{moment['bjd_tdb']:.5f}", *numbers, str(moment["flags"] or ""))
     return table
 

@@ -24,7 +24,7 @@ from scipy.spatial import cKDTree
 from firstlight.algorithms.colour_mosaic import colour_of_pixels
 from firstlight.algorithms.projection import Projection
 from firstlight.catalogs.base import ReferenceCatalog
-from firstlight.errors import BadSettings
+from firstlight.errors import BadSettings, ConflictError
 from firstlight.formats.tables import save_table
 from firstlight.simulation.psf import add_stars, moffat_matrix, stamp_radius
 from firstlight.simulation.sky import UNIX_EPOCH_MJD
@@ -45,6 +45,7 @@ SKY_LIGHT = {"R": 0.7, "G": 1.0, "B": 0.8}
 BLUR = {"R": 1.03, "G": 1.0, "B": 1.08}  # a camera lens is not achromatic
 SENSOR_CORNER = 3131.0  # pixels from the axis to the corner of the whole 5208 x 3476 sensor
 IMPACT, LIMB_DARKENING = 0.3, (0.4, 0.25)
+_FACTS = "colour_truth.json"
 CENTRAL = 0.2  # of a star's light, at most in one pixel
 WELL_EXPOSED = 0.8  # of saturation: how bright a star with a signal may be
 
@@ -410,7 +411,7 @@ class ColourTruth:
             "fwhm": self.air.fwhm.tolist(),
         }
         text = json.dumps(facts, indent=1, allow_nan=False)
-        (under / "colour_truth.json").write_text(text + "\n", encoding="utf-8")
+        (under / _FACTS).write_text(text + "\n", encoding="utf-8")
 
     def place(self, signal: Pulsator | Transit) -> tuple[float, float]:
         """ICRS degrees of the star that bears a signal."""
@@ -438,8 +439,14 @@ def simulate_colour_night(
         Where stars come from as far as it goes; all are invented without one.
     progress
         Told how many exposures are written.
+
+    Raises
+    ------
+    ConflictError
+        The folder holds a simulated night with other settings.
     """
     truth = ColourTruth.draw(settings, catalog)
+    _refuse_other_night(folder, settings)
     truth.save(folder)
     for frame in range(settings.n_exposures):
         path = folder / settings.path(frame)
@@ -450,6 +457,21 @@ def simulate_colour_night(
         partial.replace(path)
         progress(frame + 1)
     return truth
+
+
+def _refuse_other_night(folder: Path, settings: ColourNightSettings) -> None:
+    try:
+        facts = json.loads((folder / FOLDER / _FACTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not (folder / FOLDER / "truth.json").exists():
+            return
+        facts = {}
+    if facts.get("settings") != settings.model_dump(mode="json"):
+        raise ConflictError(
+            "The folder holds another simulated night.",
+            subject=folder,
+            hint="choose an empty folder",
+        )
 
 
 def _stars(
