@@ -35,8 +35,11 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#]*)(?:#([^)]*))?\)")
 OBJECT = re.compile(r"J\d{6}\.\d+[+-]\d{6}\.\d")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
-# What is another each time: today, now, tokens, names made of the time.
-PASSING = re.compile(r"20\d\d-\d\d-\d\d|\d\d:\d\d(:\d\d)?|fl_[\w-]{7,}|\w+-info-\d{8}-\d{8}")
+# What is another each time: today, now, tokens, names made of the time or of all parameters.
+PASSING = re.compile(
+    r"20\d\d-\d\d-\d\d|\d\d:\d\d(:\d\d)?|fl_[\w-]{7,}|\w+-info-\d{8}-\d{8}"
+    r"|(stamps|timelapses)/[0-9a-f]{32}/[0-9a-f]{12}\.\w+"
+)
 
 
 def _blocks(path: Path, *languages: str) -> list[tuple[str, str]]:
@@ -82,7 +85,7 @@ def _commands_shown() -> list[str]:
             for line in text.splitlines():
                 typed = re.sub(r"^(\$ )?([A-Z_]+=\S+ )*", "", line).split("  #")[0].strip()
                 if typed.startswith("firstlight "):
-                    shown.add(re.sub(r"\s+\|.*", "", typed))
+                    shown.add(re.sub(r"\s+[|&].*", "", f"{typed} ").strip())
     return sorted(shown)
 
 
