@@ -144,6 +144,8 @@ def _same_word(told: str, shown: str) -> bool:
     """Equal, but for the last digits of measured numbers and of names made of coordinates."""
     if OBJECT.search(told) and OBJECT.search(shown):
         return told[:5] == shown[:5]
+    if told.startswith("/") or shown.startswith("/"):  # folders differ from machine to machine
+        return told.rpartition("/")[2] == shown.rpartition("/")[2]
     if PASSING.fullmatch(told) and PASSING.fullmatch(shown):
         return len(told) == len(shown)
     if NUMBER.sub("#", told) != NUMBER.sub("#", shown):
@@ -286,6 +288,8 @@ def _live_through(page: Path, folder: Path, workspace: str) -> None:
         (["chi 3077.9"], ["chi 1.1"], False),
         (["2026-11-21 10:08 fl_KscphJa"], ["2027-01-02 23:59 fl_aaaaaaa"], True),
         (["2026-11-21 10:08"], ["2027-01-02 soon"], False),
+        (["refused /home/me/cut.fits:"], ["refused /data/cut.fits:"], True),
+        (["refused /home/me/cut.fits:"], ["refused /home/me/whole.fits:"], False),
     ],
 )
 def test_outputs_are_compared_with_sense(told, shown, agree):
