@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from firstlight.config import load_settings
-from firstlight.errors import FirstlightError, MissingError
+from firstlight.errors import FirstlightError, InvalidInput, MissingError
 from firstlight.factory.workspace import Factory
 
 if TYPE_CHECKING:
+    from firstlight.pipeline.image_analysis_result import ImageAnalysisResult
     from firstlight.services.health import Check
     from firstlight.simulation.send_night import NightSent
 
@@ -21,6 +24,7 @@ __all__ = [
     "compile_kernels",
     "diagnose",
     "fetch_sample",
+    "measure_file",
     "simulate_colour_night",
     "simulate_night",
     "simulate_site",
@@ -36,6 +40,41 @@ def solve_file(path: Path, scale: tuple[float, float] | None = None) -> dict[str
 
     catalog = Tycho2()
     return solve(path, catalog=catalog, quads=lambda: quad_index(catalog), scale=scale)
+
+
+def measure_file(
+    workspace: Path,
+    path: Path,
+    place: tuple[str, str],
+    given: Mapping[str, Any],
+    *,
+    report: Path | None = None,
+) -> ImageAnalysisResult:
+    """How bright is what is at a place in one file? Needs no workspace.
+
+    Where there is one its catalogues are known. The result goes to the report's folder too.
+    """
+    from firstlight.catalogs.quad_index import quad_index
+    from firstlight.catalogs.registry import CatalogSettings, choose_catalog, get_catalog
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
+    from firstlight.services.image_measurement import ImageMeasurementService, parse_place
+
+    try:
+        catalogs = load_settings(workspace).catalogs
+    except MissingError:
+        catalogs = CatalogSettings()
+    service = ImageMeasurementService(
+        catalog=lambda name: get_catalog(name or choose_catalog(catalogs, "photometry"), catalogs),
+        quads=lambda: quad_index(Tycho2()),
+    )
+    try:
+        settings = ImageAnalysisSettings(**given)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(first["msg"], field=name, found=first["input"]) from fault
+    return service.measure(path, parse_place(*place), settings, report=report)
 
 
 def diagnose(workspace: Path) -> list[Check]:

@@ -1,0 +1,126 @@
+"""From one image and a position on the sky to a calibrated magnitude."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from firstlight.algorithms.quads import QuadTable
+from firstlight.catalogs.base import ReferenceCatalog
+from firstlight.errors import FirstlightError, InternalError, InvalidInput
+from firstlight.pipeline.image_analysis_frame import (
+    background,
+    cosmic_rays,
+    inspect,
+    mask,
+    sources,
+)
+from firstlight.pipeline.image_analysis_result import STEPS, ImageAnalysisResult, StepReport
+from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
+from firstlight.pipeline.image_analysis_sky import plate_solve_image, zero_point
+from firstlight.pipeline.image_analysis_target import limit, target
+from firstlight.pipeline.image_bench import Bench, RawImage
+
+__all__ = ["analyse_image"]
+
+OnStep = Callable[[StepReport], None]
+
+_WORK: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "inspect": inspect,
+    "mask": mask,
+    "cosmic_rays": cosmic_rays,
+    "background": background,
+    "sources": sources,
+    "plate_solve": plate_solve_image,
+    "zero_point": zero_point,
+    "target": target,
+    "limit": limit,
+}
+# The limit is that of the image: it needs no target.
+_NOT_NEEDED = {"limit": {"target"}}
+
+
+def analyse_image(
+    raw: RawImage,
+    place: tuple[float, float],
+    *,
+    catalog: ReferenceCatalog,
+    settings: ImageAnalysisSettings | None = None,
+    quads: Callable[[], QuadTable] | None = None,
+    on_step: OnStep | None = None,
+) -> Bench:
+    """Measure the brightness at a place of the sky.
+
+    Parameters
+    ----------
+    raw
+        The image.
+    place
+        ICRS right ascension in [0, 360) and declination, degrees.
+    catalog
+        Reference stars.
+    settings
+        What is known better than by the header, and how to measure.
+    quads
+        Gives the index of the whole sky when a blind search needs it.
+    on_step
+        Told whenever a step changes its state.
+
+    Returns
+    -------
+    The bench with all the arrays (for plots), its `result` among them. A step that fails is
+    recorded there, those that need it are skipped, and nothing is raised.
+
+    Raises
+    ------
+    InvalidInput
+        The place is not one.
+    """
+    ra, dec = checked_place(*place)
+    result = ImageAnalysisResult(name=raw.name, ra=ra, dec=dec)
+    bench = Bench(raw, settings or ImageAnalysisSettings(), ra, dec, catalog, quads, result)
+    for number, name in enumerate(STEPS):
+        report = result.step(name)
+        missing = [
+            before for before in STEPS[:number]
+            if result.step(before).state != "done" and before not in _NOT_NEEDED.get(name, ())
+        ]  # fmt: skip
+        if missing:
+            report.state, report.facts = "skipped", {"why": f"{missing[0]} was not done"}
+        else:
+            report.state = "running"
+            _say(on_step, report)
+            _run(name, bench, report)
+        _say(on_step, report)
+    return bench
+
+
+def checked_place(ra: float, dec: float) -> tuple[float, float]:
+    """A position on the sky, right ascension in [0, 360)."""
+    if not (-360.0 <= ra <= 360.0 and -90.0 <= dec <= 90.0):
+        raise InvalidInput(
+            "This is no place on the sky.",
+            found=f"{ra} {dec}",
+            expected="right ascension and declination in degrees",
+        )
+    return float(ra) % 360.0, float(dec)
+
+
+def _say(on_step: OnStep | None, report: StepReport) -> None:
+    if on_step is not None:
+        on_step(report)
+
+
+def _run(name: str, bench: Bench, report: StepReport) -> None:
+    begun = time.perf_counter()
+    try:
+        report.facts = _WORK[name](bench)
+        report.state = "done"
+    except FirstlightError as fault:
+        bench.result.fail(name, fault)
+    except Exception as fault:  # noqa: BLE001, a fault in one image must not end the worker
+        told = InternalError(f"{type(fault).__name__}: {fault}", subject=bench.raw.name)
+        told.__cause__ = fault
+        bench.result.fail(name, told)
+    report.seconds = time.perf_counter() - begun
