@@ -10,6 +10,7 @@ from rich.table import Table
 
 from firstlight.cli.console import explain, notes, out, print_json, print_table
 from firstlight.cli.opening import open_workspace
+from firstlight.errors import InvalidInput
 
 __all__ = ["expire"]
 
@@ -33,6 +34,14 @@ def expire(
 
     Example: [bold]firstlight -w mynight expire --dry-run[/]
     """
+    if apply_rules and dry_run:
+        raise InvalidInput(
+            "applying the rules writes the new ends down",
+            field="--dry-run, --apply-rules",
+            found="both",
+            expected="one of them",
+            hint="apply the rules where nothing serves the workspace, then look with --dry-run",
+        )
     expiration = open_workspace(context).expiration
     if apply_rules:
         changed = expiration.apply_rules()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 from rich.markup import escape
@@ -54,6 +54,10 @@ UPLOAD_COLUMNS = (
     ("bytes", "size"),
     ("reason", "reason"),
 )
+WIDE = 120
+NARROW = ("name", "start", "target", "filter", "received", "state", "reason")
+"""Columns for a narrow window."""
+Columns: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @archive.command("search")
@@ -102,7 +106,7 @@ def search(
         out.print("no exposure fits; with no conditions all are listed")
         return
     counted = [{**row, "n_files": len(row["files"])} for row in rows]
-    print_table(table_of(counted, EXPOSURE_COLUMNS))
+    print_table(table_of(counted, _that_fit(EXPOSURE_COLUMNS)))
     _tell_next(page.next_cursor)
 
 
@@ -206,8 +210,15 @@ def uploads(
         }
         for row in page["uploads"]
     ]
-    print_table(table_of(rows, UPLOAD_COLUMNS))
+    print_table(table_of(rows, _that_fit(UPLOAD_COLUMNS)))
     _tell_next(page["next"])
+
+
+def _that_fit(columns: Columns) -> Columns:
+    """All columns where the window is wide, or is none; else those that matter most."""
+    if not out.is_terminal or out.width >= WIDE:
+        return columns
+    return tuple(each for each in columns if each[0] in NARROW)
 
 
 def _save(path: Path, pieces: Iterable[bytes]) -> None:

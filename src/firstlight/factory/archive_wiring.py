@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -112,7 +113,8 @@ class ArchiveWiring(Foundations):
         from firstlight.services.intake.watched_sources import FolderSource, check_apart
         from firstlight.storage.folder_watch import FolderWatch
 
-        folder = (self.workspace / settings.path.expanduser()).absolute()
+        # One folder, one name: files are known by theirs.
+        folder = Path(os.path.normpath(self.workspace / settings.path.expanduser()))
         check_apart(self.storage_settings.root, str(folder))
         watch = FolderWatch(
             folder,

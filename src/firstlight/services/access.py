@@ -32,6 +32,8 @@ __all__ = [
 
 _PREFIX = "fl_"
 _THIS_MACHINE = "this machine"
+_OPERATOR = "the operator"
+_OURS = (_THIS_MACHINE, _OPERATOR)
 _PREFIX_SHOWN = 10
 # What a scope brings with it. To read is not to watch: a reader polls, a watcher is told.
 _IMPLIED = {"admin": frozenset(SCOPES), "operate": frozenset({"read", "watch", "upload"})}
@@ -145,7 +147,7 @@ class NewToken:
 
 def operator() -> Viewer:
     """Whoever may open the files of the workspace: everything is allowed."""
-    return Viewer(_THIS_MACHINE, frozenset(SCOPES), None)
+    return Viewer(_OPERATOR, frozenset(SCOPES), None)
 
 
 class AccessService:
@@ -247,7 +249,7 @@ class AccessService:
         if token is not None:
             return self._holder(Token.token_hash == _hash(token))
         if from_loopback and self._open_on_loopback:
-            return operator()
+            return Viewer(_THIS_MACHINE, frozenset(SCOPES), None, self._public)
         return Viewer(public_sites=self._public)
 
     def sites_of(self, name: str) -> frozenset[str] | None:
@@ -258,6 +260,8 @@ class AccessService:
         frozenset or None
             ``None`` for all sites; none at all for one whose token was revoked or has expired.
         """
+        if name == _OPERATOR:
+            return None
         if name == _THIS_MACHINE:
             return None if self._open_on_loopback else frozenset()
         try:
@@ -285,7 +289,7 @@ class AccessService:
         sites: Collection[str] | None,
         expires_at: datetime | None,
     ) -> None:
-        if not name.strip() or len(name) > 128 or not name.isprintable() or name == _THIS_MACHINE:
+        if not name.strip() or len(name) > 128 or not name.isprintable() or name in _OURS:
             raise InvalidInput(
                 field="name", found=name[:200], expected="1 to 128 characters, and not taken by us"
             )

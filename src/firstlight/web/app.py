@@ -15,7 +15,7 @@ from firstlight.web.api import routers
 from firstlight.web.context import Services
 from firstlight.web.events import EventHub, StreamLimits
 from firstlight.web.faults import answer_faults
-from firstlight.web.guards import BodyLimit, RequestLog, SafeHeaders
+from firstlight.web.guards import BodyLimit, HeadAnswers, RequestLog, SafeHeaders
 from firstlight.web.pages import page_routers
 
 __all__ = ["create_app"]
@@ -71,6 +71,7 @@ def create_app(services: Services) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Range"],
             expose_headers=["Content-Disposition", "Content-Range", "ETag", "X-Next-Cursor"],
         )
+    app.add_middleware(HeadAnswers)
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog)
     return app

@@ -12,11 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from firstlight.web.envelope import BodyTooLarge, failure
 
-__all__ = ["UPLOADS", "BodyLimit", "RequestLog", "SafeHeaders"]
+__all__ = ["UPLOADS", "BodyLimit", "HeadAnswers", "RequestLog", "SafeHeaders"]
 
 UPLOADS = "/api/uploads/"
 """Requests below this address carry files."""
 _MULTIPART_OVERHEAD = 65_536
+
+_WITH_HEAD = ("/files/", "/api/events", "/api/arrivals/", "/static/")
 
 log = logging.getLogger("firstlight.web.requests")
 
@@ -101,6 +103,37 @@ class BodyLimit:
             return message
 
         await self._app(scope, receiving, send)
+
+
+class HeadAnswers:
+    """Answers HEAD as GET without the body, where nothing else is made of it.
+
+    So whatever can be got can be looked at, as monitors and ``curl -I`` do. Files have answers
+    of their own, and the stream of events has no end to wait for.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        path = scope.get("path", "")
+        own = any(part in path for part in _WITH_HEAD)
+        if scope["type"] != "http" or scope["method"] != "HEAD" or own:
+            await self._app(scope, receive, send)
+            return
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, sending)
 
 
 class RequestLog:

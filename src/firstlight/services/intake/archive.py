@@ -129,7 +129,10 @@ class ArchiveService:
         for row in self._in_order(rows, offers):
             path = offers[row.id]
             if row.state == ArrivalState.QUARANTINED:
-                report.quarantined.append(Refusal(path, row.error or {}))
+                error = dict(row.error or {})
+                if error.get("subject") in (row.source, row.name):
+                    error["subject"] = path  # as it was typed
+                report.quarantined.append(Refusal(path, error))
             else:
                 (report.archived if str(row.id) in archived else report.known).append(path)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
@@ -130,6 +131,8 @@ def _links(request: Request) -> Callable[[str], str]:
 
     def link(key: str) -> str:
         signed = files.link(key, _LINKS_LAST)
+        if signed and "/api/files/" in signed:
+            signed += "/" + quote(key.rpartition("/")[2])  # what wget calls the file
         return absolute(request, signed) if signed else ""
 
     return link
