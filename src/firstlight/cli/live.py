@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from firstlight.cli.console import explain, notes, out, print_json, progress_bar
 from firstlight.cli.opening import open_workspace
+from firstlight.cli.reduction import run_night
 
 if TYPE_CHECKING:
     from firstlight.services.live import LiveReport, LiveService
@@ -49,7 +50,7 @@ def watch(
     if once:
         _take_once(live, where, as_json=as_json)
         if not no_reduce:
-            _reduce(factory.night(workers), as_json=as_json)
+            run_night(factory.night(workers), as_json=as_json)
         return
     with live.running(where):
         for each in where:
@@ -110,20 +111,6 @@ def _take_once(live: LiveService, where: list[Any], *, as_json: bool) -> None:
     _tell(report, as_json=as_json)
     if report.refused and not as_json:
         notes.print(f"{len(report.refused)} refused: their bytes are kept in quarantine")
-
-
-def _reduce(night: Any, *, as_json: bool) -> None:
-    with night.running():
-        for stage in night.stages():
-            with progress_bar(stage.title, stage.total) as update:
-                stage.run(update)
-    report = night.report()
-    if as_json:
-        print_json(report.as_dict())
-        return
-    out.print(report.sentence(), highlight=False, soft_wrap=True)
-    for line in report.failures:
-        notes.print(f"[yellow]failed[/] {escape(line)}", soft_wrap=True, highlight=False)
 
 
 def _tell(report: LiveReport, *, as_json: bool) -> None:

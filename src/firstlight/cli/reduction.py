@@ -13,9 +13,10 @@ from firstlight.cli.console import notes, out, print_json, print_table, progress
 from firstlight.cli.opening import open_workspace
 
 if TYPE_CHECKING:
+    from firstlight.services.night import NightService
     from firstlight.services.status import ExposureStatus
 
-__all__ = ["reduce", "status"]
+__all__ = ["reduce", "run_night", "status"]
 
 LEGEND = "● done ✗ failed – not reached ○ waiting"
 
@@ -47,7 +48,11 @@ def reduce(
 
     Example: [bold]firstlight -w mynight reduce[/]
     """
-    service = open_workspace(context).night(workers)
+    run_night(open_workspace(context).night(workers), retry_failed=retry_failed, as_json=as_json)
+
+
+def run_night(service: NightService, *, retry_failed: bool = False, as_json: bool = False) -> None:
+    """Run all stages under progress bars, and tell what they did."""
     with service.running() as night:
         for stage in night.stages(retry_failed=retry_failed):
             with progress_bar(stage.title, stage.total) as update:

@@ -23,6 +23,7 @@ __all__ = [
     "MethodRefused",
     "NoSuchAddress",
     "ServerBusy",
+    "asks",
     "failure",
     "json_response",
     "shows",
@@ -124,6 +125,29 @@ def failure(fault: FirstlightError) -> Response:
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "5"
     return json_response(body, status, headers)
+
+
+def asks(parameters: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Describe the query of a route whose conditions are read by name.
+
+    Parameters
+    ----------
+    parameters
+        What each means, and an example.
+    """
+    return {
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": text,
+                "schema": {"type": "string"},
+                "example": example,
+            }
+            for name, (text, example) in parameters.items()
+        ]
+    }
 
 
 def shows(example: Any, *errors: int, status: int = HTTPStatus.OK) -> dict[int | str, Any]:

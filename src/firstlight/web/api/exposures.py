@@ -12,7 +12,7 @@ from firstlight.services.finding.search_query import ExposureQuery, query_from_p
 from firstlight.web.addresses import exposure_address, file_address
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
-from firstlight.web.envelope import shows, success
+from firstlight.web.envelope import asks, shows, success
 from firstlight.web.file_answers import FILE_RESPONSES, file_answer
 
 router = APIRouter(prefix="/api", tags=["exposures"])
@@ -71,19 +71,7 @@ _PARAMETERS = {
     "modified_since": ("What has changed since, UTC.", "2022-06-29T12:00:00Z"),
     "has": ("Only those with a file of this role.", "jpg_medium"),
 }
-_SEARCH: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": text,
-            "schema": {"type": "string"},
-            "example": example,
-        }
-        for name, (text, example) in _PARAMETERS.items()
-    ]
-}
+_SEARCH = asks(_PARAMETERS)
 
 
 def asked_query(request: Request, own: frozenset[str] = _OWN, **fixed: str) -> ExposureQuery:

@@ -13,7 +13,7 @@ from firstlight.services.finding.observations import ObservationQuery
 from firstlight.web.addresses import absolute
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
-from firstlight.web.envelope import shows, success
+from firstlight.web.envelope import asks, shows, success
 from firstlight.web.file_answers import attached
 
 router = APIRouter(prefix="/api", tags=["observations"])
@@ -57,19 +57,7 @@ _CONDITIONS: dict[str, tuple[str, str]] = {
     "limit": ("Most observations of one page.", "100"),
     "cursor": ("`next` of the page before.", ""),
 }
-_SEARCH: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": text,
-            "schema": {"type": "string"},
-            "example": example,
-        }
-        for name, (text, example) in _CONDITIONS.items()
-    ]
-}
+_SEARCH = asks(_CONDITIONS)
 
 
 @router.get(
