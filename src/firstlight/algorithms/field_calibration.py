@@ -27,11 +27,11 @@ _LEAST_LIMIT = 0.002  # magnitudes: nobody is an outlier by less
 _LEAST_SNR = 10.0
 _TURNS = 15
 _TERMS = (1, 3, 6)  # of polynomials of order 0, 1, 2
-_STARS_PER_TERM = 6
-_WORTHWHILE = 8.0  # improvement of chi-square a term, for a higher order
+_STARS_PER_TERM = 4
+_WORTHWHILE = 3.0  # improvement of chi-square a term, for a higher order
 _FEWEST_FOR_COLOUR = 10
 _SMALLEST_COLOUR_RANGE = 0.1
-_EVIDENCE = 2.0  # sigma of chi-square, for a scatter beyond the known errors
+_EVIDENCE = 1.0  # sigma of chi-square, for a scatter beyond the known errors
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,8 @@ def _prepare(
     safe = np.where(good, flux, 1.0)
     error = np.where(good, flux_err, 1.0)
     # By what the catalogue predicts: a limit on the measured flux would choose lucky noise.
-    expected = np.exp((zero - references.mag) / _TO_MAG)
+    with np.errstate(over="ignore"):
+        expected = np.exp((zero - np.where(good, references.mag, zero)) / _TO_MAG)
     bright = good & (expected > _LEAST_SNR * error)
     if bright.sum() >= _STARS_PER_TERM:
         good = bright
@@ -278,8 +279,12 @@ def _prepare(
             pivot, spread = float(colours.mean()), float(colours.std(ddof=1))
             centred = np.nan_to_num(references.colour - pivot)
             good = known
-    value = np.where(good, references.mag + _TO_MAG * np.log(safe), np.nan)
-    noise = np.hypot(_TO_MAG * error / safe, np.nan_to_num(references.mag_err))
+    # By the expected flux again: the observed one would give lucky noise more weight, and the
+    # mean of a logarithm is below the logarithm of the mean.
+    ratio = np.where(good, error / np.maximum(expected, 1e-9), 0.0)
+    value = references.mag + _TO_MAG * (np.log(safe) + 0.5 * np.minimum(ratio, 0.3) ** 2)
+    value = np.where(good, value, np.nan)
+    noise = np.hypot(_TO_MAG * ratio, np.nan_to_num(references.mag_err))
     u, v = _scale(*where[0], *_frame(where[1]))
     return _Data(value, noise, u, v, centred, good), pivot, spread
 

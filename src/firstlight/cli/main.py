@@ -76,7 +76,6 @@ for name, command in (
     ("stars", light_curves.stars),
     ("show", look.show),
     ("solve", look.solve),
-    ("measure", measure.measure),
     ("simulate", simulation.simulate),
     ("simulate-site", simulation.simulate_site),
     ("sample", simulation.sample),
@@ -85,6 +84,8 @@ for name, command in (
     ("compile", workspace.compile_kernels),
 ):
     app.command(name)(guarded(command))
+# A southern declination begins with a hyphen: it is no option.
+app.command("measure", context_settings={"ignore_unknown_options": True})(guarded(measure.measure))
 for name, group in (
     ("archive", search.archive),
     ("observations", observations.observations),

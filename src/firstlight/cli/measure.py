@@ -17,9 +17,7 @@ def measure(  # noqa: PLR0913, PLR0917, each option of the command is one
     context: typer.Context,
     image: Annotated[Path, typer.Argument(help="A FITS file (plain, .fz, .gz, .bz2).")],
     ra: Annotated[str, typer.Argument(help="Right ascension: degrees, or hours with colons.")],
-    dec: Annotated[
-        str, typer.Argument(help="Declination: degrees. Write -- before all three if negative.")
-    ],
+    dec: Annotated[str, typer.Argument(help="Declination, degrees.")],
     image_filter: Annotated[
         str | None, typer.Option("--filter", help="What the image was taken through.")
     ] = None,

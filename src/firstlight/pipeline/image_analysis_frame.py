@@ -162,7 +162,7 @@ def cosmic_rays(bench: Bench) -> dict[str, Any]:
     """Flag pixels hit by cosmic rays; the width of the stars keeps their cores safe."""
     if not bench.settings.cosmic_rays:
         return {"done": False, "why": "switched off"}
-    if bench.is_mosaic:
+    if bench.is_mosaic or bench.raw.in_colour:
         return {"done": False, "why": "stars of a colour mosaic are too sharp to tell from hits"}
     bench.sky = estimate_background(bench.data, (bench.flags & UNUSABLE) != 0)
     bench.residual = bench.data - bench.sky.level

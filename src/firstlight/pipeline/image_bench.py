@@ -44,6 +44,8 @@ class RawImage:
         Cards of its HDU, and those of the primary header that it does not have itself.
     camera, section_id
         What knows its header, and which part of that camera it is.
+    in_colour
+        Whether it is one colour of a mosaic, of whose stars every second pixel is left.
     """
 
     name: str
@@ -51,6 +53,7 @@ class RawImage:
     header: Header
     camera: Instrument
     section_id: str
+    in_colour: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from astropy.io.fits import Header
 
+from firstlight.algorithms.colour_channels import CHANNELS
 from firstlight.algorithms.projection import Projection
 from firstlight.algorithms.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
@@ -65,7 +67,8 @@ class ImageMeasurementService:
         settings
             What is known better than by the header, and how to measure.
         report
-            Folder for the diagnostic plots, which is made if it is not there.
+            Folder for the diagnostic plots and the result as ``result.json``; it is made if it
+            is not there.
         on_step
             Told whenever a step changes its state.
 
@@ -84,19 +87,29 @@ class ImageMeasurementService:
         ra, dec = checked_place(*place)
         catalog = self._catalog(settings.catalog)
         try:
-            raw = read_raw_image(path, (ra, dec), settings.instrument)
+            raw = read_raw_image(path, (ra, dec), settings)
         except FirstlightError as fault:
             result = ImageAnalysisResult(name=path.name, ra=ra, dec=dec)
             result.fail("inspect", fault)
             for later in result.steps[1:]:
                 later.state, later.facts = "skipped", {"why": "inspect was not done"}
+            _write(result, report)
             return result
         bench = analyse_image(
             raw, (ra, dec), catalog=catalog, settings=settings, quads=self._quads, on_step=on_step
         )
         if report is not None:
             draw_report(bench, report)
+        _write(bench.result, report)
         return bench.result
+
+
+def _write(result: ImageAnalysisResult, folder: Path | None) -> None:
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
 
 
 def parse_place(ra: str, dec: str) -> tuple[float, float]:
@@ -118,7 +131,9 @@ def parse_place(ra: str, dec: str) -> tuple[float, float]:
     return checked_place(*place)
 
 
-def read_raw_image(path: Path, place: tuple[float, float], instrument: str | None) -> RawImage:
+def read_raw_image(
+    path: Path, place: tuple[float, float], settings: ImageAnalysisSettings
+) -> RawImage:
     """Read the image of a file that holds a place.
 
     Raises
@@ -128,30 +143,50 @@ def read_raw_image(path: Path, place: tuple[float, float], instrument: str | Non
     UnknownInstrument
         No instrument has the name that was given.
     """
-    first = get_instrument_instance(instrument or "GenericFITS").read_header(path)
-    camera = get_instrument_instance(instrument or guess_instrument(path.name, first))
+    name = settings.instrument
+    first = get_instrument_instance(name or "GenericFITS").read_header(path)
+    camera = get_instrument_instance(name or guess_instrument(path.name, first))
     primary = camera.read_header(path)
     sections = [str(section) for section in camera.section_ids_of_file(path)]
-    chosen = sections[0]
-    if len(sections) > 1:
-        chosen = next((s for s in sections if _holds(camera, path, s, place)), chosen)
-    header = _merged(primary, camera.read_header(path, chosen))
+    chosen = _choose(camera, path, sections, place, settings.filter)
+    header = camera.read_header(path, chosen)
+    if not primary.get("NAXIS"):
+        header = _merged(primary, header)
     pixels = camera.load_section_image(path, chosen)
     name = path.name if len(sections) == 1 else f"{path.name}[{chosen}]"
     if pixels.ndim != 2:
         raise BadFile(subject=name, found=pixels.shape, expected="rows and columns")
-    return RawImage(name, pixels, header, camera, chosen)
+    in_colour = camera.get_cfa_pattern(primary) is not None
+    return RawImage(name, pixels, header, camera, chosen, in_colour=in_colour)
+
+
+def _choose(
+    camera: Instrument,
+    path: Path,
+    sections: Sequence[str],
+    place: tuple[float, float],
+    wanted: str | None,
+) -> str:
+    """The section of the filter asked for, else the one whose WCS holds the place, else the first.
+
+    Of a colour camera the green one: it has the most light, and is the nearest to V.
+    """
+    if len(sections) == 1:
+        return sections[0]
+    by_filter = {section.upper(): section for section in sections}
+    if wanted is not None and wanted.upper() in by_filter:
+        return by_filter[wanted.upper()]
+    if set(by_filter) == set(CHANNELS):
+        return by_filter["G"]
+    return next((s for s in sections if _holds(camera, path, s, place)), sections[0])
 
 
 def _merged(primary: Header, own: Header) -> Header:
     """The cards of an image, and those of the primary header that it does not have itself."""
     header = own.copy()
     for card in primary.cards:
-        if (
-            card.keyword
-            and card.keyword not in header
-            and card.keyword not in ("COMMENT", "HISTORY")
-        ):
+        known = card.keyword in header or card.keyword in ("", "COMMENT", "HISTORY")
+        if not known:
             header.append((card.keyword, card.value, card.comment))
     return header
 
