@@ -20,6 +20,7 @@ from firstlight.models import (
     Object,
     Photometry,
     Provenance,
+    StepRun,
 )
 from firstlight.models.database import (
     Database,
@@ -91,6 +92,11 @@ def test_a_database_of_the_main_job_keeps_its_rows_and_learns_the_new_columns(ur
         ):
             columns = [column(name, model.__table__.c[name].type) for name in values]
             session.execute(table(model.__tablename__, *columns).insert().values(values))
+        ran = {"exposure_id": ident, "section_id": "0", "number": 0, "notes": {}, "created_at": now}
+        for step, state in (("preprocess", "done"), ("find_sources", "failed")):
+            values = {**ran, "step": step, "state": state}
+            columns = [column(name, StepRun.__table__.c[name].type) for name in values]
+            session.execute(table("step_runs", *columns).insert().values(values))
         session.execute(
             text("UPDATE arrivals SET exposure_id = :id").bindparams(bindparam("id", type_=Uuid())),
             {"id": ident},
@@ -103,7 +109,7 @@ def test_a_database_of_the_main_job_keeps_its_rows_and_learns_the_new_columns(ur
     assert exposure.night == date(2023, 2, 24)
     assert exposure.sort_mjd == pytest.approx(60000.3 - 0.001, abs=1e-9)
     assert exposure.image_number == ident.int >> 75 > 0
-    assert (exposure.collection, exposure.reduction_state) == ("data", "none")
+    assert (exposure.collection, exposure.reduction_state) == ("data", "partial")
     assert (arrival.exposure_id, arrival.origin, arrival.version) == (exposure.id, "ingest", "")
     assert (file.exposure_id, file.name, file.role, file.key, file.sha256, file.made) == (
         exposure.id,

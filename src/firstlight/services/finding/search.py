@@ -13,9 +13,10 @@ import numpy as np
 from sqlalchemy import ColumnElement, RowMapping, and_, select
 from sqlalchemy.orm import Session
 
-from firstlight.errors import InvalidInput, MissingError, UserError
+from firstlight.errors import ConflictError, InvalidInput, MissingError, UserError
 from firstlight.formats.table_stream import stream_csv
 from firstlight.formats.votable import stream_votable
+from firstlight.instruments import get_instrument_instance
 from firstlight.models.database import Database
 from firstlight.models.exposure_file import ExposureFile, ExposureHeader, FileRole, card_number
 from firstlight.models.exposure_search import (
@@ -42,9 +43,11 @@ from firstlight.services.finding.search_query import (
     name_pattern,
     sky_ranges,
 )
+from firstlight.services.intake.stored_header import cards_of
 from firstlight.storage import LinksUnavailable, Store
 
 __all__ = [
+    "ExposureAmbiguous",
     "ExposureNotFound",
     "FileLink",
     "NoHeader",
@@ -57,6 +60,7 @@ __all__ = [
 
 Sites = Collection[str] | None
 
+_NAMESAKES = 100  # that are looked at
 LONGEST_PAGE = 1000
 USUAL_PAGE = 100
 # Headers that are read for cards which have no index; a few hundred a second.
@@ -78,6 +82,12 @@ class ExposureNotFound(MissingError):
     """There is no such exposure."""
 
     code = "exposure.not_found"
+
+
+class ExposureAmbiguous(ConflictError):
+    """Several exposures have this name."""
+
+    code = "exposure.ambiguous"
 
 
 class NoHeader(MissingError):
@@ -293,21 +303,29 @@ class SearchService:
         collection: str = "data",
         with_headers: bool = False,
     ) -> ExposureRow:
-        """One exposure by its id, base filename (of a collection) or image number.
+        """One exposure by its id, its name (of a collection) or image number.
+
+        The name is what its files have in common, or that of the one file.
 
         Raises
         ------
         ExposureNotFound
             There is none, or none for this viewer: the two are not told apart.
+        ExposureAmbiguous
+            Several cameras have used the name.
         """
         wanted = _named(which, collection)
         if wanted is None:
             raise ExposureNotFound(subject=ascii(which)[:200])
         with self._database.reading() as session:
-            found = session.execute(select(EXPOSURES).where(wanted)).mappings().first()
-            if found is None or not _may_see(found["site"], viewer_sites):
+            rows = session.execute(select(EXPOSURES).where(wanted).limit(_NAMESAKES)).mappings()
+            found = [row for row in rows.all() if _may_see(row["site"], viewer_sites)]
+            if not found:
                 raise ExposureNotFound(subject=which)
-            return _with_files(session, [found], with_headers=with_headers)[0]
+            if len(found) > 1:
+                told = ", ".join(str(row["id"]) for row in found[:5])
+                raise ExposureAmbiguous(subject=which, found=told, expected="one of these ids")
+            return _with_files(session, found, with_headers=with_headers)[0]
 
     def header(
         self, which: uuid.UUID | str | int, viewer_sites: Sites, *, collection: str = "data"
@@ -320,9 +338,15 @@ class SearchService:
             Only files without one have come.
         """
         row = self.exposure(which, viewer_sites, collection=collection, with_headers=True)
-        if row.cards is None:
+        if row.cards is not None:
+            return row.cards
+        raw = [file for file in row.files if file.role == FileRole.RAW]
+        if not raw:
             raise NoHeader(subject=which)
-        return row.cards
+        # It was archived before headers were kept beside the files.
+        camera = get_instrument_instance(row.columns["instrument"])
+        with self._store.local_path(raw[0].key) as path:
+            return cards_of(camera.read_header(path))
 
     def files(
         self,
@@ -533,4 +557,4 @@ def _named(which: uuid.UUID | str | int, collection: str) -> ColumnElement[bool]
     except ValueError:
         if re.search("[\0\ud800-\udfff]", which):
             return None
-    return and_(EXPOSURES.c.base_filename == which, EXPOSURES.c.collection == collection)
+    return and_(EXPOSURES.c.label == which, EXPOSURES.c.collection == collection)

@@ -488,6 +488,14 @@ def _describe_what_is_there(connection: sa.Connection) -> None:
         connection.execute(update, _derived(row))
         if row["sha256"] is not None:
             connection.execute(insert, _raw_file(row))
+    runs = "EXISTS (SELECT 1 FROM step_runs WHERE exposure_id = exposures.id"
+    connection.execute(
+        sa.text(
+            f"UPDATE exposures SET reduction_state = CASE WHEN NOT {runs} AND state <> 'done')"  # noqa: S608, no input
+            f" THEN 'done' WHEN {runs} AND state = 'done') THEN 'partial' ELSE 'failed' END"
+            f" WHERE {runs})"
+        )
+    )
 
 
 def _derived(row: sa.RowMapping) -> dict[str, Any]:
