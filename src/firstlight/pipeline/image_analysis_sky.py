@@ -150,7 +150,8 @@ def _blind(
         return answer
     blind = Prior(scale_low=low, scale_high=high)
     again = plate_solve(*_light(bench), bench.shape, stars_near, prior=blind, index=bench.quads())
-    return again if isinstance(again, PlateSolution) else answer
+    # What the search by a known pointing says is the better reason, where there was one.
+    return answer if isinstance(again, NotSolved) and answer.code != "no_index" else again
 
 
 def _scales(bench: Bench) -> tuple[float | None, float | None]:

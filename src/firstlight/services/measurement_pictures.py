@@ -75,6 +75,7 @@ Extent = tuple[float, float, float, float]
 
 def _image(axis: Axes, data: NDArray[np.float32], extent: Extent | None = None) -> None:
     low, high = zscale_limits(data)
+    low *= 0.4  # the sky is subtracted: half of its noise is enough to see
     # Faint things bright, bright things not white: most of a frame is sky.
     stretched = np.arcsinh(np.clip((data - low) / (high - low), 0, None) * 3)
     axis.imshow(
@@ -208,7 +209,7 @@ def _residuals(
     axis.plot(value[~used], residual[~used], "x", color=GREY, ms=4, label="not used", zorder=1)
     axis.errorbar(
         value[used], residual[used], noise[used], fmt="o", ms=3.5, color=BLUE, ecolor=GREY,
-        elinewidth=0.7, label="used",
+        elinewidth=0.6, alpha=0.8, label="used",
     )  # fmt: skip
     if used.any():
         width = max(0.05 * float(np.nanmax(value[used]) - np.nanmin(value[used])), 0.05)
