@@ -129,7 +129,7 @@ def test_no_places(ra, dec):
 
 
 @pytest.mark.sample
-@pytest.mark.parametrize("number", [2, 30, 60])
+@pytest.mark.parametrize("number", [2, 60])
 def test_hatp32_agrees_with_the_catalogue(samples, number):
     frame = sorted((samples / "hatp32_microobs").glob("*.FITS"))[number]
     result = offline().measure(frame, HATP32, FEW)
@@ -143,18 +143,18 @@ def test_hatp32_agrees_with_the_catalogue(samples, number):
 
 
 @pytest.mark.sample
-@pytest.mark.parametrize("section", [None, "R"])
-def test_a_colour_camera_agrees_with_the_catalogue(samples, section):
-    given = ImageAnalysisSettings(artificial_stars=150, filter=section)
+@pytest.mark.parametrize(("section", "count"), [(None, 4), ("R", 3)])
+def test_a_colour_camera_agrees_with_the_catalogue(samples, section, count):
+    given = ImageAnalysisSettings(artificial_stars=100, filter=section)
     frame = samples / "panoptes" / "unsolved.fits"
     stars = Tycho2().cone(303.21, 46.02, 0.5, faintest=10.5)
-    chosen = np.flatnonzero(stars.mag > 9.5)[:4]
+    chosen = np.flatnonzero(stars.mag > 9.5)[:count]
     apart = []
     for k in chosen:
         result = offline().measure(frame, (stars.ra[k], stars.dec[k]), given)
         if result.magnitude is not None:
             apart.append((result.magnitude - stars.mag[k]) / result.magnitude_err)
-    assert len(apart) >= 3
+    assert len(apart) >= count - 1
     assert np.abs(apart).max() < 4
     assert result.name == f"unsolved.fits[{section or 'G'}]"
 

@@ -18,8 +18,8 @@ __all__ = ["Completeness", "Find", "fit_completeness", "inject", "measure_comple
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-Find = Callable[[NDArray[np.float32], NDArray[np.float32]], tuple[Floats, Floats]]
-"""From electrons and variance to the x and y of everything found."""
+Find = Callable[[NDArray[np.float32]], tuple[Floats, Floats]]
+"""From sky-subtracted electrons to the x and y of everything found, by the same rules as ever."""
 
 _CELL = 10.0  # FWHM between artificial stars: they must not disturb each other
 _WIDE, _NARROW = 1.5, 0.7  # magnitudes around the guess, first and later
@@ -70,7 +70,7 @@ class Completeness:
 
 
 def measure_completeness(
-    planes: tuple[NDArray[np.float32], NDArray[np.float32], Bools],
+    image: tuple[NDArray[np.float32], Bools],
     psf: PsfModel,
     find: Find,
     *,
@@ -84,13 +84,13 @@ def measure_completeness(
 
     Parameters
     ----------
-    planes
-        Sky-subtracted electrons, their variance, and True on pixels where no star can be put;
-        each ``(ny, nx)``.
+    image
+        Sky-subtracted electrons, and True on pixels where no star can be put, each ``(ny, nx)``.
     psf
         Shape of a star; magnitudes are those of its whole light.
     find
-        What finds sources.
+        What finds sources. It must take the noise from the pixels as for any image: a variance
+        that knew of the artificial stars would make them harder to find than real ones.
     zero
         Magnitude of one electron at places x, y.
     fwhm
@@ -107,17 +107,17 @@ def measure_completeness(
     Places are uniform over the image, on other sources as well. A star counts as found if a
     source is found near it where none was before.
     """
-    data, variance, hidden = planes
+    data, hidden = image
     rng = np.random.default_rng(seed)
-    before = find(data, variance)
+    before = find(data)
     magnitude, found = np.zeros(0), np.zeros(0, dtype=np.bool_)
     middle, spread = guess, _WIDE
     for number in range(_PASSES):
         x, y = _places(rng, data.shape, hidden, fwhm)
         mag = middle + rng.uniform(-spread, spread, len(x))
         light = 10.0 ** (-0.4 * (mag - zero(x, y)))
-        changed, noise = inject(data, variance, psf, (x, y, light), rng)
-        seen = _is_near(find(changed, noise), (x, y), _MATCH * fwhm)
+        changed = inject(data, psf, (x, y, light), rng)
+        seen = _is_near(find(changed), (x, y), _MATCH * fwhm)
         taken = _is_near(before, (x, y), _MATCH * fwhm)
         magnitude, found = np.append(magnitude, mag), np.append(found, seen & ~taken)
         if number == 0:
@@ -131,22 +131,19 @@ def measure_completeness(
 
 def inject(
     data: NDArray[np.float32],
-    variance: NDArray[np.float32],
     psf: PsfModel,
     stars: tuple[Floats, Floats, Floats],
     rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Copies of an image and its variance with stars (x, y, electrons) and their photon noise."""
-    image, noise = data.copy(), variance.copy()
+) -> NDArray[np.float32]:
+    """A copy of an image with stars (x, y, electrons) and their photon noise."""
+    image = data.copy()
     shape = (data.shape[0], data.shape[1])
     for x, y, flux in zip(*stars, strict=True):
         stamp = psf.at(float(x), float(y), shape)
-        if stamp is None:
-            continue
-        light = flux * np.maximum(stamp.psf, 0.0)
-        image[stamp.where] += rng.poisson(light).astype(np.float32)
-        noise[stamp.where] += light.astype(np.float32)
-    return image, noise
+        if stamp is not None:
+            light = rng.poisson(flux * np.maximum(stamp.psf, 0.0))
+            image[stamp.where] += light.astype(np.float32)
+    return image
 
 
 def fit_completeness(magnitude: Floats, found: Bools) -> Completeness:

@@ -25,7 +25,16 @@ from firstlight.pipeline.image_bench import Bench
 from firstlight.pipeline.step import StepImpossible
 from firstlight.pipeline.steps.find_sources import NoSources
 
-__all__ = ["NoTime", "UnknownGain", "background", "cosmic_rays", "inspect", "mask", "sources"]
+__all__ = [
+    "NoTime",
+    "UnknownGain",
+    "background",
+    "cosmic_rays",
+    "detection_variance",
+    "inspect",
+    "mask",
+    "sources",
+]
 
 IN_ELECTRONS = frozenset({"electron", "electrons", "e", "e-"})
 STANDS_OUT = 3.0  # sigma: what is left out of the second sky map
@@ -166,7 +175,7 @@ def cosmic_rays(bench: Bench) -> dict[str, Any]:
         return {"done": False, "why": "stars of a colour mosaic are too sharp to tell from hits"}
     bench.sky = estimate_background(bench.data, (bench.flags & UNUSABLE) != 0)
     bench.residual = bench.data - bench.sky.level
-    noise = _variance(bench.residual, bench.sky, bench.flags)
+    noise = detection_variance(bench.residual, bench.sky, bench.flags)
     stars = star_width(bench.residual, noise, bench.flags)
     narrow = stars.fwhm / np.sqrt(stars.elongation)
     width = float(narrow) if np.isfinite(narrow) else None
@@ -175,7 +184,7 @@ def cosmic_rays(bench: Bench) -> dict[str, Any]:
     return {"done": True, "pixels": int(found.mask.sum())}
 
 
-def _variance(
+def detection_variance(
     residual: NDArray[np.float32], sky: SkyMap, flags: NDArray[np.uint16]
 ) -> NDArray[np.float32]:
     """Measured scatter of the sky, and photon noise where something stands out of it."""
@@ -208,7 +217,7 @@ def sources(bench: Bench) -> dict[str, Any]:
         Nothing is above the threshold.
     """
     assert bench.sky is not None  # noqa: S101, the step `background` comes before
-    noise = _variance(bench.residual, bench.sky, bench.flags)
+    noise = detection_variance(bench.residual, bench.sky, bench.flags)
     found = find_sources(bench.residual, noise, bench.flags, threshold=bench.settings.threshold)
     bench.detection = found
     if found.found == 0:

@@ -12,6 +12,7 @@ from firstlight.algorithms.detect import find_sources
 from firstlight.algorithms.flags import MEANINGS, UNUSABLE, Flag
 from firstlight.algorithms.forced import ForcedFluxes
 from firstlight.algorithms.magnitudes import AB_OFFSETS, ab_offset, flux_ujy
+from firstlight.pipeline.image_analysis_frame import detection_variance
 from firstlight.pipeline.image_analysis_sky import measure_places
 from firstlight.pipeline.image_bench import Bench
 from firstlight.pipeline.step import StepImpossible
@@ -280,17 +281,15 @@ def limit(bench: Bench) -> dict[str, Any]:
     faintest = bench.settings.threshold * max(bench.detection.noise_scale, 1.0) * float(spread)
     middle = calibration.predict((bench.shape[1] - 1) / 2, (bench.shape[0] - 1) / 2)
 
-    def find(data: NDArray[np.float32], variance: NDArray[np.float32]) -> tuple[Floats, Floats]:
-        seen = find_sources(
-            data, variance, bench.flags, threshold=bench.settings.threshold, fwhm=width
-        ).sources
+    sky, threshold = bench.sky, bench.settings.threshold
+
+    def find(data: NDArray[np.float32]) -> tuple[Floats, Floats]:
+        noise = detection_variance(data, sky, bench.flags)
+        seen = find_sources(data, noise, bench.flags, threshold=threshold, fwhm=width).sources
         return seen.x_win, seen.y_win
 
-    lost = (bench.flags & Flag.NO_DATA) != 0
-    noise = np.where(lost, np.float32(np.inf), np.square(bench.sky.rms))
-    light = np.where(bench.residual > 3.0 * bench.sky.rms, bench.residual, np.float32(0.0))
     bench.completeness = measure_completeness(
-        (bench.residual, noise + light, (bench.flags & UNUSABLE) != 0),
+        (bench.residual, (bench.flags & UNUSABLE) != 0),
         bench.psf,
         find,
         zero=calibration.zero,
