@@ -12,17 +12,21 @@ endif
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: demo test test-slow check docs bench lock format clean
+.PHONY: demo test test-slow test-nightly check docs bench lock format clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(DEMO)
 
 test: $(STAMP)
-	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow and not nightly" $(PYTEST_ARGS)
 
 # Fifty kills, whole nights, several seeds: a quarter of an hour.
 test-slow: $(STAMP)
-	$(BIN)/pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/pytest -m "slow and not nightly" $(PYTEST_ARGS)
+
+# The other seeds and the large numbers of what the slow tests try: another quarter of an hour.
+test-nightly: $(STAMP)
+	$(BIN)/pytest -m nightly $(PYTEST_ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -17,7 +17,8 @@ from firstlight.cli.main import app
 
 COMMANDS = (
     "init", "ingest", "reduce", "status", "lightcurve", "stars", "show", "solve", "simulate",
-    "sample", "doctor", "upgrade",
+    "sample", "doctor", "upgrade", "watch", "serve", "worker", "expire", "lifecycle", "measure",
+    "simulate-site",
 )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ PASSING = (
     "wall_s",
 )
 # The log of what happened, in which repetitions and order are what it is about.
-LOGS = ("arrivals", "events", "upload_tickets", "removals", "cached_downloads")
+LOGS = ("arrivals", "events", "upload_tickets", "removals", "passing_files")
 REASONS = {
     "truncated": ("fits.", "file."),
     "garbage": ("picture.",),

@@ -292,15 +292,20 @@ def test_magnitudes_of_a_few_images_agree_with_the_truth():
     assert abs(told.mean()) < 0.9
 
 
+def nightly(*values):
+    return pytest.param(*values, marks=pytest.mark.nightly)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "truth"),
     [
-        ("colours given", {"give_colour": True, "colour_term": 0.15}),
+        nightly("colours given", {"give_colour": True, "colour_term": 0.15}),
         ("colours not known", {"give_colour": False, "colour_term": 0.15}),
-        ("no colours", {"give_colour": False, "with_colours": False, "system": "Vega",
-                        "band": "VT"}),
-        ("tall and tilted", {"give_colour": False, "shape": (440, 260), "gradient": 0.06}),
+        nightly("no colours", {"give_colour": False, "with_colours": False, "system": "Vega",
+                               "band": "VT"}),
+        nightly("tall and tilted", {"give_colour": False, "shape": (440, 260),
+                                    "gradient": 0.06}),
     ],
 )  # fmt: skip
 def test_magnitudes_are_unbiased_with_honest_errors(name, truth):

@@ -41,6 +41,9 @@ CASES = [
     {"seed": 13, "pixel_response": 0.005},
 ]
 
+OFTEN = (2, 7, 9, 11)
+"""Seeds of the cases that are tried with every landing; the others nightly."""
+
 
 @pytest.fixture(scope="module")
 def observed() -> Observed:
@@ -61,7 +64,14 @@ def test_both_signals_come_out_within_the_noise(observed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=() if case["seed"] in OFTEN else pytest.mark.nightly)
+        for case in CASES
+    ],
+    ids=str,
+)
 def test_other_seeds_and_drifts(case):
     other = Observed.of(ColourNightSettings(**case))
     check_signals(other)
