@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -302,6 +303,11 @@ class Disk:
     skew: float
     made: int = 0
     folders: list[Path] = field(default_factory=list)
+    held: list[BinaryIO] = field(default_factory=list)
+
+    def close(self) -> None:
+        for stream in self.held:
+            stream.close()
 
     def __post_init__(self) -> None:
         self.folders.append(self.root)
@@ -341,6 +347,9 @@ class Disk:
             part = path.with_suffix(".part")
             part.write_bytes(bytes(self.made))
             self._stamp(part)
+            # Held, so that the next file cannot get the number of this one: that would look as
+            # if nothing had happened, which is `recreate`.
+            self.held.append(path.open("rb"))
             part.replace(path)
             self._stamp(path.parent)
 
@@ -424,6 +433,7 @@ def _run(
             look()
         there = {path: path.stat() for path in disk.files()}
         expected = {path: f"{each.st_size}:{each.st_mtime_ns}" for path, each in there.items()}
+        disk.close()
         assert {path: seen.get(path) for path in there} == expected
         assert watch.scan() == []
 
