@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Whoever runs tests side by side sets a width, which is not what our output should fit.
+os.environ.pop("COLUMNS", None)
+
 pytest_plugins = ["fixtures_postgres", "fixtures_s3"]
 
 
