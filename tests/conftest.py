@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The examples of a test are the same in every run, so that a red test means a changed program;
+# FIRSTLIGHT_HYPOTHESIS=explore looks for new ones.
+settings.register_profile("steady", derandomize=True, database=None)
+settings.register_profile("explore", print_blob=True)
+settings.load_profile(os.environ.get("FIRSTLIGHT_HYPOTHESIS", "steady"))
 
 # Whoever runs tests side by side sets a width, which is not what our output should fit.
 os.environ.pop("COLUMNS", None)

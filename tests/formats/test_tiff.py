@@ -84,6 +84,15 @@ def test_an_image_of_one_value_is_black(stretch, value):
     assert len(np.unique(levels)) == 1
 
 
+@pytest.mark.parametrize("stretch", ["linear", "arcsinh"])
+def test_values_whose_sum_overflows_are_drawn(stretch):
+    image = np.full((5, 7), 9e307)
+    image[0, 0], image[1, 1] = np.inf, -9e307
+    levels, _ = _read(encode_tiff(image, stretch=stretch))
+    assert levels[1, 1] == 0
+    assert levels[2, 2] == levels[0, 0] == 65535
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(st.sampled_from(["f4", "f8", "i2", "i4", "u2", ">f4", ">i2"]), (5, 7)),

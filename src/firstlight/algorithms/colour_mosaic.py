@@ -6,11 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve, convolve1d
+from scipy.ndimage import binary_dilation, convolve, convolve1d
 
+from firstlight.algorithms.calibrate import CalibratedImage
+from firstlight.algorithms.flags import Flag
 from firstlight.errors import InvalidInput
 
-__all__ = ["Demosaiced", "colour_of_pixels", "green_interpolated", "luminance"]
+__all__ = [
+    "Demosaiced",
+    "colour_of_pixels",
+    "green_interpolated",
+    "luminance",
+    "without_checkerboard",
+]
 
 _PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=np.float32) / 4
@@ -88,3 +96,16 @@ def _checked(pattern: str) -> str:
             "Unknown colour pattern.", field="pattern", found=pattern, expected=_PATTERNS
         )
     return name
+
+
+def without_checkerboard(planes: CalibratedImage) -> CalibratedImage:
+    """Luminance of a colour mosaic; what is lost stays lost and spreads to its neighbours."""
+    lost = ~np.isfinite(planes.variance)
+    smooth = luminance(planes.data, np.where(lost, 0.0, planes.variance))
+    flags = planes.flags.copy()
+    for bit in Flag:
+        marked = (planes.flags & bit) != 0
+        if marked.any():
+            flags[binary_dilation(marked, np.ones((3, 3), bool))] |= np.uint16(bit)
+    spread = binary_dilation(lost, np.ones((3, 3), bool)) if lost.any() else lost
+    return CalibratedImage(smooth.data, np.where(spread, np.inf, smooth.variance), flags)

@@ -153,14 +153,14 @@ def to_levels(
 
 
 def _sample(image: Image, samples: int) -> NDArray[np.float64]:
-    """Sorted finite values of a regular grid of about `samples` pixels."""
+    """Sorted finite values of a regular grid of about `samples` pixels, none beyond `WIDEST`."""
     step = max(1, int(np.sqrt(image.size / samples)))
     # Half a step in: the border of a detector is not its sky.
     grid = np.asarray(image)[step // 2 :: step, step // 2 :: step]
     values = grid[np.isfinite(grid)].astype(np.float64)
     if values.size == 0 and step > 1:
         values = np.asarray(image)[np.isfinite(image)].astype(np.float64)
-    return np.sort(values)
+    return np.sort(values).clip(-WIDEST, WIDEST)
 
 
 def _clipped_slope(values: NDArray[np.float64]) -> tuple[float, int]:

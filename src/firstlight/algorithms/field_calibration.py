@@ -13,7 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.zero_point import NotEnoughStars, References, fit_zero_point
+from firstlight.algorithms.zero_point import (
+    NotEnoughStars,
+    References,
+    fit_zero_point,
+    intrinsic_scatter,
+)
 
 __all__ = ["FieldCalibration", "Prediction", "fit_field"]
 
@@ -330,7 +335,7 @@ def _fit(data: _Data, design: Floats, start: Bools) -> _Fit:
         freedom = max(int(used.sum()) - design.shape[1], 1)
         chi = float((residual[used] ** 2 / (np.square(data.noise[used]) + 1e-12)).sum())
         before, earlier = used, intrinsic
-        intrinsic = _intrinsic(residual[used], data.noise[used], freedom)
+        intrinsic = intrinsic_scatter(residual[used], data.noise[used], freedom)
         sigma = np.sqrt(np.square(data.noise) + intrinsic**2)
         with np.errstate(invalid="ignore"):
             near = np.abs(residual) <= np.maximum(_OUTLIER * sigma, _LEAST_LIMIT)
@@ -347,19 +352,3 @@ def _require(used: Bools, terms: int) -> None:
 
 def _deviation(values: Floats) -> float:
     return float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0
-
-
-def _intrinsic(residual: Floats, noise: Floats, freedom: int) -> float:
-    """The scatter with which chi-square equals its degrees of freedom, by bisection."""
-    high = 10.0 * float(np.abs(residual).max()) + 1e-9
-    low = 0.0
-
-    def excess(scatter: float) -> float:
-        return float((residual**2 / (noise**2 + scatter**2 + 1e-12)).sum()) - freedom
-
-    if excess(0.0) <= 0:
-        return 0.0
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return 0.5 * (low + high)

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from firstlight.errors import UserError
 
-__all__ = ["NotEnoughStars", "References", "ZeroPointFit", "fit_zero_point"]
+__all__ = [
+    "NotEnoughStars",
+    "References",
+    "ZeroPointFit",
+    "fit_zero_point",
+    "intrinsic_scatter",
+]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -273,7 +279,7 @@ def _robust_fit(
         solution = covariance @ (loaded.T @ value[used])
         residual = value - np.nan_to_num(design) @ solution
         freedom = int(used.sum()) - design.shape[1]
-        earlier, intrinsic = intrinsic, _intrinsic(residual[used], noise[used], freedom)
+        earlier, intrinsic = intrinsic, intrinsic_scatter(residual[used], noise[used], freedom)
         sigma = np.sqrt(np.square(noise) + intrinsic**2)
         # Stars that agree better than the catalogue's errors allow show up their blends.
         seen = _MAD_TO_SIGMA * float(np.median(np.abs(residual[used]) / (sigma[used] + 1e-9)))
@@ -284,7 +290,7 @@ def _robust_fit(
     return solution, covariance, intrinsic, used
 
 
-def _intrinsic(residual: Floats, noise: Floats, freedom: int) -> float:
+def intrinsic_scatter(residual: Floats, noise: Floats, freedom: int) -> float:
     """The scatter with which chi-square equals its degrees of freedom, by bisection."""
 
     def excess(scatter: float) -> float:

@@ -166,5 +166,4 @@ class ReductionWiring(Foundations):
             ("colour pictures", self.colour_pictures.plan),
             ("timelapses", self.colour_pictures.plan_timelapses),
         ]
-        # For some observations only, nothing that failed is tried again.
-        return [Plan(title, make, partial(make, False)) for title, make in makers]
+        return [Plan(title, make) for title, make in makers]

@@ -109,7 +109,6 @@ class Factory(ReductionWiring, ArchiveWiring):
                 Chore("expiry", self.expiration.run),
                 Chore("webhooks", NotificationLoop(self.notifications).run),
                 Chore("inbox", lambda: _every(TIDY_S, self.uploads.tidy)),
-                Chore("upload tickets", lambda: _every(SWEEP_S, self.uploads.sweep)),
                 Chore("old jobs", lambda: _every(SWEEP_S, live.forget_jobs)),
             ],
         )

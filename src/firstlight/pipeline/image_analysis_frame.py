@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from firstlight.algorithms.background import SkyMap, estimate_background
-from firstlight.algorithms.calibrate import CalibratedImage, Masters
-from firstlight.algorithms.colour_mosaic import luminance
+from firstlight.algorithms.calibrate import Masters
+from firstlight.algorithms.colour_mosaic import without_checkerboard
 from firstlight.algorithms.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.detect import find_sources, star_width
 from firstlight.algorithms.flags import MEANINGS, UNUSABLE, Flag
@@ -139,7 +139,7 @@ def mask(bench: Bench) -> dict[str, Any]:
         Masters(), bench.result.exp_time or 0.0, overscan=frame.has_overscan, growth=1
     )
     if bench.is_mosaic:
-        planes = _smooth_mosaic(planes)
+        planes = without_checkerboard(planes)
     lost = ~np.isfinite(planes.variance) | ~np.isfinite(planes.data)
     bench.flags = planes.flags | np.where(lost, np.uint16(Flag.NO_DATA), np.uint16(0))
     bench.data = np.where(lost, np.float32(0.0), planes.data)
@@ -152,19 +152,6 @@ def mask(bench: Bench) -> dict[str, Any]:
         "flagged": {name: count for name, count in counts.items() if count},
         "usable": float(((bench.flags & UNUSABLE) == 0).mean()),
     }
-
-
-def _smooth_mosaic(planes: CalibratedImage) -> CalibratedImage:
-    """Luminance of a colour mosaic; what is lost spreads to its neighbours."""
-    lost = ~np.isfinite(planes.variance)
-    smooth = luminance(planes.data, np.where(lost, 0.0, planes.variance))
-    flags = planes.flags.copy()
-    for bit in Flag:
-        marked = (planes.flags & bit) != 0
-        if marked.any():
-            flags[binary_dilation(marked, np.ones((3, 3), bool))] |= np.uint16(bit)
-    spread = binary_dilation(lost, np.ones((3, 3), bool)) if lost.any() else lost
-    return CalibratedImage(smooth.data, np.where(spread, np.inf, smooth.variance), flags)
 
 
 def cosmic_rays(bench: Bench) -> dict[str, Any]:

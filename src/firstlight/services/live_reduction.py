@@ -123,8 +123,7 @@ class LiveReduction:
             return
         while self._to_settle:
             plan = self._to_settle.pop(0)
-            found = self._observations
-            requests = plan.make(False) if found is None else plan.make_for(found)
+            requests = plan.make(False, self._observations)
             self._settling = [request.job_id for request in requests]
             if requests:
                 self._jobs.submit(requests)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,14 +25,12 @@ class Plan:
         For the progress bar.
     make
         Given whether failed work is to be tried again, the jobs that are still to be done.
-        Called when all earlier stages are finished.
-    make_for
-        The same for some observations only, in a time that does not grow with the archive.
+        Called when all earlier stages are finished. Given observations as well, the jobs of
+        these only, in a time that does not grow with the archive.
     """
 
     title: str
-    make: Callable[[bool], list[JobRequest]]
-    make_for: Callable[[Collection[uuid.UUID]], list[JobRequest]] = lambda _observations: []
+    make: Callable[..., list[JobRequest]]
 
 
 @dataclass

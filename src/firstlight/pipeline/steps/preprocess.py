@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
 from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.calibrate import CalibratedImage
-from firstlight.algorithms.colour_mosaic import luminance
+from firstlight.algorithms.colour_mosaic import without_checkerboard
 from firstlight.algorithms.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.detect import star_width
 from firstlight.algorithms.flags import UNUSABLE, Flag
@@ -91,7 +90,7 @@ class Preprocess(Step):
             done["noise"] = {"done": True, "why": f"{why}: measured"}
         pattern = camera.get_cfa_pattern(merged)
         if pattern is not None:
-            planes = _without_checkerboard(planes)
+            planes = without_checkerboard(planes)
             done["colour_mosaic"] = {"done": True, "why": f"luminance of {pattern}"}
         # Of a mosaic every second pixel of a star is left: too sharp to tell it from a hit.
         in_colour = camera.get_cfa_pattern(dict(exposure.raw_header)) is not None
@@ -162,19 +161,6 @@ def _unknown_noise(frame: DetectorFrame) -> str | None:
     if frame.known["read_noise"]["from"] == "assumed":
         return "the read noise is not known"
     return None
-
-
-def _without_checkerboard(planes: CalibratedImage) -> CalibratedImage:
-    """Luminance of a colour mosaic; what is lost stays lost and spreads to its neighbours."""
-    lost = ~np.isfinite(planes.variance)
-    smooth = luminance(planes.data, np.where(lost, 0.0, planes.variance))
-    flags = planes.flags.copy()
-    for bit in Flag:
-        marked = (planes.flags & bit) != 0
-        if marked.any():
-            flags[binary_dilation(marked, np.ones((3, 3), bool))] |= np.uint16(bit)
-    spread = binary_dilation(lost, np.ones((3, 3), bool)) if lost.any() else lost
-    return CalibratedImage(smooth.data, np.where(spread, np.inf, smooth.variance), flags)
 
 
 def _flag_cosmic_rays(planes: CalibratedImage) -> int:

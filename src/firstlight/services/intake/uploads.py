@@ -298,17 +298,6 @@ class UploadService:
             removed += len(taken)
         return removed
 
-    def sweep(self, now: datetime | None = None, keep: timedelta = timedelta(days=2)) -> int:
-        """Forget tickets that ended longer ago than `keep`; return how many."""
-        before = (now or utc_now()) - keep
-        with self._database.begin() as session:
-            gone = session.execute(
-                delete(UploadTicket)
-                .where(UploadTicket.expires_at < before)
-                .returning(UploadTicket.id)
-            )
-            return len(gone.all())
-
     def _that_stay_as_they_are(
         self, entries: Sequence[StoredEntry], now: datetime
     ) -> list[tuple[str, str, int | None]]:
