@@ -68,9 +68,10 @@ def test_codes_on_the_sky_are_those_of_the_tangent_plane(place):
 
 
 def test_points_at_one_place_make_no_quad_of_size():
-    code, _, size = plane_codes(np.ones(4), np.ones(4), ONE)
+    code, members, size = plane_codes(np.ones(4), np.ones(4), ONE)
     assert size[0] == 0.0
-    assert code.shape == (1, 4)
+    assert np.array_equal(code, np.zeros((1, 4)))
+    assert sorted(members[0]) == [0, 1, 2, 3]
 
 
 def test_dominance_is_the_distance_to_the_fifth_nearest_brighter():

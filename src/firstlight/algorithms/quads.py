@@ -241,6 +241,8 @@ def _code(px: Floats, py: Floats, code: Floats, order: NDArray[np.uint32]) -> fl
     d = 6 - a - b - c
     dx, dy = px[b] - px[a], py[b] - py[a]
     if widest <= 0.0:
+        code[:] = 0.0
+        order[0], order[1], order[2], order[3] = a, b, c, d
         return 0.0
     re_c = ((px[c] - px[a]) * dx + (py[c] - py[a]) * dy) / widest
     im_c = ((py[c] - py[a]) * dx - (px[c] - px[a]) * dy) / widest
