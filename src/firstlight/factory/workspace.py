@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from firstlight.config import FILE_NAME, load_settings, settings_template
 from firstlight.errors import ConflictError
-from firstlight.factory.archive_wiring import ArchiveWiring
+from firstlight.factory.portal_wiring import PortalWiring
 from firstlight.factory.reduction_wiring import ReductionWiring
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ TIDY_S = 30.0
 SWEEP_S = 6 * 3600.0
 
 
-class Factory(ReductionWiring, ArchiveWiring):
+class Factory(ReductionWiring, PortalWiring):
     """Builds the services of one workspace, each when first asked for."""
 
     @classmethod

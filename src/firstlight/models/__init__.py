@@ -1,22 +1,47 @@
 """The nouns: database tables whose file data load lazily."""
 
+from firstlight.models.account import (
+    AdmissionRequest,
+    Group,
+    GroupSite,
+    Invitation,
+    LoginSession,
+    Membership,
+    User,
+    UserNotification,
+)
 from firstlight.models.arrival import Arrival, ArrivalState
 from firstlight.models.astrometry import Registration, WorldCoordinates
+from firstlight.models.audience import Audience, AudienceGroup, AudienceSite
 from firstlight.models.base import Base
 from firstlight.models.event import Event
 from firstlight.models.expiration import PassingFile, PassingKind, Removal
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureCard, ExposureFile, ExposureHeader, FileRole
 from firstlight.models.image import Image, ImageInput, ImageKind
+from firstlight.models.image_analysis import AnalysisState, ImageAnalysis, UploadedImage
 from firstlight.models.info_image import InfoImage, InfoImageFile
-from firstlight.models.object import Object
+from firstlight.models.instrument_record import InstrumentRecord, Telescope
+from firstlight.models.notes import (
+    Annotation,
+    Classification,
+    ClassificationEdit,
+    ClassificationVote,
+    Comment,
+    ObjectTag,
+    Tag,
+    Taxonomy,
+    Thumbnail,
+)
+from firstlight.models.object import Object, PhotometrySummary, SavedObject
 from firstlight.models.observation import Observation
 from firstlight.models.observation_file import ObservationFile, ObservationFileRole
-from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry
+from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry, PhotometryValidation
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
 from firstlight.models.sensor_section import SensorSection
 from firstlight.models.site import Site
 from firstlight.models.sources import SourceList
+from firstlight.models.spectrum import Spectrum
 from firstlight.models.step_run import StepRun, StepState
 from firstlight.models.token import Token
 from firstlight.models.upload_ticket import UploadTicket
@@ -24,41 +49,70 @@ from firstlight.models.webhook import Webhook
 from firstlight.models.zero_point import ZeroPoint
 
 __all__ = [
+    "AdmissionRequest",
+    "AnalysisState",
+    "Annotation",
     "Arrival",
     "ArrivalState",
+    "Audience",
+    "AudienceGroup",
+    "AudienceSite",
     "Base",
+    "Classification",
+    "ClassificationEdit",
+    "ClassificationVote",
+    "Comment",
     "Event",
     "Exposure",
     "ExposureCard",
     "ExposureFile",
     "ExposureHeader",
     "FileRole",
+    "Group",
+    "GroupSite",
     "Image",
+    "ImageAnalysis",
     "ImageInput",
     "ImageKind",
     "InfoImage",
     "InfoImageFile",
+    "InstrumentRecord",
+    "Invitation",
     "LightCurve",
     "LightCurveSet",
+    "LoginSession",
+    "Membership",
     "Object",
+    "ObjectTag",
     "Observation",
     "ObservationFile",
     "ObservationFileRole",
     "PassingFile",
     "PassingKind",
     "Photometry",
+    "PhotometrySummary",
+    "PhotometryValidation",
     "Provenance",
     "ProvenanceTag",
     "Registration",
     "Removal",
+    "SavedObject",
     "SensorSection",
     "Site",
     "Software",
     "SourceList",
+    "Spectrum",
     "StepRun",
     "StepState",
+    "Tag",
+    "Taxonomy",
+    "Telescope",
+    "Thumbnail",
     "Token",
     "UploadTicket",
+    "UploadedImage",
+    "User",
+    "UserNotification",
     "Webhook",
     "WorldCoordinates",
     "ZeroPoint",

@@ -6,12 +6,18 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, MetaData, TypeDecorator, Uuid
+from sqlalchemy import JSON, BigInteger, DateTime, Integer, MetaData, TypeDecorator, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "Timestamped", "UtcDateTime", "utc_now"]
+__all__ = ["Base", "BigId", "Changing", "NullableJson", "Timestamped", "UtcDateTime", "utc_now"]
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+"""Type of a counting primary key; SQLite counts in ``INTEGER`` only."""
+
+NullableJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""JSON in a column that may be null; otherwise ``None`` would be stored as the JSON ``null``."""
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -69,6 +75,12 @@ class Timestamped:
     """When the row was written. The only columns that differ between two identical runs."""
 
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
+
+
+class Changing(Timestamped):
+    """When the row was written, and when it was last changed."""
+
+    modified_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now, onupdate=utc_now)
 
 
 class OnSky:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, String, text
+from sqlalchemy import BigInteger, ForeignKey, Integer, String, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from firstlight.models.base import Base, Timestamped
@@ -30,6 +30,8 @@ class Event(Timestamped, Base):
     )
     topic: Mapped[str] = mapped_column(String(32), index=True)
     site: Mapped[str | None] = mapped_column(String(128), index=True)
+    audience_id: Mapped[int | None] = mapped_column(ForeignKey("audiences.id"))
+    """Who is told; None for whoever watches the site."""
     data: Mapped[dict[str, Any]]
 
     def message(self) -> dict[str, Any]:

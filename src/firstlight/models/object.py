@@ -1,28 +1,108 @@
-"""Object: one thing in the sky."""
+"""Object: one thing in the sky, and the groups that keep it in their list."""
 
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Double, String
+from sqlalchemy import Double, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from firstlight.models.base import Base, OnSky, Timestamped
+from firstlight.models.base import Base, Changing, OnSky
 
-__all__ = ["Object", "coordinate_name"]
+__all__ = ["Object", "PhotometrySummary", "SavedObject", "coordinate_name"]
 
 
-class Object(OnSky, Timestamped, Base):
-    """One thing in the sky, real or bogus."""
+class Object(OnSky, Changing, Base):
+    """One thing in the sky, real or bogus.
+
+    Attributes
+    ----------
+    name
+        By which people and programs call it; unique.
+    aliases
+        Other names.
+    audience_id
+        Who may see it: the readers of the sites that have observed it and the groups that
+        have saved it.
+    redshift_history
+        ``{"set_at_utc", "set_by_user_id", "value", "uncertainty", "origin"}`` of each change.
+    details
+        Further columns of the SkyPortal contract that are kept but not searched.
+    """
 
     __tablename__ = "objects"
+    __table_args__ = (
+        Index("ix_objects_created_at_id", "created_at", "id"),
+        Index("ix_objects_audience_id_created_at", "audience_id", "created_at"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(128), unique=True)
     ra: Mapped[float] = mapped_column(Double)
     dec: Mapped[float] = mapped_column(Double)
+    ra_err: Mapped[float | None] = mapped_column(Double)
+    """Degrees."""
+    dec_err: Mapped[float | None] = mapped_column(Double)
     origin: Mapped[str] = mapped_column(String(64))
     """What added it: ``light_curves``, a user, an alert."""
+    aliases: Mapped[list[str]] = mapped_column(default=list)
+    redshift: Mapped[float | None] = mapped_column(Double, index=True)
+    redshift_error: Mapped[float | None] = mapped_column(Double)
+    redshift_origin: Mapped[str | None] = mapped_column(String(128))
+    redshift_history: Mapped[list[Any]] = mapped_column(default=list)
+    t0: Mapped[float | None] = mapped_column(Double)
+    """Reference epoch of a light curve, MJD."""
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    audience_id: Mapped[int] = mapped_column(ForeignKey("audiences.id"))
+
+
+class SavedObject(Changing, Base):
+    """An object in the list of a group."""
+
+    __tablename__ = "saved_objects"
+    __table_args__ = (
+        UniqueConstraint("object_id", "group_id"),
+        Index("ix_saved_objects_group_id_saved_at", "group_id", "active", "saved_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    object_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("objects.id", ondelete="CASCADE"))
+    group_id: Mapped[int] = mapped_column(ForeignKey("groups.id", ondelete="CASCADE"))
+    active: Mapped[bool] = mapped_column(default=True)
+    requested: Mapped[bool] = mapped_column(default=False)
+    saved_at: Mapped[datetime]
+    saved_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    unsaved_at: Mapped[datetime | None]
+    unsaved_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+
+
+class PhotometrySummary(Changing, Base):
+    """What the list of objects shows of a light curve; made anew from its points.
+
+    Magnitudes are AB. A detection has a signal of at least three sigma.
+    """
+
+    __tablename__ = "photometry_summaries"
+
+    object_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True
+    )
+    n_points: Mapped[int]
+    n_detections: Mapped[int]
+    first_detected_mjd: Mapped[float | None]
+    last_detected_mjd: Mapped[float | None] = mapped_column(index=True)
+    last_detected_mag: Mapped[float | None] = mapped_column(index=True)
+    last_detected_filter: Mapped[str | None] = mapped_column(String(64))
+    peak_mag: Mapped[float | None]
+    peak_mjd: Mapped[float | None]
+    peak_filter: Mapped[str | None] = mapped_column(String(64))
+    mean_mag: Mapped[float | None] = mapped_column(index=True)
+    filters: Mapped[dict[str, Any]]
+    """Of each filter: counts, first, last, peak, mean, scatter and the deepest limit."""
 
 
 def coordinate_name(ra: float, dec: float, prefix: str = "FL") -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import Double, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from firstlight.models.base import Base
+from firstlight.models.base import Base, BigId, Changing, NullableJson
 from firstlight.models.provenance import Product
 
-__all__ = ["LightCurve", "LightCurveSet", "Photometry"]
+__all__ = ["LightCurve", "LightCurveSet", "Photometry", "PhotometryValidation"]
 
 
 class LightCurveSet(Product, Base):
@@ -52,33 +52,89 @@ class LightCurve(Base):
     statistics: Mapped[dict[str, Any]]
 
 
-class Photometry(Base):
-    """One point of an Object's light curve.
+class Photometry(Changing, Base):
+    """One point of an Object's light curve, from any origin.
 
     Fluxes are µJy (AB zero point 23.9); magnitudes are in the filter and system named, NaN-free:
     ``None`` where the flux is not positive or the image has no zero point. ``rel_flux`` is the
     flux relative to the star's own mean after the ensemble's solution.
+
+    Attributes
+    ----------
+    key
+        Made of the facts that make the point unique: the image and light-curve set of one
+        that was measured here; else object, instrument, origin, time, filter and flux.
+    image_id, set_id, provenance_id
+        Of points that were measured here.
+    upload_id
+        Of the request that brought it, by which all its points can be removed.
+    flux_ujy
+        None for an upper limit that tells no flux; ``limiting_mag`` and ``flux_err_ujy`` then
+        tell its depth.
+    limiting_mag
+        AB, at ``limit_sigma`` times the error.
+    original
+        The row as it was sent.
     """
 
     __tablename__ = "photometry"
-    __table_args__ = (Index("ix_photometry_object_mjd", "object_id", "mjd"),)
+    __table_args__ = (
+        Index("ix_photometry_object_mjd", "object_id", "mjd"),
+        Index("ix_photometry_instrument_id_mjd", "instrument_id", "mjd"),
+        {"sqlite_autoincrement": True},
+    )
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[uuid.UUID] = mapped_column(unique=True)
     object_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("objects.id"))
-    image_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"), index=True)
-    set_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("light_curve_sets.id"), index=True)
-    provenance_id: Mapped[str] = mapped_column(ForeignKey("provenances.id"))
-    mjd: Mapped[float]
-    bjd_tdb: Mapped[float]
+    instrument_id: Mapped[int | None] = mapped_column(ForeignKey("instruments.id"))
+    image_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("images.id"), index=True)
+    set_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("light_curve_sets.id"), index=True)
+    provenance_id: Mapped[str | None] = mapped_column(ForeignKey("provenances.id"))
+    image_analysis_id: Mapped[int | None] = mapped_column(
+        ForeignKey("image_analyses.id"), index=True
+    )
+    upload_id: Mapped[uuid.UUID | None] = mapped_column(index=True)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    audience_id: Mapped[int] = mapped_column(ForeignKey("audiences.id"))
+    origin: Mapped[str] = mapped_column(String(128), default="")
+    mjd: Mapped[float] = mapped_column(Double)
+    bjd_tdb: Mapped[float | None] = mapped_column(Double)
     filter: Mapped[str | None] = mapped_column(String(64))
     flux_ujy: Mapped[float | None]
     flux_err_ujy: Mapped[float | None]
     mag: Mapped[float | None]
     mag_err: Mapped[float | None]
     mag_system: Mapped[str | None] = mapped_column(String(16))
+    limiting_mag: Mapped[float | None]
+    limit_sigma: Mapped[float | None]
+    reference_flux_ujy: Mapped[float | None]
+    """Flux of the reference image, where ``flux_ujy`` is a difference."""
+    reference_flux_err_ujy: Mapped[float | None]
     rel_flux: Mapped[float | None]
     rel_flux_err: Mapped[float | None]
-    x: Mapped[float]
-    y: Mapped[float]
+    ra: Mapped[float | None] = mapped_column(Double)
+    dec: Mapped[float | None] = mapped_column(Double)
+    ra_err: Mapped[float | None]
+    dec_err: Mapped[float | None]
+    x: Mapped[float | None]
+    y: Mapped[float | None]
     airmass: Mapped[float | None]
-    flags: Mapped[int]
+    flags: Mapped[int] = mapped_column(default=0)
+    altdata: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)
+    original: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)
+
+
+class PhotometryValidation(Changing, Base):
+    """What somebody who looked at a point thinks of it."""
+
+    __tablename__ = "photometry_validations"
+
+    photometry_id: Mapped[int] = mapped_column(
+        ForeignKey("photometry.id", ondelete="CASCADE"), primary_key=True
+    )
+    validated: Mapped[bool | None]
+    """None where the question is open."""
+    explanation: Mapped[str | None] = mapped_column(String(1000))
+    notes: Mapped[str | None] = mapped_column(String(2000))
+    validator_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))

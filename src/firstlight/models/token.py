@@ -5,16 +5,14 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import JSON, String
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from firstlight.models.base import Base, Timestamped
+from firstlight.models.base import Base, NullableJson, Timestamped
 
 __all__ = ["SCOPES", "Token"]
 
 SCOPES = ("read", "watch", "upload", "operate", "admin")
-_JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 class Token(Timestamped, Base):
@@ -29,16 +27,22 @@ class Token(Timestamped, Base):
     scopes
         Of `SCOPES`.
     sites
-        Where it holds; None for all sites.
+        Where it holds; None for all sites that its user may see.
+    user_id
+        Whose it is: it never allows more than that user may do. None for a token of the whole
+        workspace, made by whoever operates it.
     """
 
     __tablename__ = "tokens"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(128), unique=True)
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
     prefix: Mapped[str] = mapped_column(String(16))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[list[str]]
-    sites: Mapped[list[str] | None] = mapped_column(_JSON)
+    sites: Mapped[list[str] | None] = mapped_column(NullableJson)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

@@ -84,12 +84,21 @@ class Viewer:
         Where it does; ``None`` for all sites.
     public_sites
         What anyone may read and watch; ``None`` for all sites.
+    user_id
+        Whose account it is; ``None`` for a stranger or a token of the workspace.
+    groups
+        Whose rows they see.
+    sees_all
+        Whether they see every row, whatever its audience.
     """
 
     name: str = ""
     scopes: frozenset[str] = frozenset()
     token_sites: frozenset[str] | None = None
     public_sites: frozenset[str] | None = frozenset()
+    user_id: int | None = None
+    groups: frozenset[int] = frozenset()
+    sees_all: bool = False
 
     def may(self, scope: str, site: str | None = None) -> bool:
         """Whether `scope` holds at `site`; without a site, whether it holds at all sites."""
@@ -122,6 +131,10 @@ class Viewer:
             raise self._refusal(scope, None)
         return places
 
+    def readable_sites(self) -> frozenset[str] | None:
+        """Sites whose rows may be read: ``None`` for all, and an empty set for none."""
+        return self._places("read")
+
     def _places(self, scope: str) -> frozenset[str] | None:
         granted = self.token_sites if scope in self.scopes else frozenset()
         public = self.public_sites if scope in _PUBLIC_SCOPES else frozenset()
@@ -147,7 +160,7 @@ class NewToken:
 
 def operator() -> Viewer:
     """Whoever may open the files of the workspace: everything is allowed."""
-    return Viewer(_OPERATOR, frozenset(SCOPES), None)
+    return Viewer(_OPERATOR, frozenset(SCOPES), None, sees_all=True)
 
 
 class AccessService:
@@ -249,7 +262,7 @@ class AccessService:
         if token is not None:
             return self._holder(Token.token_hash == _hash(token))
         if from_loopback and self._open_on_loopback:
-            return Viewer(_THIS_MACHINE, frozenset(SCOPES), None, self._public)
+            return Viewer(_THIS_MACHINE, frozenset(SCOPES), None, self._public, sees_all=True)
         return Viewer(public_sites=self._public)
 
     def sites_of(self, name: str) -> frozenset[str] | None:

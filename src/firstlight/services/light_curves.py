@@ -20,7 +20,7 @@ from firstlight.pipeline.solve_light_curves import VERSION, SolvedLightCurves, s
 from firstlight.pipeline.star_field import StarField, measure_star_field
 from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
-from firstlight.services.object_matching import objects_at
+from firstlight.services.object_matching import belonging, objects_at
 from firstlight.services.observation_frames import reduced_frames
 from firstlight.services.settings import LightCurveSettings
 from firstlight.work.engine import JobRequest
@@ -148,10 +148,14 @@ class LightCurveService:
         if field.plane == "sky":
             radius = self._settings.object_radius_arcsec / 3600.0
             ra, dec = field.place.T
-            objects = list(objects_at(session, ra, dec, radius=radius, origin=PROCESS))
+            site = field.frames[0].exposure.site
+            objects = list(objects_at(session, ra, dec, radius=radius, origin=PROCESS, site=site))
         bulk_insert(session, LightCurve, _curve_rows(task, field, solved, objects))
         if field.plane == "sky":
             rows = _photometry_rows(task, self.lineage.id, field, solved, objects)
+            belongs = belonging(session, field.frames[0].exposure)
+            for row in rows:
+                row |= belongs
             bulk_insert(session, Photometry, rows)
 
 
@@ -215,7 +219,7 @@ def _photometry_rows(
         rows += [
             common
             | {
-                "id": product_id(task.set_id.hex, [n, f]),
+                "key": product_id(task.set_id.hex, [n, f]),
                 "object_id": objects[n],
                 "bjd_tdb": float(solved.bjd[n, f]),
                 "flux_ujy": _finite(solved.flux_ujy[n, f]),

@@ -7,19 +7,22 @@ import uuid
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from firstlight.algorithms.sky_index import angular_separation, healpix_index, unit_vectors
-from firstlight.models.base import utc_now
+from firstlight.models.audience import audience_of, widened
 from firstlight.models.database import bulk_insert
+from firstlight.models.exposure import Exposure
+from firstlight.models.instrument_record import instrument_number
 from firstlight.models.object import Object, coordinate_name
 from firstlight.models.sky_search import in_ranges
 from firstlight.provenance.fingerprint import product_id
 
-__all__ = ["match_objects", "objects_at"]
+__all__ = ["belonging", "match_objects", "objects_at", "site_audience"]
 
 Floats = NDArray[np.float64]
+_BATCH = 10_000
 
 
 def match_objects(
@@ -68,7 +71,7 @@ def match_objects(
 
 
 def objects_at(
-    session: Session, ra: Floats, dec: Floats, *, radius: float, origin: str
+    session: Session, ra: Floats, dec: Floats, *, radius: float, origin: str, site: str | None
 ) -> list[uuid.UUID]:
     """Ids of the Objects at positions; where none is known, one is added.
 
@@ -80,10 +83,13 @@ def objects_at(
         An Object nearer than this is the same, degrees.
     origin
         Who found those that are new.
+    site
+        Whose readers may see them from now on.
     """
     found: list[uuid.UUID] = []
     new = []
-    now, index = utc_now(), healpix_index(ra, dec)
+    index = healpix_index(ra, dec)
+    audience = site_audience(session, site)
     for n, known in enumerate(match_objects(session, ra, dec, radius)):
         if known is not None:
             found.append(known)
@@ -98,8 +104,43 @@ def objects_at(
                 "dec": float(dec[n]),
                 "hpx": int(index[n]),
                 "origin": origin,
-                "created_at": now,
+                "audience_id": audience,
             }
         )
     bulk_insert(session, Object, new)
+    if site is not None:
+        _show_to(session, found, site)
     return found
+
+
+def belonging(session: Session, exposure: Exposure) -> dict[str, int]:
+    """Instrument and audience of photometry that was measured in an exposure."""
+    return {
+        "instrument_id": instrument_number(session, exposure.instrument),
+        "audience_id": site_audience(session, exposure.site),
+    }
+
+
+def site_audience(session: Session, site: str | None) -> int:
+    """The readers of a site; of what belongs to none, those alone who see everything."""
+    return audience_of(session, sites=[] if site is None else [site])
+
+
+def _show_to(session: Session, objects: list[uuid.UUID], site: str) -> None:
+    """Let the readers of a site see objects that others found."""
+    audiences: set[int] = set()
+    batches = [objects[n : n + _BATCH] for n in range(0, len(objects), _BATCH)]
+    for batch in batches:
+        audiences.update(
+            session.scalars(select(Object.audience_id).where(Object.id.in_(batch)).distinct())
+        )
+    for audience in audiences:
+        wider = widened(session, audience, sites=[site])
+        if wider == audience:
+            continue
+        for batch in batches:
+            session.execute(
+                update(Object)
+                .where(Object.id.in_(batch), Object.audience_id == audience)
+                .values(audience_id=wider)
+            )

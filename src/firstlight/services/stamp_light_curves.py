@@ -41,7 +41,7 @@ from firstlight.pipeline.stamp_light_curves import (
 from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
 from firstlight.services.colour_settings import StampLightCurveSettings
-from firstlight.services.object_matching import objects_at
+from firstlight.services.object_matching import belonging, objects_at
 from firstlight.services.observation_frames import reduced_frames
 from firstlight.storage import Store, build_key
 from firstlight.work.engine import JobRequest
@@ -305,7 +305,11 @@ class StampLightCurveService:
         if session.get(ObservationFile, file.id) is None:
             session.add(file)
         radius = self._settings.object_radius_arcsec / 3600.0
-        objects = objects_at(session, solved.ra, solved.dec, radius=radius, origin=PROCESS)
+        exposure = task.exposed[0].lead.exposure
+        objects = objects_at(
+            session, solved.ra, solved.dec, radius=radius, origin=PROCESS, site=exposure.site
+        )
+        belongs = belonging(session, exposure) | {"provenance_id": self.lineage.id}
         bjd = _barycentric(task.exposed[0], solved)
         for number, section in enumerate((*BANDS, ALL_COLOURS)):
             ident = self._set_id(task, section)
@@ -326,7 +330,7 @@ class StampLightCurveService:
             bulk_insert(session, LightCurve, _curve_rows(ident, solved, number, objects))
             rows = _photometry_rows(ident, section, task.exposed, solved, (number, bjd, objects))
             for row in rows:
-                row["provenance_id"] = self.lineage.id
+                row |= belongs
             bulk_insert(session, Photometry, rows)
 
 
@@ -505,7 +509,7 @@ def _photometry_rows(
         image = each.colours.get(section, each.lead).image
         rows += [
             {
-                "id": product_id(ident.hex, [n, f]),
+                "key": product_id(ident.hex, [n, f]),
                 "object_id": objects[n],
                 "image_id": image.id,
                 "set_id": ident,

@@ -113,7 +113,7 @@ def _light_curve_sets(
     touched = session.execute(
         select(Photometry.set_id, Image.exposure_id)
         .join(Image, Image.id == Photometry.image_id)
-        .where(Image.exposure_id.in_(ids))
+        .where(Image.exposure_id.in_(ids), Photometry.set_id.is_not(None))
         .distinct()
     ).all()
     lasting = set(
@@ -131,7 +131,7 @@ def _light_curve_sets(
         for set_id, exposure_id in touched
         if set_id in lasting and exposure_id is not None
     }
-    finished = {set_id for set_id, _ in touched} - lasting
+    finished = {set_id for set_id, _ in touched if set_id is not None} - lasting
     return sorted(finished), needed
 
 

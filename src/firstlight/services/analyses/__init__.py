@@ -1,0 +1,1 @@
+"""Image analyses: uploaded images into photometry."""

@@ -1,0 +1,1 @@
+"""Objects of the sky and what is known of them: photometry, spectra, notes."""
