@@ -7,21 +7,30 @@ import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Uuid, bindparam, column, select, table, text
+from sqlalchemy import ColumnClause, Uuid, bindparam, column, select, table, text
 from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.orm import Session
 
 from firstlight.algorithms.sky_index import angular_separation, healpix_index
 from firstlight.models import (
     Arrival,
+    Audience,
     Base,
     Exposure,
     ExposureFile,
+    Image,
+    InstrumentRecord,
     LightCurve,
+    LightCurveSet,
     Object,
+    Observation,
     Photometry,
     Provenance,
+    Software,
     StepRun,
 )
+from firstlight.models.audience import public_audience
+from firstlight.models.base import UtcDateTime
 from firstlight.models.database import (
     Database,
     DatabaseMissing,
@@ -47,6 +56,12 @@ def database(url):
     opened.upgrade()
     yield opened
     opened.dispose()
+
+
+def _put(session: Session, rows: list[dict[str, object]]) -> None:
+    """Insert objects that everybody sees."""
+    audience = public_audience(session)
+    bulk_insert(session, Object, [row | {"audience_id": audience} for row in rows])
 
 
 def _stars(count: int, seed: int = 1) -> list[dict[str, object]]:
@@ -122,6 +137,68 @@ def test_a_database_of_the_main_job_keeps_its_rows_and_learns_the_new_columns(ur
     opened.dispose()
 
 
+def _typed(name: str) -> ColumnClause[object]:
+    """A column of a table that the models no longer describe."""
+    if name == "created_at":
+        return column(name, UtcDateTime())
+    return column(name, Uuid()) if name.endswith("id") and name != "provenance_id" else column(name)
+
+
+def test_light_curves_of_the_archive_get_numbers_instruments_and_readers(url):
+    opened = Database(url)
+    opened.upgrade("0002")
+    made = Lineage("light_curves", "1")
+    star, lonely, image, curves = (uuid.uuid4() for _ in range(4))
+    observed = Observation(instrument="DemoInstrument", target="M 67", night=date(2026, 3, 1))
+    observed.identify()
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    with opened.begin() as session:
+        Provenance.record(session, made)
+        by = {"provenance_id": made.id, "software_id": Software.record(session).id}
+        exposure = {"id": uuid.uuid4(), "instrument": "DemoInstrument", "kind": "science"}
+        exposure |= {"sort_mjd": 60000.0, "site": "sro", "format": "fits", "filter": "V"}
+        bulk_insert(session, Exposure, [exposure])
+        session.add(observed)
+        session.flush()
+        session.add(
+            Image(
+                id=image, kind="science", instrument="DemoInstrument", section_id="0", nx=1, ny=1,
+                mjd=60000.0, gain=1.0, read_noise=1.0, calibration={}, header={}, filename="i",
+                exposure_id=exposure["id"], **by,
+            )
+        )  # fmt: skip
+        session.add(
+            LightCurveSet(
+                id=curves, observation_id=observed.id, section_id="0", frame="sky", n_stars=1,
+                n_images=1, summary={}, created_at=now, **by,
+            )
+        )  # fmt: skip
+        session.flush()
+        old = {"name": "s", "ra": 1.0, "dec": 2.0, "hpx": 3, "origin": "light_curves"}
+        point = {"id": uuid.uuid4(), "object_id": star, "image_id": image, "set_id": curves}
+        point |= {"provenance_id": made.id, "bjd_tdb": 2460000.5, "x": 1.0, "y": 2.0, "flags": 0}
+        for name, values in (
+            ("objects", {"id": star, **old, "created_at": now}),
+            ("objects", {"id": lonely, **old, "name": "t", "created_at": now}),
+            ("photometry", {**point, "mjd": 60000.1, "mag": 12.5}),
+            ("photometry", {**point, "id": uuid.uuid4(), "mjd": 60000.0, "mag": 12.25}),
+        ):
+            columns = [_typed(key) for key in values]
+            session.execute(table(name, *columns).insert().values(values))
+    opened.upgrade()
+    with opened.reading() as session:
+        points = session.scalars(select(Photometry).order_by(Photometry.id)).all()
+        assert [row.mag for row in points] == [12.25, 12.5]
+        assert points[1].key == point["id"]
+        assert session.get_one(InstrumentRecord, points[0].instrument_id).name == "DemoInstrument"
+        assert points[0].created_at == now
+        readers = session.get_one(Audience, points[0].audience_id)
+        assert readers.key == "ssro"
+        assert session.get_one(Object, star).audience_id == readers.id
+        assert session.get_one(Audience, session.get_one(Object, lonely).audience_id).key == ""
+    opened.dispose()
+
+
 def test_upgrading_twice_changes_nothing(database):
     before = database.table_names()
     database.upgrade()
@@ -149,8 +226,8 @@ def test_a_database_of_another_version_is_refused(url):
 def test_bulk_insert_takes_many_rows_and_leaves_those_that_are_there(database):
     rows = _stars(10_000)
     with database.begin() as session:
-        bulk_insert(session, Object, rows)
-        bulk_insert(session, Object, rows[:100])
+        _put(session, rows)
+        _put(session, rows[:100])
     with database.reading() as session:
         assert session.scalar(text("select count(*) from objects")) == 10_000
 
@@ -160,7 +237,7 @@ def test_bulk_insert_takes_many_rows_and_leaves_those_that_are_there(database):
 def test_cones_find_exactly_the_stars_inside_nearest_first(database, place, radius):
     rows = _stars(3_000)
     with database.begin() as session:
-        bulk_insert(session, Object, rows)
+        _put(session, rows)
     apart = angular_separation(*place, [r["ra"] for r in rows], [r["dec"] for r in rows])
     expected = [rows[i]["name"] for i in np.argsort(apart) if apart[i] <= radius]
     with database.reading() as session:
@@ -195,7 +272,7 @@ def test_naive_times_are_refused(database):
 def test_an_error_rolls_the_whole_transaction_back(database):
     def half() -> None:
         with database.begin() as session:
-            bulk_insert(session, Object, _stars(10))
+            _put(session, _stars(10))
             raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError):

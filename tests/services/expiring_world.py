@@ -34,6 +34,7 @@ from firstlight.models import (
     WorldCoordinates,
     ZeroPoint,
 )
+from firstlight.models.audience import public_audience
 from firstlight.models.provenance import Provenance, Software
 from firstlight.provenance.lineage import Lineage
 from firstlight.services.expiry.expiration import ExpirationService
@@ -56,6 +57,7 @@ class World:
         with database.begin() as session:
             Provenance.record(session, self.lineage)
             software = Software.record(session).id
+            self.audience = public_audience(session)
         self.made = {"provenance_id": self.lineage.id, "software_id": software}
 
     def service(self, *, grace=timedelta(), store=None, **settings):
@@ -150,7 +152,10 @@ class World:
 
     def light_curves(self, observation, *images):
         """A set with one star, seen on these images."""
-        star = Object(id=uuid.uuid4(), name=str(uuid.uuid4()), ra=1.0, dec=1.0, origin="test")
+        star = Object(
+            id=uuid.uuid4(), name=str(uuid.uuid4()), ra=1.0, dec=1.0, origin="test",
+            audience_id=self.audience,
+        )  # fmt: skip
         curves = LightCurveSet(
             id=uuid.uuid4(), observation_id=observation, section_id="0", frame="sky",
             n_stars=1, n_images=len(images), summary={}, **self.made,
@@ -161,7 +166,8 @@ class World:
         )  # fmt: skip
         points = [
             Photometry(
-                id=uuid.uuid4(), object_id=star.id, image_id=image.id, set_id=curves.id,
+                key=uuid.uuid4(), audience_id=self.audience, object_id=star.id,
+                image_id=image.id, set_id=curves.id,
                 provenance_id=self.lineage.id, mjd=60_000.0, bjd_tdb=60_000.0, x=1.0, y=1.0,
                 flags=0,
             )

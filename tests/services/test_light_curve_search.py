@@ -9,6 +9,7 @@ import pytest
 
 from firstlight.algorithms.sky_index import healpix_index
 from firstlight.models import Object, Photometry
+from firstlight.models.audience import public_audience
 from firstlight.models.image import Image
 from firstlight.models.observation import Observation
 from firstlight.models.photometry import LightCurve, LightCurveSet
@@ -29,6 +30,7 @@ class World:
         self.lineages = {method: Lineage(process, "1", {}) for method, process in METHODS.items()}
         with database.begin() as session:
             self.software = Software.record(session).id
+            self.audience = public_audience(session)
             for lineage in self.lineages.values():
                 ProvenanceTag.point(session, "current", lineage)
         made = {"provenance_id": self.lineages["aperture"].id, "software_id": self.software}
@@ -59,6 +61,7 @@ class World:
                 dec=10.0,
                 hpx=int(healpix_index(ra, 10.0)),
                 origin="test",
+                audience_id=self.audience,
             )
         ).id
 
@@ -81,7 +84,8 @@ class World:
             for point in range(n_points):
                 self.add(
                     Photometry(
-                        id=uuid.uuid4(), object_id=star, image_id=self.image, set_id=row.id,
+                        key=uuid.uuid4(), audience_id=self.audience, object_id=star,
+                        image_id=self.image, set_id=row.id,
                         provenance_id=made.id, mjd=60_000.0 + point, bjd_tdb=60_000.5 + point,
                         filter=section, rel_flux=1.0, rel_flux_err=0.01, x=1.0, y=1.0, flags=0,
                     )

@@ -152,11 +152,9 @@ class LightCurveService:
             objects = list(objects_at(session, ra, dec, radius=radius, origin=PROCESS, site=site))
         bulk_insert(session, LightCurve, _curve_rows(task, field, solved, objects))
         if field.plane == "sky":
-            rows = _photometry_rows(task, self.lineage.id, field, solved, objects)
             belongs = belonging(session, field.frames[0].exposure)
-            for row in rows:
-                row |= belongs
-            bulk_insert(session, Photometry, rows)
+            rows = _photometry_rows(task, self.lineage.id, field, solved, objects)
+            bulk_insert(session, Photometry, [row | belongs for row in rows])
 
 
 def _curve_rows(

@@ -329,9 +329,7 @@ class StampLightCurveService:
             session.flush()
             bulk_insert(session, LightCurve, _curve_rows(ident, solved, number, objects))
             rows = _photometry_rows(ident, section, task.exposed, solved, (number, bjd, objects))
-            for row in rows:
-                row |= belongs
-            bulk_insert(session, Photometry, rows)
+            bulk_insert(session, Photometry, [row | belongs for row in rows])
 
 
 def _exposed(colours: dict[str, ReducedFrame]) -> _Exposed | None:
