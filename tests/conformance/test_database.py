@@ -1,5 +1,6 @@
 """The database on SQLite and on PostgreSQL: the same tables, rules and answers."""
 
+import re
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -86,10 +87,44 @@ def _stars(count: int, seed: int = 1) -> list[dict[str, object]]:
 
 def test_an_empty_database_is_brought_to_the_models(database):
     assert database.revision() == database.head()
+    assert _differences(database) == []
+
+
+def test_all_migrations_together_make_the_models(url):
+    opened = Database(url)
+    for revision in ("0001", "0002", "0003"):
+        opened.upgrade(revision)
+    assert opened.revision() == opened.head()
+    assert _differences(opened) == []
+    opened.dispose()
+
+
+def test_all_migrations_together_make_the_very_tables_of_the_models(tmp_path):
+    def tables(name: str, *revisions: str) -> dict[str, set[str]]:
+        opened = Database(f"sqlite:///{tmp_path / name}")
+        for revision in revisions:
+            opened.upgrade(revision)
+        with opened.engine.connect() as connection:
+            rows = connection.execute(text("SELECT name, sql FROM sqlite_master")).all()
+        opened.dispose()
+        return {name: _clauses(sql) for name, sql in rows if sql and name != "alembic_version"}
+
+    assert tables("migrated", "0001", "0002", "0003") == tables("made", "head")
+
+
+def _clauses(sql: str) -> set[str]:
+    """What a table or index consists of; defaults serve the rows that are migrated alone."""
+    words = re.sub(r" DEFAULT '[^']*'", "", " ".join(sql.replace('"', "").split()))
+    # SQLite has two ways to write a counting key.
+    words = words.replace(" PRIMARY KEY AUTOINCREMENT", " AUTOINCREMENT")
+    return set(re.split(r", | \(", words.removesuffix(")").strip(), maxsplit=0))
+
+
+def _differences(database: Database) -> list[object]:
     assert set(Base.metadata.tables) <= set(database.table_names())
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+        return list(compare_metadata(context, Base.metadata))
 
 
 def test_a_database_of_the_main_job_keeps_its_rows_and_learns_the_new_columns(url):

@@ -12,7 +12,25 @@ from firstlight.models.base import Base, NullableJson, Timestamped
 
 __all__ = ["SCOPES", "Token"]
 
-SCOPES = ("read", "watch", "upload", "operate", "admin")
+SCOPES = (
+    "read",
+    "watch",
+    "upload",
+    "comment",
+    "annotate",
+    "classify",
+    "analyse",
+    "manage_sources",
+    "manage_photometry",
+    "manage_groups",
+    "manage_users",
+    "manage_instruments",
+    "manage_telescopes",
+    "manage_taxonomies",
+    "manage_services",
+    "operate",
+    "admin",
+)
 
 
 class Token(Timestamped, Base):

@@ -17,7 +17,9 @@ depends_on: str | Sequence[str] | None = None
 def upgrade() -> None:
     _accounts()
     _notes()
-    with op.batch_alter_table("events", schema=None) as batch_op:
+    # What is copied keeps its numbers, and none is given twice.
+    counting = {"sqlite_autoincrement": True}
+    with op.batch_alter_table("events", schema=None, table_kwargs=counting) as batch_op:
         batch_op.add_column(sa.Column("audience_id", sa.Integer(), nullable=True))
         batch_op.create_foreign_key(
             batch_op.f("fk_events_audience_id_audiences"), "audiences", ["audience_id"], ["id"]
