@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VENDOR := src/firstlight/web/static/vendor/.built
 DEMO ?= demo-night
 # The real sample data, where this machine has them.
 ifneq ($(wildcard ../shared/data),)
@@ -14,14 +15,14 @@ export OPENBLAS_NUM_THREADS = 1
 
 .PHONY: demo test test-slow test-nightly check docs bench lock format clean
 
-demo: $(STAMP)
+demo: $(STAMP) $(VENDOR)
 	$(BIN)/python examples/demo.py $(DEMO)
 
-test: $(STAMP)
+test: $(STAMP) $(VENDOR)
 	$(BIN)/pytest -m "not slow and not nightly" $(PYTEST_ARGS)
 
 # Fifty kills, whole nights, several seeds: a quarter of an hour.
-test-slow: $(STAMP)
+test-slow: $(STAMP) $(VENDOR)
 	$(BIN)/pytest -m "slow and not nightly" $(PYTEST_ARGS)
 
 # The other seeds and the large numbers of what the slow tests try: another quarter of an hour.
@@ -55,6 +56,11 @@ lock: $(STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --extra postgres \
 	    --group dev pyproject.toml -o requirements.lock
+
+# JavaScript of other people, pinned by package-lock.json; without it pages are drawn here.
+$(VENDOR): package-lock.json tools/build_web.py | $(STAMP)
+	$(BIN)/python tools/build_web.py
+	mkdir -p $(dir $@) && touch $@
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
