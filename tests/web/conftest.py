@@ -1,6 +1,7 @@
 """The web application on an empty workspace, answering in this process or on a real port."""
 
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from firstlight.models.database import Database
 from firstlight.remotes.guarded_http import GuardedClient
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.remotes.webhook_sender import WebhookSender
-from firstlight.services.access import AccessService
+from firstlight.services.accounts.tokens import AccessService
 from firstlight.services.expiry.expiration_rules import ExpirationRules, ExpirationSettings
 from firstlight.services.expiry.leftovers import Leftovers
 from firstlight.services.finding.downloads import DownloadService
@@ -23,6 +24,7 @@ from firstlight.services.intake.info_images import InfoImageService
 from firstlight.services.intake.upload_log import UploadLogService
 from firstlight.services.intake.uploads import UploadService
 from firstlight.services.intake.watched_sources import BucketEvents, WatchedBucket
+from firstlight.services.server_state import ServerStateService
 from firstlight.services.watching.event_stream import EventStreamService
 from firstlight.services.watching.webhooks import WebhookService
 from firstlight.services.web_settings import WebSettings
@@ -30,6 +32,7 @@ from firstlight.storage.folder import FolderStore
 from firstlight.storage.links import LinkSigner, UploadSigner
 from firstlight.storage.presigned_post import ApiForms
 from firstlight.web.app import create_app
+from firstlight.work.job_counts import JobCounter
 
 SECRET = b"sixteen bytes or more"
 BASE = "http://archive.example/api"
@@ -73,7 +76,7 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def make_services(database, store):
+def make_services(database, store, tmp_path):
     """What a factory offers, built by hand."""
 
     def make(**settings):
@@ -88,6 +91,11 @@ def make_services(database, store):
             web_settings=web,
             access=AccessService(database=database, settings=web),
             event_stream=EventStreamService(database=database),
+            server_state=ServerStateService(
+                database=database,
+                store=store,
+                jobs=JobCounter(tmp_path / "jobs.sqlite", clock=time.time),
+            ),
             uploads=UploadService(
                 database=database,
                 store=store,

@@ -5,15 +5,9 @@ import pytest
 
 from firstlight.errors import InvalidInput
 from firstlight.models.base import utc_now
-from firstlight.services.access import (
-    AccessService,
-    Forbidden,
-    NotSignedIn,
-    TokenExists,
-    TokenInvalid,
-    TokenMissing,
-    Viewer,
-)
+from firstlight.models.token import SCOPES
+from firstlight.services.access import Forbidden, NotSignedIn, TokenInvalid, Viewer
+from firstlight.services.accounts.tokens import AccessService, TokenExists, TokenMissing
 from firstlight.services.web_settings import WebSettings
 
 HOUR = dt.timedelta(hours=1)
@@ -88,6 +82,7 @@ def test_a_name_is_used_once(access):
         {"name": " "},
         {"name": "a\nb"},
         {"name": "this machine"},
+        {"name": "user/1"},
         {"name": "x" * 129},
         {"scopes": []},
         {"scopes": ["write"]},
@@ -136,7 +131,7 @@ def test_a_limit_that_leaves_nothing_is_an_error_not_an_empty_list():
 @pytest.mark.parametrize(
     ("scope", "implied"),
     [
-        ("admin", {"read", "watch", "upload", "operate", "admin"}),
+        ("admin", set(SCOPES)),
         ("operate", {"read", "watch", "upload", "operate"}),
         ("read", {"read"}),
         ("watch", {"watch"}),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from firstlight.remotes.guarded_http import GuardedClient
     from firstlight.remotes.webhook_sender import WebhookSender
-    from firstlight.services.access import AccessService
+    from firstlight.services.accounts.tokens import AccessService
     from firstlight.services.expiry.expiration import ExpirationService
     from firstlight.services.expiry.expiration_rules import ExpirationRules
     from firstlight.services.expiry.leftovers import Leftovers
@@ -297,7 +297,7 @@ class ArchiveWiring(Foundations):
     @cached_property
     def access(self) -> AccessService:
         """Tokens and permissions."""
-        from firstlight.services.access import AccessService
+        from firstlight.services.accounts.tokens import AccessService
 
         return AccessService(database=self.database, settings=self.settings.web)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from starlette.requests import HTTPConnection
 
-from firstlight.services.access import AccessService
+from firstlight.services.accounts.tokens import AccessService
 from firstlight.services.watching.event_stream import EventStreamService
 from firstlight.services.web_settings import WebSettings
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from firstlight.services.intake.uploads import UploadService
     from firstlight.services.intake.watched_sources import BucketEvents
     from firstlight.services.live import LiveService
+    from firstlight.services.server_state import ServerStateService
     from firstlight.services.watching.webhooks import WebhookService
     from firstlight.web.events import EventHub
 
@@ -33,6 +34,11 @@ class Services(Protocol):
     @property
     def web_settings(self) -> WebSettings:
         """What the operator has set."""
+        ...
+
+    @property
+    def server_state(self) -> ServerStateService:
+        """Whether the server can do its work."""
         ...
 
     @property

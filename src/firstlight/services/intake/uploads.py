@@ -190,7 +190,7 @@ class UploadService:
         now = now or utc_now()
         known = _named(wish)
         site = known.site if known else wish.site
-        viewer.require("upload", site)
+        viewer.require_delivery(site)
         channel = _channel(wish, known)
         cards = None if wish.metadata is None else checked_cards(wish.metadata)
         ticket_id = uuid.uuid4()

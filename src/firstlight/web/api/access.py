@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from firstlight.services.accounts.permissions import SCOPES
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import shows, success
@@ -37,7 +38,7 @@ class TokenRequest(BaseModel):
     )
 
     name: str = Field(min_length=1, max_length=128)
-    scopes: list[Literal["read", "watch", "upload", "operate", "admin"]]
+    scopes: list[str] = Field(json_schema_extra={"items": {"enum": list(SCOPES)}})
     sites: list[str] | None = None
     expires_at: AwareDatetime | None = None
 
@@ -49,6 +50,7 @@ def tell_who_asks(asker: Asker) -> Response:
     return success(
         {
             "name": asker.name,
+            "username": asker.username or None,
             "scopes": sorted(asker.scopes),
             "sites": None if token_sites is None else sorted(token_sites),
             "public_sites": None if public is None else sorted(public),

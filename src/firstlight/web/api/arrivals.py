@@ -49,7 +49,7 @@ async def take_bucket_message(request: Request, asker: Asker) -> Response:
 
 
 def _take(request: Request, asker: Viewer, body: bytes) -> Response:
-    asker.require("upload")
+    asker.require_delivery()
     services = services_of(request)
     announcements = services.bucket_events.announcements(body)
     services.live.announce(announcements)
