@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-__all__ = ["render"]
+from firstlight.errors import FirstlightError
+from firstlight.services.access import Viewer
+from firstlight.web.auth import viewer_of
+from firstlight.web.static_files import static_address
+
+__all__ = ["csrf_token", "render", "wants_part"]
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
@@ -21,6 +27,16 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_PLACES = (
+    ("Home", "/"),
+    ("Exposures", "/exposures"),
+    ("Observations", "/observations"),
+    ("Objects", "/objects"),
+    ("Jobs", "/jobs"),
+    ("Sites", "/sites"),
+)
+_ADMIN = ("Admin", "/admin")
+_ADMINISTER = ("manage_users", "manage_groups", "manage_services", "operate", "admin")
 
 
 def moment(value: datetime | str | None) -> str:
@@ -42,12 +58,59 @@ def size_in_words(count: int | None) -> str:
     return f"{size:.1f} GB"
 
 
-_TEMPLATES.filters.update(moment=moment, bytes=size_in_words)
+def fixed(value: float | None, digits: int = 3) -> str:
+    """Write a number with so many digits after the point; nothing where there is none."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+_TEMPLATES.filters.update(moment=moment, bytes=size_in_words, fixed=fixed)
+_TEMPLATES.globals.update(static=static_address)
 
 
 def render(
     request: Request, template: str, facts: Mapping[str, Any], *, status: int = 200
 ) -> Response:
     """Render a page."""
-    text = _TEMPLATES.get_template(template).render(path=request.url.path, **facts)
-    return HTMLResponse(text, status)
+    viewer = _viewer(request)
+    shared = {
+        "path": request.url.path,
+        "viewer": viewer,
+        "csrf": csrf_token(request),
+        "places": _places(viewer, request.url.path),
+        "signs_out": bool(request.cookies),
+        "unread": getattr(request.state, "unread", 0),
+    }
+    return HTMLResponse(_TEMPLATES.get_template(template).render(**shared, **facts), status)
+
+
+def csrf_token(request: Request) -> str:
+    """What forms of this browser's session must send along; empty without a session."""
+    return str(getattr(request.state, "csrf_token", ""))
+
+
+def wants_part(request: Request) -> bool:
+    """Whether a script asks for a part of a page, to put in place of the old one."""
+    return request.headers.get("hx-request") == "true"
+
+
+def _viewer(request: Request) -> Viewer:
+    known = getattr(request.state, "viewer", None)
+    if isinstance(known, Viewer):
+        return known
+    # The page that tells of a token's fault must not fail for it.
+    with suppress(FirstlightError):
+        return viewer_of(request)
+    return Viewer()
+
+
+def _places(viewer: Viewer, path: str) -> list[dict[str, Any]]:
+    administers = any(viewer.may(scope) for scope in _ADMINISTER)
+    places = (*_PLACES, _ADMIN) if administers else _PLACES
+    return [
+        {"name": name, "url": url, "here": path == url or (url != "/" and _below(path, url))}
+        for name, url in places
+    ]
+
+
+def _below(path: str, url: str) -> bool:
+    return path.startswith(url + "/")

@@ -1,16 +1,27 @@
 // Keeps a page as it would be if it were asked for now. Without scripts the page stays as it is.
 //
 // When an event tells that something has come, the page is asked for again, at most every two
-// seconds, and its parts with data-live are put in place of the old ones. The attribute
-// data-events of the body says which events those are.
+// seconds, and its parts with data-live are put in place of the old ones. Such a part has an id,
+// and may say what it waits for: data-topics="object imagedata", data-site, data-object.
 (() => {
-  const parts = () => document.querySelectorAll("[data-live]");
-  const light = document.querySelector(".live");
-  if (!window.EventSource || parts().length === 0) return;
+  "use strict";
+  const parts = () => [...document.querySelectorAll("[data-live][id]")];
 
-  let waiting = false;
+  const waitsFor = (part, { topic, site, data }) => {
+    if (topic === "gap") return true;
+    const { topics, site: itsSite, object } = part.dataset;
+    if (topics && !topics.split(" ").includes(topic)) return false;
+    if (itsSite && site !== itsSite) return false;
+    return !object || !data || data.object === undefined || data.object === object;
+  };
+
   let busy = false;
+  let waiting = false;
   let last = 0;
+  let timer = null;
+
+  const inUse = (part) => part.contains(document.activeElement)
+    && document.activeElement.matches("input, textarea, select");
 
   const refresh = async () => {
     if (busy) { waiting = true; return; }
@@ -18,12 +29,19 @@
     waiting = false;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.ok) {
-        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-        for (const part of parts()) {
-          const fresh = page.getElementById(part.id);
-          if (fresh && fresh.innerHTML !== part.innerHTML) part.replaceWith(fresh);
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of parts()) {
+        const fresh = page.getElementById(part.id);
+        if (!fresh || fresh.innerHTML === part.innerHTML || inUse(part)) continue;
+        const open = [...part.querySelectorAll("details[open][id]")].map((each) => each.id);
+        part.replaceWith(fresh);
+        for (const id of open) {
+          const again = document.getElementById(id);
+          if (again) again.open = true;
         }
+        if (window.htmx) window.htmx.process(fresh);
+        fresh.dispatchEvent(new CustomEvent("firstlight:fresh", { bubbles: true }));
       }
     } finally {
       last = Date.now();
@@ -32,14 +50,15 @@
     }
   };
 
-  let timer = null;
   const soon = () => {
     if (timer !== null) return;
-    timer = setTimeout(() => { timer = null; refresh(); }, Math.max(150, last + 2000 - Date.now()));
+    timer = setTimeout(() => {
+      timer = null;
+      refresh().catch(() => {});
+    }, Math.max(150, last + 2000 - Date.now()));
   };
 
-  const source = new EventSource(document.body.dataset.events || "/api/events");
-  source.onopen = () => { if (light) { light.classList.add("on"); light.textContent = "live"; } };
-  source.onerror = () => { if (light) { light.classList.remove("on"); light.textContent = "offline"; } };
-  source.onmessage = soon;
+  document.addEventListener("firstlight:event", ({ detail }) => {
+    if (parts().some((part) => waitsFor(part, detail))) soon();
+  });
 })();
