@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.models.database import Database
+from firstlight.models.event import Event, record_events
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
@@ -176,6 +177,8 @@ class ReductionService:
             row.reduction_state = "partial"
         else:
             row.reduction_state = "failed"
+        told = {"exposure": str(row.id), "name": row.label, "state": row.reduction_state}
+        record_events(session, [Event(topic="reduction", site=row.site, data=told)])
 
     def _step_run(self, piece: Workpiece, outcome: Outcome) -> StepRun:
         return StepRun(

@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from firstlight.work.engine import (
     EngineStopped,
     JobOutcome,
+    JobRecord,
     JobRequest,
     JobState,
     JobTable,
@@ -72,7 +73,7 @@ class DbosEngine:
     jobs
         What it can do. Engines on one database agree on this.
     workers
-        How many heavy jobs run at once in this process; quick ones have one worker more. 0 for
+        How many heavy jobs run at once in this process; each other lane has one worker more. 0 for
         an engine that only submits and watches.
     setup
         What each worker does before its first job.
@@ -136,8 +137,8 @@ class DbosEngine:
 
     def _crew(self) -> dict[Lane, int]:
         """Workers of each lane that has work of its kind."""
-        quick = any(kind.lane is Lane.QUICK for kind in self._jobs.values())
-        return {Lane.HEAVY: self._workers, **({Lane.QUICK: 1} if quick else {})}
+        lanes = {kind.lane for kind in self._jobs.values()}
+        return {lane: 1 for lane in Lane if lane in lanes} | {Lane.HEAVY: self._workers}
 
     def _open(self) -> None:
         from firstlight.work.dbos_runner import Pace, Runner  # noqa: PLC0415 - slow to load
@@ -212,6 +213,12 @@ class DbosEngine:
         """Read what is known now; see `Engine`."""
         wanted = None if job_ids is None else list(dict.fromkeys(job_ids))
         return self._running_store().outcomes(wanted, states)
+
+    def recent(
+        self, limit: int, *, skip: int = 0, states: Collection[JobState] | None = None
+    ) -> list[JobRecord]:
+        """Read a page of the record; see `Engine`."""
+        return self._running_store().recent(limit, skip, states)
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Stop these. Those that another process has in hand end within a second or two."""

@@ -19,6 +19,7 @@ from dbos import error as dbos_error
 from firstlight.errors import InternalError, MissingDependency, RemoteError
 from firstlight.work.engine import (
     JobOutcome,
+    JobRecord,
     JobRequest,
     JobState,
     JobTable,
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 SCHEMA = "firstlight_work"  # of DBOS's tables and ours, where the database knows schemas
-QUEUES = {Lane.HEAVY: "jobs", Lane.QUICK: "quick"}
+QUEUES = {Lane.HEAVY: "jobs", Lane.QUICK: "quick", Lane.ASKED: "asked"}
 WORKFLOW = "job"
 APPLICATION = "firstlight"
 # Jobs are taken up again only by the version that began them: change it with the order of steps.
@@ -268,6 +269,22 @@ class JobStore:
         found = (_outcome(row) for row in self._rows(job_ids))
         return {o.job_id: o for o in found if states is None or o.state in states}
 
+    def recent(self, limit: int, skip: int, states: Collection[JobState] | None) -> list[JobRecord]:
+        """Read a page of jobs, the one asked for last first.
+
+        How a failed one ended is known only from its record, so failed and timed out are
+        looked for together.
+        """
+        status = None
+        if states is not None:
+            sought = {JobState.FAILED if s is JobState.TIMED_OUT else s for s in states}
+            status = [name for name, state in _STATES.items() if state in sought]
+        rows = self._client.list_workflows(
+            name=WORKFLOW, status=status, limit=limit, offset=skip, sort_desc=True
+        )
+        records = [JobRecord(_outcome(row), _payload(row), _moment(row.created_at)) for row in rows]
+        return [each for each in records if states is None or each.outcome.state in states]
+
     def _rows(
         self,
         job_ids: Collection[str] | None,
@@ -320,6 +337,14 @@ def _outcome(row: WorkflowStatus) -> JobOutcome:
         started=_moment(row.dequeued_at),
         finished=_moment(row.completed_at),
     )
+
+
+def _payload(row: WorkflowStatus) -> Mapping[str, JsonValue] | None:
+    """The second argument of the workflow, as `JobStore.add` passes it."""
+    arguments: Any = row.input
+    args: Any = arguments.get("args", ()) if isinstance(arguments, dict) else ()
+    found = args[1] if len(args) > 1 else None
+    return found if isinstance(found, dict) else None
 
 
 def _moment(epoch_ms: int | None) -> datetime | None:

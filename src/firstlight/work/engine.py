@@ -23,6 +23,7 @@ __all__ = [
     "EngineStopped",
     "JobKind",
     "JobOutcome",
+    "JobRecord",
     "JobRequest",
     "JobState",
     "JobTable",
@@ -71,6 +72,7 @@ class Lane(StrEnum):
 
     HEAVY = "heavy"  # seconds to minutes of a CPU: as many workers as the machine has cores
     QUICK = "quick"  # milliseconds: one worker more, so that what arrives is taken at once
+    ASKED = "asked"  # somebody waits for it: one worker more, which no night's work holds up
 
 
 UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.TIMED_OUT})
@@ -136,6 +138,23 @@ class JobOutcome:
             for moment in ("started", "finished")
         }
         return cls(**{**facts, **moments, "state": JobState(facts["state"])})
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as lists show it.
+
+    Parameters
+    ----------
+    payload
+        That of its request; None where it cannot be read.
+    asked
+        When it was first asked for; aware, UTC. None where that is not known.
+    """
+
+    outcome: JobOutcome
+    payload: Mapping[str, JsonValue] | None
+    asked: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +266,11 @@ class Engine(Protocol):
         self, job_ids: Iterable[str] | None = None, *, states: Collection[JobState] | None = None
     ) -> dict[str, JobOutcome]:
         """Tell what is known now, of these ids or of all; ids that are unknown are absent."""
+
+    def recent(
+        self, limit: int, *, skip: int = 0, states: Collection[JobState] | None = None
+    ) -> list[JobRecord]:
+        """Jobs in one of these states, the one asked for last first."""
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Stop these; finished and unknown ones are left alone."""

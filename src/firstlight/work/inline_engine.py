@@ -12,6 +12,7 @@ from typing import Self
 from firstlight.work.engine import (
     EngineStopped,
     JobOutcome,
+    JobRecord,
     JobRequest,
     JobState,
     JobTable,
@@ -141,6 +142,17 @@ class InlineEngine:
             for job_id, outcome in self._outcomes.items()
             if job_id in wanted and (states is None or outcome.state in states)
         }
+
+    def recent(
+        self, limit: int, *, skip: int = 0, states: Collection[JobState] | None = None
+    ) -> list[JobRecord]:
+        """Jobs in one of these states, the one asked for last first."""
+        found = [
+            JobRecord(outcome, self._requests[job_id].payload, None)
+            for job_id, outcome in reversed(self._outcomes.items())
+            if states is None or outcome.state in states
+        ]
+        return found[skip : skip + limit]
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Drop those that have not run."""

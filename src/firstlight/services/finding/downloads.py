@@ -28,7 +28,14 @@ from firstlight.services.finding.search_query import ExposureQuery
 from firstlight.services.finding.served_files import FileMissing, FileService, ServedFile
 from firstlight.storage import KeyMissing, KeyTaken, StorageUnreachable, Store, safe_segment
 
-__all__ = ["DownloadService", "NothingToDownload", "ZipDownload", "ZipSize", "ZipTooLarge"]
+__all__ = [
+    "DownloadService",
+    "NothingToDownload",
+    "Stored",
+    "ZipDownload",
+    "ZipSize",
+    "ZipTooLarge",
+]
 
 ZipSize: TypeAlias = Literal["small", "large", "best"]
 
@@ -43,7 +50,7 @@ _ROLES: dict[str, tuple[str, ...]] = {
 _PLAIN = (".fits", ".fit", ".fts")
 _PACKINGS = (".fz", ".gz", ".bz2", ".xz")
 # Raised when a conversion gives other bytes, so that old results are not taken for new ones.
-_VERSIONS = {"fits": 1, "tif": 1}
+_VERSIONS = {"fits": 1, "tif": 1, "jpg": 1}
 _TRIES = 3
 
 
@@ -57,6 +64,21 @@ class NothingToDownload(MissingError):
     """No exposure of the site and period has such a file."""
 
     code = "download.nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored file that something is made of.
+
+    Attributes
+    ----------
+    exposure_id
+        With which the result goes.
+    """
+
+    exposure_id: uuid.UUID
+    key: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -150,7 +172,8 @@ class DownloadService:
         file = _fits_file(row, name)
         if file.name.lower().endswith(_PLAIN):
             return self._files.by_key(file.key, file.name)
-        return self._converted(row, file, ("fits", ""), _plain_name(file.name), funpack)
+        stored = Stored(row.id, file.key, file.sha256)
+        return self.converted(stored, ("fits", ""), _plain_name(file.name), funpack)
 
     def tiff(
         self,
@@ -181,7 +204,9 @@ class DownloadService:
         stem = _plain_name(file.name).rpartition(".")[0]
         parts = [row.columns["filter"] or "nofilter", stretch, stem]
         shown = safe_segment("-".join(parts) + ".tif")
-        return self._converted(row, file, ("tif", stretch), shown, convert)
+        return self.converted(
+            Stored(row.id, file.key, file.sha256), ("tif", stretch), shown, convert
+        )
 
     def zip(
         self,
@@ -256,28 +281,37 @@ class DownloadService:
             told = "".join(f"{name}\n" for name in left_out).encode("utf-8", "replace")
             yield ZipMember(LEFT_OUT, lambda: io.BytesIO(told), len(told))
 
-    def _converted(
+    def converted(
         self,
-        row: ExposureRow,
-        file: FileRow,
+        stored: Stored,
         form: tuple[str, str],
         shown: str,
         convert: Callable[[Path, BinaryIO], None],
     ) -> ServedFile:
-        """Open the converted file, made before or now."""
+        """Open a file converted from one whose permission was checked, made before or now.
+
+        Parameters
+        ----------
+        form
+            Kind of the result, as its name ends, and which of several of that kind.
+        shown
+            Name under which it is offered.
+        convert
+            Reads the file at a path, and writes the result.
+        """
         kind, variant = form
         # Of the content and the conversion, so that the same asked twice is one file.
-        parts = [file.sha256, *([variant] if variant else []), f"v{_VERSIONS[kind]}"]
-        key = f"downloads/{kind}/{file.sha256[:2]}/{'-'.join(parts)}.{kind}"
+        parts = [stored.sha256, *([variant] if variant else []), f"v{_VERSIONS[kind]}"]
+        key = f"downloads/{kind}/{stored.sha256[:2]}/{'-'.join(parts)}.{kind}"
         if not (self._use_again(key) and self._store.exists(key)):
             with (
-                self._store.local_path(file.key) as path,
+                self._store.local_path(stored.key) as path,
                 tempfile.TemporaryDirectory(prefix="firstlight-") as folder,
             ):
                 made = Path(folder) / f"made.{kind}"
                 with made.open("wb") as target:
                     convert(path, target)
-                self._keep(key, made, row.id)
+                self._keep(key, made, stored.exposure_id)
         return self._files.by_key(key, shown)
 
     def _use_again(self, key: str) -> bool:
