@@ -1,0 +1,180 @@
+"""A small portal: three users, two groups, three objects; asked by SkyPortal's own client."""
+
+import asyncio
+import uuid
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import skyportal_py
+from fastapi import FastAPI
+
+from firstlight.models.account import Group, Membership, User
+from firstlight.models.audience import audience_of, public_audience
+from firstlight.models.database import Database
+from firstlight.models.event import Event
+from firstlight.models.instrument_record import InstrumentRecord, Telescope
+from firstlight.models.object import Object
+from firstlight.models.token import SCOPES
+from firstlight.services.access import TokenInvalid, Viewer
+from firstlight.services.objects.annotations import AnnotationService
+from firstlight.services.objects.classifications import ClassificationService
+from firstlight.services.objects.comment_settings import CommentSettings
+from firstlight.services.objects.comments import CommentService
+from firstlight.services.objects.taxonomies import TaxonomyService
+from firstlight.storage.folder import FolderStore
+from firstlight.web.api import classifications, comments, object_annotations, taxonomies
+from firstlight.web.faults import answer_faults
+
+ROUTERS = (object_annotations, classifications, comments, taxonomies)
+MAY = frozenset(SCOPES) - {"admin", "operate"} | {
+    "comment",
+    "annotate",
+    "classify",
+    "manage_taxonomies",
+    "manage_sources",
+    "manage_instruments",
+    "manage_telescopes",
+}
+OBJECTS = {"SHARED": ("A", "B"), "OF_A": ("A",), "PUBLIC": None}
+OBJECT_IDS = {name: uuid.uuid5(uuid.NAMESPACE_URL, name) for name in OBJECTS}
+
+
+class Doors:
+    """Who asks, by a token that is the user's name."""
+
+    def __init__(self, viewers):
+        self.viewers = viewers
+
+    def identify(self, token, *, from_loopback=False):
+        if token is None:
+            return Viewer()
+        if token not in self.viewers:
+            raise TokenInvalid
+        return self.viewers[token]
+
+
+class Asgi(httpx.BaseTransport):
+    """Lets a synchronous client ask an application in this process."""
+
+    def __init__(self, app):
+        self.app = app
+
+    def handle_request(self, request):
+        async def ask():
+            inner = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            copy = httpx.Request(
+                request.method, request.url, headers=request.headers, content=request.read()
+            )
+            answer = await inner.handle_async_request(copy)
+            body = b"".join([piece async for piece in answer.stream])
+            return httpx.Response(answer.status_code, headers=answer.headers, content=body)
+
+        return asyncio.run(ask())
+
+
+def populate(database):
+    """Rows of users, groups and objects; returns the viewers by name."""
+    with database.begin() as session:
+        users = [User(username=name) for name in ("ada", "bob", "cy", "root")]
+        groups = {name: Group(name=f"group {name}") for name in "AB"}
+        session.add_all([*users, *groups.values()])
+        session.flush()
+        ids = {name: group.id for name, group in groups.items()}
+        ada, bob, cy, root = (user.id for user in users)
+        session.add_all(
+            [
+                Membership(group_id=ids["A"], user_id=ada),
+                Membership(group_id=ids["A"], user_id=cy),
+                Membership(group_id=ids["B"], user_id=bob),
+            ]
+        )
+        for number, (name, members) in enumerate(OBJECTS.items()):
+            audience = (
+                public_audience(session)
+                if members is None
+                else audience_of(session, groups=[ids[each] for each in members])
+            )
+            session.add(
+                Object(
+                    id=OBJECT_IDS[name],
+                    name=name,
+                    ra=10.0 + number,
+                    dec=20.0,
+                    origin="test",
+                    audience_id=audience,
+                )
+            )
+        telescope = Telescope(name="Telescope", nickname="T", lat=31.7, lon=-110.9, elevation=1268)
+        session.add(telescope)
+        session.flush()
+        session.add(
+            InstrumentRecord(
+                name="Camera", type="imager", telescope_id=telescope.id, filters=["V", "R"]
+            )
+        )
+    none = frozenset()
+    return ids, {
+        "ada": Viewer("ada", MAY, None, none, ada, frozenset({ids["A"]})),
+        "bob": Viewer("bob", MAY, None, none, bob, frozenset({ids["B"]})),
+        "cy": Viewer("cy", frozenset({"read"}), none, none, cy, frozenset({ids["A"]})),
+        "root": Viewer("root", frozenset(SCOPES) | MAY, None, none, root, none, sees_all=True),
+        "machine": Viewer("machine", MAY, None, none),
+    }
+
+
+def portal(database, store, **settings):
+    """The application with its viewers."""
+    groups, viewers = populate(database)
+    services = SimpleNamespace(
+        access=Doors(viewers),
+        comments=CommentService(
+            database=database, store=store, settings=CommentSettings(**settings)
+        ),
+        annotations=AnnotationService(database=database),
+        classifications=ClassificationService(database=database),
+        taxonomies=TaxonomyService(database=database),
+    )
+    app = FastAPI()
+    app.state.services = services
+    for module in ROUTERS:
+        app.include_router(module.router)
+    answer_faults(app)
+
+    def client(name=None):
+        return skyportal_py.create_client("http://portal.example", name, transport=Asgi(app))
+
+    def events():
+        with database.reading() as session:
+            return [
+                (row.data["what"], row.data["change"], row.data["object"])
+                for row in session.query(Event).order_by(Event.number)
+            ]
+
+    return SimpleNamespace(
+        app=app,
+        client=client,
+        groups=groups,
+        viewers=viewers,
+        services=services,
+        database=database,
+        store=store,
+        events=events,
+    )
+
+
+@pytest.fixture
+def world(database, tmp_path):
+    return portal(database, FolderStore(tmp_path / "data"), max_attachment_bytes=1000)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def either(request, tmp_path):
+    """The same on both databases."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("world")
+        return
+    opened = Database(request.getfixturevalue("postgres_url"))
+    opened.upgrade()
+    yield portal(opened, FolderStore(tmp_path / "data"), max_attachment_bytes=1000)
+    opened.dispose()
