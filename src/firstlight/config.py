@@ -14,11 +14,15 @@ from firstlight.catalogs.registry import CatalogSettings
 from firstlight.errors import BadSettings, MissingError
 from firstlight.pipeline.settings import RecipeSettings
 from firstlight.remotes.settings import OutgoingSettings
+from firstlight.services.accounts.settings import AccountSettings
+from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
 from firstlight.services.colour_settings import ColourPictureSettings, StampLightCurveSettings
 from firstlight.services.expiry.expiration_rules import ExpirationSettings
 from firstlight.services.expiry.lifecycle_settings import LifecycleSettings
 from firstlight.services.intake.archive_settings import ArchiveSettings
 from firstlight.services.intake.source_settings import SourceSettings, UploadSettings
+from firstlight.services.objects.comment_settings import CommentSettings
+from firstlight.services.objects.photometry_settings import PhotometrySettings
 from firstlight.services.settings import (
     CalibrationSettings,
     ImageFileSettings,
@@ -87,6 +91,10 @@ class Settings(BaseSettings):
     stamp_light_curves: StampLightCurveSettings = StampLightCurveSettings()
     notifications: NotificationSettings = NotificationSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
+    accounts: AccountSettings = AccountSettings()
+    comments: CommentSettings = CommentSettings()
+    photometry: PhotometrySettings = PhotometrySettings()
+    image_analysis: ImageAnalysisLimits = ImageAnalysisLimits()
     web: WebSettings = WebSettings()
 
     @classmethod

@@ -6,13 +6,22 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from argon2 import PasswordHasher
 from asgi_client import AsgiClient
 
 from firstlight.models.database import Database
 from firstlight.remotes.guarded_http import GuardedClient
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.remotes.webhook_sender import WebhookSender
+from firstlight.services.accounts.admission import AdmissionService
+from firstlight.services.accounts.groups import GroupService
+from firstlight.services.accounts.invitations import InvitationService
+from firstlight.services.accounts.passwords import Passwords
+from firstlight.services.accounts.settings import AccountSettings
+from firstlight.services.accounts.sign_in import SignInService
 from firstlight.services.accounts.tokens import AccessService
+from firstlight.services.accounts.user_tokens import UserTokenService
+from firstlight.services.accounts.users import UserService
 from firstlight.services.expiry.expiration_rules import ExpirationRules, ExpirationSettings
 from firstlight.services.expiry.leftovers import Leftovers
 from firstlight.services.finding.downloads import DownloadService
@@ -75,11 +84,25 @@ def store(tmp_path):
     return FolderStore(tmp_path / "data", links=LINKS)
 
 
+def account_services(database, access, settings):
+    """The services of accounts; their passwords are hashed fast."""
+    passwords = Passwords(settings.password_length, hasher=PasswordHasher(1, 8, 1))
+    shared = {"database": database, "passwords": passwords}
+    return {
+        "users": UserService(**shared),
+        "groups": GroupService(database=database),
+        "admissions": AdmissionService(database=database),
+        "invitations": InvitationService(**shared, settings=settings),
+        "user_tokens": UserTokenService(database=database),
+        "sign_in": SignInService(**shared, access=access, settings=settings),
+    }
+
+
 @pytest.fixture
 def make_services(database, store, tmp_path):
     """What a factory offers, built by hand."""
 
-    def make(**settings):
+    def make(accounts=None, **settings):
         settings.setdefault("open_on_loopback", False)
         settings.setdefault("poll_interval_s", 0.02)
         web = WebSettings(**settings)
@@ -87,9 +110,11 @@ def make_services(database, store, tmp_path):
         files = FileService(database=database, store=store, links=LINKS)
         outgoing = GuardedClient(OutgoingSettings(allow=("127.0.0.1",)))
         info_images = InfoImageService(database=database, rules=ExpirationRules(RULES))
+        access = AccessService(database=database, settings=web)
         return SimpleNamespace(
             web_settings=web,
-            access=AccessService(database=database, settings=web),
+            access=access,
+            **account_services(database, access, accounts or AccountSettings()),
             event_stream=EventStreamService(database=database),
             server_state=ServerStateService(
                 database=database,

@@ -1,5 +1,7 @@
 import pytest
 
+from firstlight.web.auth import csrf_token_of
+
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -13,20 +15,21 @@ def test_a_browser_signs_in_and_out(client, token):
     answer = client.post("/sign-in", data={"token": f" {secret} ", "next": "/sites/tst"})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/sites/tst")
     cookie = answer.headers["Set-Cookie"]
-    assert f"firstlight_token={secret}" in cookie
+    assert f"firstlight_session={secret}" in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
-    kept = {"Cookie": f"firstlight_token={secret}"}
+    kept = {"Cookie": f"firstlight_session={secret}"}
     assert client.get("/api/me", headers=kept).json()["data"]["name"] == "token 1"
-    out = client.post("/sign-out", headers=kept)
-    assert 'firstlight_token=""' in out.headers["Set-Cookie"]
+    assert client.post("/sign-out", headers=kept).status_code == 403
+    out = client.post("/sign-out", headers=kept, data={"csrf_token": csrf_token_of(secret)})
+    assert 'firstlight_session=""' in out.headers["Set-Cookie"]
 
 
 def test_a_wrong_token_is_not_kept(client):
     answer = client.post("/sign-in", data={"token": "fl_wrong"})
     assert answer.status_code == 401
     assert "Set-Cookie" not in answer.headers
-    assert "not valid" in answer.text
+    assert "not known" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,7 @@ def test_behind_a_proxy_that_ends_tls(make_client):
 def test_a_cookie_that_has_become_worthless_is_none(make_client):
     client = make_client(public_sites=("tst",))
     secret = client.services.access.make("x", ["admin"]).token
-    cookie = {"Cookie": f"firstlight_token={secret}"}
+    cookie = {"Cookie": f"firstlight_session={secret}"}
     assert client.get("/api/tokens", headers=cookie).status_code == 200
     client.services.access.revoke("x")
     assert client.get("/api/tokens", headers=cookie).status_code == 401

@@ -116,6 +116,17 @@ class Viewer:
         """
         self.require("upload" if self.user_id is None else "operate", site)
 
+    def require_named(self) -> None:
+        """Raise for a stranger.
+
+        Raises
+        ------
+        NotSignedIn
+            No token was sent, and nobody has signed in.
+        """
+        if not self.name:
+            raise NotSignedIn("sign in for this", hint="or send a token: Authorization: token ...")
+
     def require_user(self) -> int:
         """The number of the account, for what needs an author.
 
@@ -128,8 +139,7 @@ class Viewer:
         """
         if self.user_id is not None:
             return self.user_id
-        if not self.name:
-            raise NotSignedIn("sign in for this", hint="or send a token: Authorization: token ...")
+        self.require_named()
         raise Forbidden(
             "this needs an account, and this token belongs to none",
             subject=self.name,

@@ -11,16 +11,50 @@ from firstlight.services.watching.event_stream import EventStreamService
 from firstlight.services.web_settings import WebSettings
 
 if TYPE_CHECKING:
+    from firstlight.services.accounts.admission import AdmissionService
+    from firstlight.services.accounts.groups import GroupService
+    from firstlight.services.accounts.invitations import InvitationService
+    from firstlight.services.accounts.sign_in import SignInService
+    from firstlight.services.accounts.user_tokens import UserTokenService
+    from firstlight.services.accounts.users import UserService
+    from firstlight.services.accounts.inbox import InboxService
+    from firstlight.services.analyses.image_analyses import ImageAnalysisService
+    from firstlight.services.analyses.image_uploads import ImageUploadService
     from firstlight.services.finding.downloads import DownloadService
+    from firstlight.services.finding.exposure_view import ExposureViewService
+    from firstlight.services.finding.home import HomeService
     from firstlight.services.finding.observations import ObservationService
+    from firstlight.services.finding.previews import PreviewService
     from firstlight.services.finding.search import SearchService
     from firstlight.services.finding.served_files import FileService
+    from firstlight.services.finding.sky_map import SkyMapService
     from firstlight.services.finding.zip_links import ZipLinks
     from firstlight.services.intake.info_images import InfoImageService
     from firstlight.services.intake.upload_log import UploadLogService
     from firstlight.services.intake.uploads import UploadService
     from firstlight.services.intake.watched_sources import BucketEvents
+    from firstlight.services.jobs_view import JobsService
+    from firstlight.services.lineage_graph import LineageGraphService
     from firstlight.services.live import LiveService
+    from firstlight.services.objects.annotations import AnnotationService
+    from firstlight.services.objects.classifications import ClassificationService
+    from firstlight.services.objects.comments import CommentService
+    from firstlight.services.objects.cutouts import CutoutService
+    from firstlight.services.objects.light_curve_plot import LightCurvePlots
+    from firstlight.services.objects.point_table import PointTable
+    from firstlight.services.objects.instruments import InstrumentService
+    from firstlight.services.objects.object_list import ObjectList
+    from firstlight.services.objects.object_summary import SummaryKeeper
+    from firstlight.services.objects.objects import ObjectService
+    from firstlight.services.objects.photometry import PhotometryService
+    from firstlight.services.objects.photometry_reading import PhotometryReading
+    from firstlight.services.objects.photometry_validations import PhotometryValidations
+    from firstlight.services.objects.portal_facts import PortalFacts
+    from firstlight.services.objects.row_sharing import RowSharing
+    from firstlight.services.objects.saved_objects import SavedObjectService
+    from firstlight.services.objects.tags import TagService
+    from firstlight.services.objects.taxonomies import TaxonomyService
+    from firstlight.services.objects.telescopes import TelescopeService
     from firstlight.services.server_state import ServerStateService
     from firstlight.services.watching.webhooks import WebhookService
     from firstlight.web.events import EventHub
@@ -44,6 +78,36 @@ class Services(Protocol):
     @property
     def access(self) -> AccessService:
         """Tokens and permissions."""
+        ...
+
+    @property
+    def sign_in(self) -> SignInService:
+        """Sessions of browsers."""
+        ...
+
+    @property
+    def users(self) -> UserService:
+        """Accounts."""
+        ...
+
+    @property
+    def groups(self) -> GroupService:
+        """Groups, and who is in them."""
+        ...
+
+    @property
+    def admissions(self) -> AdmissionService:
+        """Wishes to be let into a group."""
+        ...
+
+    @property
+    def invitations(self) -> InvitationService:
+        """Leave to make an account."""
+        ...
+
+    @property
+    def user_tokens(self) -> UserTokenService:
+        """Tokens of accounts."""
         ...
 
     @property
@@ -104,6 +168,146 @@ class Services(Protocol):
     @property
     def observations(self) -> ObservationService:
         """Sequences of exposures."""
+        ...
+
+    @property
+    def inbox(self) -> InboxService:
+        """What users are told."""
+        ...
+
+    @property
+    def light_curve_plots(self) -> LightCurvePlots:
+        """Light curves as pages draw them."""
+        ...
+
+    @property
+    def point_table(self) -> PointTable:
+        """Points of light curves, row by row."""
+        ...
+
+    @property
+    def cutouts(self) -> CutoutService:
+        """Pictures of the sky around objects."""
+        ...
+
+    @property
+    def comments(self) -> CommentService:
+        """Remarks on objects."""
+        ...
+
+    @property
+    def photometry(self) -> PhotometryService:
+        """Photometry that is sent."""
+        ...
+
+    @property
+    def photometry_reading(self) -> PhotometryReading:
+        """Photometry that is read."""
+        ...
+
+    @property
+    def photometry_validations(self) -> PhotometryValidations:
+        """What people think of points."""
+        ...
+
+    @property
+    def annotations(self) -> AnnotationService:
+        """Facts about objects."""
+        ...
+
+    @property
+    def classifications(self) -> ClassificationService:
+        """What objects are taken for."""
+        ...
+
+    @property
+    def taxonomies(self) -> TaxonomyService:
+        """Trees of classes."""
+        ...
+
+    @property
+    def home(self) -> HomeService:
+        """The last nights, what failed, what is new."""
+        ...
+
+    @property
+    def exposure_views(self) -> ExposureViewService:
+        """Steps, quality and sources of one exposure."""
+        ...
+
+    @property
+    def sky_maps(self) -> SkyMapService:
+        """Footprints."""
+        ...
+
+    @property
+    def previews(self) -> PreviewService:
+        """Pictures of FITS files."""
+        ...
+
+    @property
+    def lineage_graphs(self) -> LineageGraphService:
+        """What was made of what."""
+        ...
+
+    @property
+    def jobs_view(self) -> JobsService:
+        """Jobs as people see them."""
+        ...
+
+    @property
+    def image_uploads(self) -> ImageUploadService:
+        """Images for analysis."""
+        ...
+
+    @property
+    def image_analyses(self) -> ImageAnalysisService:
+        """Analyses of uploaded images."""
+        ...
+
+    @property
+    def objects(self) -> ObjectService:
+        """Objects of the sky."""
+        ...
+
+    @property
+    def object_list(self) -> ObjectList:
+        """Lists of objects."""
+        ...
+
+    @property
+    def saved_objects(self) -> SavedObjectService:
+        """Objects in the lists of groups."""
+        ...
+
+    @property
+    def row_sharing(self) -> RowSharing:
+        """Rows shared with further groups."""
+        ...
+
+    @property
+    def tags(self) -> TagService:
+        """Words that objects are marked with."""
+        ...
+
+    @property
+    def summaries(self) -> SummaryKeeper:
+        """Statistics of light curves."""
+        ...
+
+    @property
+    def portal_facts(self) -> PortalFacts:
+        """The portal's vocabulary."""
+        ...
+
+    @property
+    def telescopes(self) -> TelescopeService:
+        """Where instruments stand."""
+        ...
+
+    @property
+    def instruments(self) -> InstrumentService:
+        """To which photometry and spectra belong."""
         ...
 
 

@@ -20,9 +20,11 @@ from firstlight.errors import FirstlightError, InternalError, Kind, MissingError
 
 __all__ = [
     "BodyTooLarge",
+    "BodyTooSlow",
     "MethodRefused",
     "NoSuchAddress",
     "ServerBusy",
+    "TooManyRequests",
     "asks",
     "failure",
     "json_response",
@@ -43,17 +45,24 @@ _BY_KIND = {
 _BY_CODE = {
     "access.not_signed_in": 401,
     "access.token_invalid": 401,
+    "access.csrf": 403,
     "access.forbidden": 403,
+    "access.sign_in_failed": 401,
+    "access.too_many_attempts": 429,
     "database.outdated": 503,
     "database.unreachable": 503,
+    "image_analysis.queue_full": 429,
+    "image_upload.too_large": 413,
     "storage.full": 507,
     "storage.link_expired": 403,
     "storage.link_forged": 403,
     "storage.unreachable": 503,
     "upload.too_large": 413,
     "web.body_too_large": 413,
+    "web.body_too_slow": 408,
     "web.busy": 503,
     "web.method_refused": 405,
+    "web.too_many_requests": 429,
 }
 # What went wrong in our own machine room is for the log, not for everyone who asks.
 _TOLD_OF_OTHERS = "remote."
@@ -75,6 +84,18 @@ class BodyTooLarge(UserError):
     """The body of the request is too large."""
 
     code = "web.body_too_large"
+
+
+class BodyTooSlow(UserError):
+    """The body of the request comes too slowly."""
+
+    code = "web.body_too_slow"
+
+
+class TooManyRequests(UserError):
+    """Too many requests have come from this sender."""
+
+    code = "web.too_many_requests"
 
 
 class ServerBusy(InternalError):

@@ -74,6 +74,12 @@ class AttemptLimiter:
         with self._lock:
             self._failures.pop(key, None)
 
+    def forgive(self, key: str) -> None:
+        """Take the last failure back."""
+        with self._lock:
+            if times := self._failures.get(key):
+                times.pop()
+
     def _recent(self, key: str) -> deque[float]:
         times = self._failures.get(key, deque())
         oldest = self._clock() - self._window

@@ -189,9 +189,12 @@ class AccessService:
             if row.expires_at is not None and row.expires_at <= now:
                 raise TokenInvalid("this token has expired", subject=row.name)
             if row.user_id is not None:
+                user = session.get(User, row.user_id)
+                if user is None:
+                    raise TokenInvalid("this token is not known")
                 return viewer_of_account(
                     session,
-                    session.get_one(User, row.user_id),
+                    user,
                     now,
                     public=self.public_sites,
                     token_name=row.name,
