@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from firstlight.services.health import HealthService
+    from firstlight.services.jobs_view import JobsService
     from firstlight.services.live import LiveService
     from firstlight.services.night import NightService
+    from firstlight.services.server_state import ServerStateService
     from firstlight.work.engine import Engine, JobKind
+    from firstlight.work.job_counts import JobCounter
 
 __all__ = ["Factory"]
 
@@ -30,6 +34,7 @@ PRELOADED = (
     "firstlight.services.reduction",
     "firstlight.services.light_curves",
     "firstlight.services.intake.arrivals",
+    "firstlight.services.analyses.image_analysis_run",
 )
 
 TIDY_S = 30.0
@@ -89,6 +94,52 @@ class Factory(ReductionWiring, PortalWiring):
             catalog_release=lambda: get_catalog("tycho2", self.settings.catalogs).release,
         )
 
+    @cached_property
+    def server_state(self) -> ServerStateService:
+        """Whether the web server can do its work, for monitoring."""
+        from firstlight.services.server_state import ServerStateService
+        from firstlight.work.job_counts import JobCounter
+
+        return ServerStateService(
+            database=self.database,
+            store=self.store,
+            jobs=JobCounter(self._jobs_database, clock=time.time),
+        )
+
+    @cached_property
+    def jobs_view(self) -> JobsService:
+        """Jobs as people see them."""
+        from firstlight.services.jobs_view import JobsService
+
+        return JobsService(
+            database=self.database,
+            engine=lambda: self._job_desk,
+            count=self._count_jobs,
+            reduction=lambda: self.reduction,
+        )
+
+    def _count_jobs(self) -> dict[str, int]:
+        return self._job_counter.counts().by_state
+
+    @cached_property
+    def _job_counter(self) -> JobCounter:
+        from firstlight.work.job_counts import JobCounter
+
+        return JobCounter(self._jobs_database, clock=time.time)
+
+    @cached_property
+    def _job_desk(self) -> Engine:
+        """An engine that works nothing off, where jobs are asked for and looked at."""
+        from firstlight.work.dbos_engine import DbosEngine
+
+        desk = DbosEngine(self._jobs_database, jobs=self.jobs(), workers=0)
+        desk.start()
+        return desk
+
+    @property
+    def _jobs_database(self) -> Path | str:
+        return self.workspace / "jobs.sqlite" if self.database.is_sqlite else self.database_url
+
     def night(self, workers: int | None = None) -> NightService:
         """Everything that is still to be reduced."""
         from firstlight.services.night import NightService
@@ -97,6 +148,7 @@ class Factory(ReductionWiring, PortalWiring):
 
     def make_live(self, workers: int | None = None, *, reduce: bool = True) -> LiveService:
         """What keeps the archive live: sources, jobs, and what is done beside them."""
+        from firstlight.services.jobs_view import JobWatch
         from firstlight.services.live import Chore, LiveService
         from firstlight.services.live_reduction import LiveReduction
         from firstlight.services.watching.notifications import NotificationLoop
@@ -109,8 +161,13 @@ class Factory(ReductionWiring, PortalWiring):
                 Chore("expiry", self.expiration.run),
                 Chore("webhooks", NotificationLoop(self.notifications).run),
                 Chore("inbox", lambda: _every(TIDY_S, self.uploads.tidy)),
+                Chore("jobs", JobWatch(database=self.database, count=self._count_jobs).run),
                 Chore("old jobs", lambda: _every(SWEEP_S, live.forget_jobs)),
             ],
+        )
+        live.add(Chore("image analyses", self.image_analysis_queue(live).run))
+        live.add(
+            Chore("unused images", lambda: _every(SWEEP_S, self.image_uploads.remove_unused))
         )
         if reduce:
             reduction = LiveReduction(
@@ -134,9 +191,8 @@ class Factory(ReductionWiring, PortalWiring):
         from firstlight.work.dbos_engine import DbosEngine
         from firstlight.work.engine import WorkerSetup
 
-        jobs_file = self.workspace / "jobs.sqlite"
         return DbosEngine(
-            jobs_file if self.database.is_sqlite else self.database_url,
+            self._jobs_database,
             jobs=self.jobs(),
             workers=workers or self.settings.reduce.workers or os.cpu_count() or 1,
             setup=WorkerSetup(
@@ -161,6 +217,12 @@ class Factory(ReductionWiring, PortalWiring):
             "make_colour_pictures": JobKind(handler + "make_colour_pictures", timeout_s=timeout),
             "make_timelapse": JobKind(handler + "make_timelapse", timeout_s=10 * timeout),
             "take_arrivals": JobKind(handler + "take_arrivals", timeout_s=timeout, lane=Lane.QUICK),
+            "image_analysis": JobKind(
+                handler + "analyse_uploaded_image",
+                timeout_s=self.settings.image_analysis.timeout_s,
+                retries={},  # an image that has taken its worker down once would do so again
+                lane=Lane.ASKED,
+            ),
         }
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
 
 from firstlight import __version__
+from firstlight.services.web_settings import WebSettings
 from firstlight.web.api import routers
+from firstlight.web.client_address import networks
 from firstlight.web.context import Services
 from firstlight.web.events import EventHub, StreamLimits
 from firstlight.web.faults import answer_faults
-from firstlight.web.guards import BodyLimit, HeadAnswers, RequestLog, SafeHeaders
+from firstlight.web.guards import BodyLimit, HeadAnswers, RequestLog, SafeHeaders, SlowBodies
+from firstlight.web.metrics import Measured, Meters
 from firstlight.web.pages import page_routers
+from firstlight.web.rate_limits import Buckets, RateLimit
+from firstlight.web.static_files import STATIC, StaticFolder
 
 __all__ = ["create_app"]
 
@@ -55,14 +58,32 @@ def create_app(services: Services) -> FastAPI:
             max_streams=settings.max_streams,
         ),
     )
+    app.state.meters = Meters(app)
     for router in (*routers(), *page_routers()):
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.mount("/static", StaticFolder(directory=STATIC), name="static")
     answer_faults(app)
-    # The last one added is the outermost.
+    _guard(app, services.web_settings)
+    return app
+
+
+def _guard(app: FastAPI, settings: WebSettings) -> None:
+    """Put the guards around an application. The last one added is the outermost."""
     app.add_middleware(
-        BodyLimit, limit=settings.max_body_bytes, upload_limit=settings.max_upload_bytes
+        BodyLimit,
+        limit=settings.max_body_bytes,
+        data_limit=settings.max_data_bytes,
+        upload_limit=settings.max_upload_bytes,
     )
+    app.add_middleware(
+        SlowBodies, patience_s=settings.body_patience_s, bytes_per_s=settings.min_body_rate
+    )
+    if settings.requests_per_minute is not None:
+        app.add_middleware(
+            RateLimit,
+            buckets=Buckets(settings.requests_per_minute, settings.request_burst),
+            trusted=networks(settings.trusted_proxies),
+        )
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -73,8 +94,8 @@ def create_app(services: Services) -> FastAPI:
         )
     app.add_middleware(HeadAnswers)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(Measured, meters=app.state.meters)
     app.add_middleware(RequestLog)
-    return app
 
 
 @asynccontextmanager

@@ -135,6 +135,11 @@ class EventHub:
         except TimeoutError:
             return
 
+    @property
+    def open_streams(self) -> int:
+        """How many are open now."""
+        return self._open
+
     def close(self) -> None:
         """End all streams; their clients come back elsewhere, or later."""
         self.closed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -10,12 +11,14 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from firstlight.web.envelope import BodyTooLarge, failure
+from firstlight.web.envelope import BodyTooLarge, BodyTooSlow, failure
 
-__all__ = ["UPLOADS", "BodyLimit", "HeadAnswers", "RequestLog", "SafeHeaders"]
+__all__ = ["UPLOADS", "BodyLimit", "HeadAnswers", "RequestLog", "SafeHeaders", "SlowBodies"]
 
 UPLOADS = "/api/uploads/"
 """Requests below this address carry files."""
+_DATA = ("/api/photometry", "/api/spectr", "/api/thumbnail", "/api/sources/")
+"""Below these, tables, spectra and pictures come as JSON."""
 _MULTIPART_OVERHEAD = 65_536
 
 _WITH_HEAD = ("/files/", "/api/events", "/api/arrivals/", "/static/")
@@ -73,13 +76,14 @@ class BodyLimit:
     ----------
     app
         What answers.
-    limit, upload_limit
-        Bytes of a body, and of an upload.
+    limit, data_limit, upload_limit
+        Bytes of a body, of one that holds measurements, and of an upload.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, upload_limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, data_limit: int, upload_limit: int) -> None:
         self._app = app
         self._limit = limit
+        self._data_limit = data_limit
         self._upload_limit = upload_limit + _MULTIPART_OVERHEAD
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +91,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._upload_limit if scope["path"].startswith(UPLOADS) else self._limit
+        limit = self._limit_of(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isascii() and announced.isdigit() and int(announced) > limit:
             await failure(_too_large(limit))(scope, receive, send)
@@ -100,6 +104,58 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > limit:
                 raise _too_large(limit)
+            return message
+
+        await self._app(scope, receiving, send)
+
+    def _limit_of(self, path: str) -> int:
+        if path.startswith(UPLOADS):
+            return self._upload_limit
+        return max(self._limit, self._data_limit) if path.startswith(_DATA) else self._limit
+
+
+class SlowBodies:
+    """Ends requests whose bodies come so slowly that they would hold on for ever.
+
+    Only the time spent in waiting for the sender counts, not that in which a disk is written.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    patience_s
+        Seconds that may be spent in waiting, whatever comes.
+    bytes_per_s
+        And one second more for so many bytes that have come.
+    """
+
+    def __init__(self, app: ASGIApp, patience_s: float, bytes_per_s: float) -> None:
+        self._app = app
+        self._patience_s = patience_s
+        self._bytes_per_s = bytes_per_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        waited = received = 0.0
+        complete = False
+
+        async def receiving() -> Message:
+            nonlocal waited, received, complete
+            if complete:
+                return await receive()  # only the end of the connection is still to come
+            began = time.monotonic()
+            left = self._patience_s + received / self._bytes_per_s - waited
+            try:
+                async with asyncio.timeout(left):
+                    message = await receive()
+            except TimeoutError as fault:
+                raise BodyTooSlow(expected=f"{self._bytes_per_s:g} bytes a second") from fault
+            waited += time.monotonic() - began
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             return message
 
         await self._app(scope, receiving, send)
@@ -133,7 +189,12 @@ class HeadAnswers:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, sending)
+        inner = {**scope, "method": "GET"}
+        try:
+            await self._app(inner, receive, sending)
+        finally:
+            # What the log and the meters around this look at.
+            scope.update({key: inner[key] for key in ("route", "path_params") if key in inner})
 
 
 class RequestLog:

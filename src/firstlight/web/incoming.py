@@ -20,15 +20,15 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from firstlight.errors import UserError
+from firstlight.web.context import services_of
 
-__all__ = ["BadForm", "UploadBroken", "UploadReader", "read_upload"]
+__all__ = ["BadForm", "UploadBroken", "UploadReader", "limiter_of", "read_upload"]
 
 T = TypeVar("T")
 
 _FILE_FIELD = b"file"
 _OTHER_FIELDS = 65_536  # bytes; those of a presigned form, which we do not need
 _SILENCE_S = 60.0
-_AT_ONCE = 32  # uploads; each holds a thread
 
 
 class BadForm(UserError):
@@ -53,7 +53,7 @@ async def read_upload(request: Request, take: Callable[[UploadReader], T]) -> T:
     BadForm, UploadBroken
         As errors of the stream, from within `take`.
     """
-    limiter = _limiter(request)
+    limiter = limiter_of(request)
     pieces = request.stream()
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"multipart/form-data":
@@ -189,10 +189,10 @@ async def _within_time(pieces: AsyncIterator[bytes]) -> bytes | None:
         raise UploadBroken("the sender has gone") from fault
 
 
-def _limiter(request: Request) -> anyio.CapacityLimiter:
+def limiter_of(request: Request) -> anyio.CapacityLimiter:
     """Threads for uploads of their own: slow senders must not take those of the pages."""
     state = request.app.state
     if not hasattr(state, "upload_threads"):
-        state.upload_threads = anyio.CapacityLimiter(_AT_ONCE)
+        state.upload_threads = anyio.CapacityLimiter(services_of(request).web_settings.max_uploads)
     limiter: anyio.CapacityLimiter = state.upload_threads
     return limiter

@@ -11,6 +11,7 @@ import uvicorn
 
 from firstlight.errors import UserError
 from firstlight.web.app import create_app
+from firstlight.web.connections import patient_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,12 +52,14 @@ def serve(
     AddressTaken
         Another program listens there, or the address is not this machine's.
     """
-    host = services.web_settings.host if host is None else host
-    port = services.web_settings.port if port is None else port
+    settings = services.web_settings
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
     listener = _listen(host, port)
     app = create_app(services)
     config = uvicorn.Config(
         app,
+        http=patient_protocol(settings.header_timeout_s, settings.send_timeout_s),
         # Who believes the headers of proxies can be told that all the world is this machine.
         proxy_headers=False,
         server_header=False,
