@@ -94,6 +94,7 @@ def archive_indexes() -> tuple[Index, ...]:
         Index("ix_exposures_search_date", *order),
         Index("ix_exposures_search_site", "site", *order),
         *(Index(f"ix_exposures_search_{name}", name, "site", *order) for name in SEARCH_COLUMNS),
+        Index("ix_exposures_search_observation_id", "observation_id", *order),
         Index("ix_exposures_search_hpx", "hpx", *order),
         Index(
             "ix_exposures_search_label",

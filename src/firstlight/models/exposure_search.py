@@ -330,7 +330,7 @@ def _gatherings(sought: Sought, *, postgres: bool) -> list[Way]:
     found: dict[str, Gathering] = {}
     if sought.observations is not None:
         found["observation"] = Gathering(
-            "ix_exposures_observation_id", "observation_id", equal=sought.observations
+            "ix_exposures_search_observation_id", "observation_id", equal=sought.observations
         )
     if sought.smart_stack is not None:
         found["smart_stack"] = Gathering(

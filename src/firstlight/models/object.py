@@ -40,8 +40,8 @@ class Object(OnSky, Changing, Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(128), unique=True)
-    ra: Mapped[float] = mapped_column(Double)
-    dec: Mapped[float] = mapped_column(Double)
+    ra: Mapped[float] = mapped_column(Double, index=True)
+    dec: Mapped[float] = mapped_column(Double, index=True)
     ra_err: Mapped[float | None] = mapped_column(Double)
     """Degrees."""
     dec_err: Mapped[float | None] = mapped_column(Double)
@@ -91,13 +91,13 @@ class PhotometrySummary(Changing, Base):
     object_id: Mapped[uuid.UUID] = mapped_column(
         ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True
     )
-    n_points: Mapped[int]
+    n_points: Mapped[int] = mapped_column(index=True)
     n_detections: Mapped[int]
     first_detected_mjd: Mapped[float | None]
     last_detected_mjd: Mapped[float | None] = mapped_column(index=True)
     last_detected_mag: Mapped[float | None] = mapped_column(index=True)
     last_detected_filter: Mapped[str | None] = mapped_column(String(64))
-    peak_mag: Mapped[float | None]
+    peak_mag: Mapped[float | None] = mapped_column(index=True)
     peak_mjd: Mapped[float | None]
     peak_filter: Mapped[str | None] = mapped_column(String(64))
     mean_mag: Mapped[float | None] = mapped_column(index=True)

@@ -30,6 +30,12 @@ def upgrade() -> None:
         batch_op.create_foreign_key(
             batch_op.f("fk_tokens_user_id_users"), "users", ["user_id"], ["id"], ondelete="CASCADE"
         )
+    op.create_index(
+        "ix_exposures_search_observation_id",
+        "exposures",
+        ["observation_id", "sort_mjd", "id"],
+        unique=False,
+    )
     sites = _audiences_of_sites()
     _objects(sites)
     _photometry()
@@ -559,6 +565,12 @@ def _notes() -> None:
         batch_op.create_index(
             batch_op.f("ix_photometry_summaries_mean_mag"), ["mean_mag"], unique=False
         )
+        batch_op.create_index(
+            batch_op.f("ix_photometry_summaries_peak_mag"), ["peak_mag"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_photometry_summaries_n_points"), ["n_points"], unique=False
+        )
 
     op.create_table(
         "saved_objects",
@@ -886,6 +898,8 @@ def _objects(sites: dict[str | None, int]) -> None:
         )
         batch_op.create_index("ix_objects_created_at_id", ["created_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_objects_redshift"), ["redshift"], unique=False)
+        batch_op.create_index(batch_op.f("ix_objects_ra"), ["ra"], unique=False)
+        batch_op.create_index(batch_op.f("ix_objects_dec"), ["dec"], unique=False)
         batch_op.create_foreign_key(
             batch_op.f("fk_objects_audience_id_audiences"), "audiences", ["audience_id"], ["id"]
         )
