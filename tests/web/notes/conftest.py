@@ -2,12 +2,15 @@
 
 import asyncio
 import uuid
+from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import get_args
 
 import httpx
 import pytest
 import skyportal_py
 from fastapi import FastAPI
+from starlette.requests import HTTPConnection
 
 from firstlight.models.account import Group, Membership, User
 from firstlight.models.audience import audience_of, public_audience
@@ -21,12 +24,32 @@ from firstlight.services.objects.annotations import AnnotationService
 from firstlight.services.objects.classifications import ClassificationService
 from firstlight.services.objects.comment_settings import CommentSettings
 from firstlight.services.objects.comments import CommentService
+from firstlight.services.objects.instruments import InstrumentService
 from firstlight.services.objects.taxonomies import TaxonomyService
+from firstlight.services.objects.telescopes import TelescopeService
 from firstlight.storage.folder import FolderStore
-from firstlight.web.api import classifications, comments, object_annotations, taxonomies
+from firstlight.web.api import (
+    classifications,
+    comments,
+    instruments,
+    object_annotations,
+    streams,
+    taxonomies,
+    telescopes,
+)
+from firstlight.web.auth import Asker
 from firstlight.web.faults import answer_faults
 
-ROUTERS = (object_annotations, classifications, comments, taxonomies)
+ROUTERS = (
+    classifications,
+    comments,
+    instruments,
+    object_annotations,
+    streams,
+    taxonomies,
+    telescopes,
+)
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)  # night in Arizona
 MAY = frozenset(SCOPES) - {"admin", "operate"} | {
     "comment",
     "annotate",
@@ -40,18 +63,18 @@ OBJECTS = {"SHARED": ("A", "B"), "OF_A": ("A",), "PUBLIC": None}
 OBJECT_IDS = {name: uuid.uuid5(uuid.NAMESPACE_URL, name) for name in OBJECTS}
 
 
-class Doors:
+def asked_by(viewers):
     """Who asks, by a token that is the user's name."""
 
-    def __init__(self, viewers):
-        self.viewers = viewers
-
-    def identify(self, token, *, from_loopback=False):
-        if token is None:
+    def ask(connection: HTTPConnection):
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if not scheme:
             return Viewer()
-        if token not in self.viewers:
+        if token not in viewers:
             raise TokenInvalid
-        return self.viewers[token]
+        return viewers[token]
+
+    return ask
 
 
 class Asgi(httpx.BaseTransport):
@@ -127,16 +150,18 @@ def portal(database, store, **settings):
     """The application with its viewers."""
     groups, viewers = populate(database)
     services = SimpleNamespace(
-        access=Doors(viewers),
         comments=CommentService(
             database=database, store=store, settings=CommentSettings(**settings)
         ),
         annotations=AnnotationService(database=database),
         classifications=ClassificationService(database=database),
         taxonomies=TaxonomyService(database=database),
+        telescopes=TelescopeService(database=database, clock=lambda: NOW),
+        instruments=InstrumentService(database=database, clock=lambda: NOW),
     )
     app = FastAPI()
     app.state.services = services
+    app.dependency_overrides[get_args(Asker)[1].dependency] = asked_by(viewers)
     for module in ROUTERS:
         app.include_router(module.router)
     answer_faults(app)
