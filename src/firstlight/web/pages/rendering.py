@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from starlette.responses import HTMLResponse
 from firstlight.errors import FirstlightError
 from firstlight.services.access import Viewer
 from firstlight.web.auth import viewer_of
+from firstlight.web.context import services_of
 from firstlight.web.static_files import static_address
 
 __all__ = ["csrf_token", "render", "wants_part"]
@@ -27,6 +29,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 _PLACES = (
     ("Home", "/"),
     ("Exposures", "/exposures"),
@@ -63,7 +66,23 @@ def fixed(value: float | None, digits: int = 3) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-_TEMPLATES.filters.update(moment=moment, bytes=size_in_words, fixed=fixed)
+def utc_day(mjd: float | None) -> str:
+    """Write the day of a modified Julian date."""
+    if mjd is None or not -600_000 < mjd < 2_900_000:
+        return ""
+    return f"{(_MJD_ZERO + timedelta(days=mjd)).date()}"
+
+
+def plain(value: object) -> str:
+    """Write a value of an annotation, however it is nested, on few lines."""
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+_TEMPLATES.filters.update(
+    moment=moment, bytes=size_in_words, fixed=fixed, utc_day=utc_day, plain=plain, zip=zip
+)
 _TEMPLATES.globals.update(static=static_address)
 
 
@@ -78,7 +97,7 @@ def render(
         "csrf": csrf_token(request),
         "places": _places(viewer, request.url.path),
         "signs_out": bool(request.cookies),
-        "unread": getattr(request.state, "unread", 0),
+        "unread": 0 if viewer.user_id is None else services_of(request).inbox.unread(viewer),
     }
     return HTMLResponse(_TEMPLATES.get_template(template).render(**shared, **facts), status)
 

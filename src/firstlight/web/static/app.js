@@ -134,5 +134,5 @@
   });
   document.addEventListener("htmx:sendError", () => toast("The server cannot be reached", { kind: "error" }));
 
-  window.firstlight = { toast };
+  window.firstlight = Object.assign(window.firstlight || {}, { toast });
 })();

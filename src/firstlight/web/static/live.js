@@ -3,6 +3,7 @@
 // When an event tells that something has come, the page is asked for again, at most every two
 // seconds, and its parts with data-live are put in place of the old ones. Such a part has an id,
 // and may say what it waits for: data-topics="object imagedata", data-site, data-object.
+// data-live-every of the body is another time, in milliseconds.
 (() => {
   "use strict";
   const parts = () => [...document.querySelectorAll("[data-live][id]")];
@@ -15,6 +16,7 @@
     return !object || !data || data.object === undefined || data.object === object;
   };
 
+  const pause = Number(document.body.dataset.liveEvery || 2000);
   let busy = false;
   let waiting = false;
   let last = 0;
@@ -55,7 +57,7 @@
     timer = setTimeout(() => {
       timer = null;
       refresh().catch(() => {});
-    }, Math.max(150, last + 2000 - Date.now()));
+    }, Math.max(150, last + pause - Date.now()));
   };
 
   document.addEventListener("firstlight:event", ({ detail }) => {
