@@ -21,6 +21,7 @@ from firstlight.pipeline.star_field import StarField, measure_star_field
 from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
 from firstlight.services.object_matching import belonging, objects_at
+from firstlight.services.objects.object_summary import summarise
 from firstlight.services.observation_frames import reduced_frames
 from firstlight.services.settings import LightCurveSettings
 from firstlight.work.engine import JobRequest
@@ -155,6 +156,7 @@ class LightCurveService:
             belongs = belonging(session, field.frames[0].exposure)
             rows = _photometry_rows(task, self.lineage.id, field, solved, objects)
             bulk_insert(session, Photometry, [row | belongs for row in rows])
+            summarise(session, objects)
 
 
 def _curve_rows(

@@ -42,6 +42,7 @@ from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
 from firstlight.services.colour_settings import StampLightCurveSettings
 from firstlight.services.object_matching import belonging, objects_at
+from firstlight.services.objects.object_summary import summarise
 from firstlight.services.observation_frames import reduced_frames
 from firstlight.storage import Store, build_key
 from firstlight.work.engine import JobRequest
@@ -330,6 +331,7 @@ class StampLightCurveService:
             bulk_insert(session, LightCurve, _curve_rows(ident, solved, number, objects))
             rows = _photometry_rows(ident, section, task.exposed, solved, (number, bjd, objects))
             bulk_insert(session, Photometry, [row | belongs for row in rows])
+        summarise(session, objects)
 
 
 def _exposed(colours: dict[str, ReducedFrame]) -> _Exposed | None:

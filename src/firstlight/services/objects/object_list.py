@@ -1,0 +1,273 @@
+"""Lists of objects: page by page for people, by number of page for SkyPortal's clients."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from firstlight.algorithms.sky_index import angular_separation
+from firstlight.errors import InvalidInput
+from firstlight.models.database import Database
+from firstlight.models.notes import Classification
+from firstlight.models.object import Object
+from firstlight.models.spectrum import Spectrum
+from firstlight.services.access import Viewer
+from firstlight.services.objects.object_facts import object_facts
+from firstlight.services.objects.object_parts import (
+    Include,
+    own_audiences,
+    parts_of,
+    summaries_of,
+    with_rows,
+)
+from firstlight.services.objects.object_query import (
+    Mark,
+    ObjectQuery,
+    Order,
+    read_mark,
+    write_mark,
+)
+from firstlight.services.objects.object_search import ObjectSearch
+from firstlight.services.objects.saved_objects import saved_groups
+from firstlight.services.objects.sharing import readable
+from firstlight.services.objects.tags import tag_rows
+from firstlight.services.visibility import seen_by
+
+__all__ = ["ObjectList", "ObjectPage", "ObjectRow"]
+
+LONGEST_PAGE = 500
+_LAST_PAGE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """An object in a list, with what the viewer may know of it.
+
+    Attributes
+    ----------
+    numbers
+        Statistics of its light curve: ``n_points``, ``last_detected_mag`` and so on, see
+        `object_summary.merged_numbers`; None without any.
+    classes
+        Name and probability of its classifications, the most probable first.
+    tags
+        Name and color.
+    groups
+        Number and name of the groups that have saved it.
+    """
+
+    id: uuid.UUID
+    name: str
+    ra: float
+    dec: float
+    redshift: float | None
+    origin: str
+    created_at: datetime
+    numbers: dict[str, Any] | None
+    classes: tuple[tuple[str, float | None], ...] = ()
+    tags: tuple[tuple[str, str | None], ...] = ()
+    groups: tuple[tuple[int, str], ...] = ()
+    has_spectrum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPage:
+    """Some objects of a list.
+
+    Attributes
+    ----------
+    next_cursor
+        Of the page after this; None on the last.
+    """
+
+    rows: tuple[ObjectRow, ...] = field(default=())
+    next_cursor: str | None = None
+
+
+class ObjectList:
+    """Finds objects.
+
+    Parameters
+    ----------
+    database
+        The tables.
+    """
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    def search(
+        self,
+        viewer: Viewer,
+        query: ObjectQuery = ObjectQuery(),  # noqa: B008, it is frozen
+        order: Order = Order(),  # noqa: B008, it is frozen
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> ObjectPage:
+        """One page of a list. What is added meanwhile changes nothing on the pages after it.
+
+        Parameters
+        ----------
+        cursor
+            `next_cursor` of the page before.
+        limit
+            At most 500. A page has fewer rows only where there are no more.
+
+        Raises
+        ------
+        BadObjectCursor
+            The cursor is not one of this order.
+        """
+        if not 1 <= limit <= LONGEST_PAGE:
+            raise InvalidInput(field="limit", found=limit, expected=f"1 to {LONGEST_PAGE}")
+        after = None if cursor is None else read_mark(order, cursor)
+        with self._database.reading() as session:
+            search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
+            found: list[tuple[Mark, Object]] = []
+            for mark, row in _fitting(search, order, after, limit + 1):
+                found.append((mark, row))
+                if len(found) > limit:
+                    break
+            rows = _rows(session, viewer, [row for _, row in found[:limit]])
+        more = len(found) > limit
+        return ObjectPage(rows, write_mark(order, found[limit - 1][0]) if more else None)
+
+    def count(self, viewer: Viewer, query: ObjectQuery, at_most: int = 10_000) -> int:
+        """How many objects there are, counted no further than `at_most`."""
+        with self._database.reading() as session:
+            search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
+            return _counted(search, at_most)
+
+    def page(
+        self,
+        viewer: Viewer,
+        query: ObjectQuery,
+        order: Order,
+        include: Include,
+        *,
+        page: int,
+        per_page: int,
+    ) -> tuple[list[dict[str, Any]], int]:
+        """A page by its number, as SkyPortal tells of sources; and how many there are in all.
+
+        Raises
+        ------
+        InvalidInput
+            Pages begin with 1 and have up to 500 sources.
+        """
+        if not 1 <= page <= _LAST_PAGE:
+            raise InvalidInput(field="pageNumber", found=page, expected=f"1 to {_LAST_PAGE}")
+        if not 1 <= per_page <= LONGEST_PAGE:
+            raise InvalidInput(field="numPerPage", found=per_page, expected=f"1 to {LONGEST_PAGE}")
+        offset = (page - 1) * per_page
+        with self._database.reading() as session:
+            search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
+            if _is_exact(search):
+                total = search.count()
+                marks = search.marks(order, per_page, offset=offset) if offset < total else []
+                rows = _load(session, marks)
+            else:
+                every = [row for _, row in _fitting(search, order, None, LONGEST_PAGE)]
+                total, rows = len(every), every[offset : offset + per_page]
+            named = {row.id: row.name for row in rows}
+            parts = parts_of(session, viewer, named, include)
+            facts = object_facts(rows)
+        return [{**one, **parts[row.id]} for one, row in zip(facts, rows, strict=True)], total
+
+
+def _is_exact(search: ObjectSearch) -> bool:
+    """Whether all that SQL finds is sought."""
+    loose = search.query.by_numbers and search.audiences is not None
+    return not loose and search.query.cone is None
+
+
+def _counted(search: ObjectSearch, at_most: int) -> int:
+    if _is_exact(search):
+        return search.count(at_most)
+    count = 0
+    for count, _ in enumerate(_fitting(search, Order(), None, min(at_most, LONGEST_PAGE)), 1):
+        if count == at_most:
+            break
+    return count
+
+
+def _fitting(
+    search: ObjectSearch, order: Order, after: Mark | None, portion: int
+) -> Iterator[tuple[Mark, Object]]:
+    """Objects that fit exactly, in order, read in portions."""
+    while True:
+        marks = search.marks(order, portion, after=after)
+        rows = _load(search.session, marks)
+        fit = _fit(search, rows)
+        places = {mark.ident: mark for mark in marks}
+        yield from ((places[row.id], row) for row in rows if row.id in fit)
+        if len(marks) < portion:
+            return
+        after = marks[-1]
+        portion = LONGEST_PAGE
+
+
+def _fit(search: ObjectSearch, rows: Sequence[Object]) -> set[uuid.UUID]:
+    """Which objects are in the cone, and have the statistics sought in the viewer's eyes."""
+    fit = {row.id for row in rows}
+    cone = search.query.cone
+    if cone is not None and rows:
+        apart = angular_separation(
+            cone[0], cone[1], np.array([row.ra for row in rows]), np.array([r.dec for r in rows])
+        )
+        fit = {row.id for row, far in zip(rows, apart, strict=True) if far <= cone[2]}
+    if search.query.by_numbers and search.audiences is not None:
+        seen = summaries_of(search.session, search.viewer, fit)
+        fit = {one for one in fit if search.query.fits(seen[one][1] if one in seen else None)}
+    return fit
+
+
+def _load(session: Session, marks: Sequence[Mark]) -> list[Object]:
+    if not marks:
+        return []
+    wanted = [mark.ident for mark in marks]
+    rows = {row.id: row for row in session.scalars(select(Object).where(Object.id.in_(wanted)))}
+    return [rows[ident] for ident in wanted if ident in rows]
+
+
+def _rows(session: Session, viewer: Viewer, objects: Sequence[Object]) -> tuple[ObjectRow, ...]:
+    named = {row.id: row.name for row in objects}
+    if not named:
+        return ()
+    idents = list(named)
+    seen = summaries_of(session, viewer, idents)
+    tags = tag_rows(session, viewer, named)
+    groups = saved_groups(session, viewer, idents)
+    spectra = with_rows(session, Spectrum, idents, seen_by(viewer, Spectrum.audience_id))
+    classes: dict[uuid.UUID, list[tuple[str, float | None]]] = {}
+    for ident, name, probability in session.execute(
+        select(Classification.object_id, Classification.classification, Classification.probability)
+        .where(Classification.object_id.in_(idents), readable(viewer, Classification))
+        .order_by(Classification.id)
+    ):
+        classes.setdefault(ident, []).append((name, probability))
+    return tuple(
+        ObjectRow(
+            id=row.id,
+            name=row.name,
+            ra=row.ra,
+            dec=row.dec,
+            redshift=row.redshift,
+            origin=row.origin,
+            created_at=row.created_at,
+            numbers=seen[row.id][1] if row.id in seen else None,
+            classes=tuple(sorted(classes.get(row.id, ()), key=lambda one: -(one[1] or 0.0))),
+            tags=tuple((tag["name"], tag["objtagoption"]["color"]) for tag in tags.get(row.id, ())),
+            groups=tuple((group["id"], group["name"]) for group in groups.get(row.id, ())),
+            has_spectrum=row.id in spectra,
+        )
+        for row in objects
+    )
