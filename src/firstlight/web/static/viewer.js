@@ -15,7 +15,6 @@
 
   // Where the pointer is: pixel, value, position.
   const tell = (im, ipos) => {
-    const value = JS9.GetVal ? null : null;
     const wcs = JS9.PixToWCS(ipos.x, ipos.y, { display: im });
     const x = Math.floor(ipos.x - 0.5);
     const y = Math.floor(ipos.y - 0.5);
@@ -26,7 +25,6 @@
       ? `  RA ${sexagesimal(wcs.ra / 15, false)}  Dec ${sexagesimal(wcs.dec, true)}  (${wcs.ra.toFixed(5)} ${wcs.dec.toFixed(5)})` : "";
     told.textContent = `x ${(ipos.x - 1).toFixed(1)}  y ${(ipos.y - 1).toFixed(1)}`
       + (light === null ? "" : `  value ${Number(light).toPrecision(6)}`) + place;
-    return value;
   };
 
   const drawSources = () => {
@@ -49,11 +47,11 @@
     // The image fills the width of its place.
     const stage = document.querySelector(".viewer-stage");
     JS9.ResizeDisplay("JS9", Math.floor(stage.clientWidth), Math.floor(window.innerHeight * 0.7));
-    JS9.Load(data.url, { onload: loaded, scale: "log", colormap: "grey" }, { display: "JS9" });
+    JS9.Load(data.url, { onload: loaded, scale: "linear", colormap: "grey" }, { display: "JS9" });
   };
 
   const wire = () => {
-    by("js9-scale").value = "log";
+    by("js9-scale").value = "linear";
     by("js9-scale").addEventListener("change", (event) => JS9.SetScale(event.target.value));
     by("js9-colormap").addEventListener("change", (event) => JS9.SetColormap(event.target.value));
     by("js9-invert").addEventListener("click", (event) => {

@@ -12,5 +12,5 @@ window.JS9Prefs = {
     loadProxy: false,
     infoBox: ["file", "object", "wcsfov", "wcscen", "wcspos", "impos", "value", "regions", "progress"],
   },
-  imageOpts: { colormap: "grey", scale: "log", scaleclipping: "zscale", inherit: false },
+  imageOpts: { colormap: "grey", scale: "linear", scaleclipping: "zscale", inherit: false },
 };
