@@ -67,6 +67,9 @@ def serve(
     no_reduce: Annotated[
         bool, typer.Option("--no-reduce", help="Only archive; reduce nothing.")
     ] = False,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Do no jobs here: `firstlight worker` does them.")
+    ] = False,
 ) -> None:
     """Serve pages, API and live events, take uploads, and watch the sources of the settings.
 
@@ -75,7 +78,7 @@ def serve(
     from firstlight.web.server import serve as answer  # noqa: PLC0415, loads the web framework
 
     factory = open_workspace(context)
-    factory.live = factory.make_live(workers, reduce=not no_reduce)
+    factory.live = factory.make_live(0 if no_worker else workers, reduce=not no_reduce)
     with factory.live.running(factory.sources([])):
         answer(factory, host=host, port=port, on_ready=_tell_address)
 

@@ -194,13 +194,16 @@ class Factory(ReductionWiring, PortalWiring):
         return DbosEngine(
             self._jobs_database,
             jobs=self.jobs(),
-            workers=workers or self.settings.reduce.workers or os.cpu_count() or 1,
+            workers=self._workers() if workers is None else workers,
             setup=WorkerSetup(
                 initializer="firstlight.factory.jobs:start_worker",
                 argument=str(self.workspace),
                 preload=PRELOADED,
             ),
         )
+
+    def _workers(self) -> int:
+        return self.settings.reduce.workers or os.cpu_count() or 1
 
     def jobs(self) -> dict[str, JobKind]:
         """Which service answers to which name of a job."""
