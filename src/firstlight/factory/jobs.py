@@ -8,6 +8,7 @@ from typing import Any
 from firstlight.factory.workspace import Factory
 
 __all__ = [
+    "analyse_uploaded_image",
     "make_colour_pictures",
     "make_master",
     "make_timelapse",
@@ -58,6 +59,11 @@ def stamp_light_curves(payload: dict[str, Any], factory: Factory) -> dict[str, A
 def make_colour_pictures(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
     """Job: the pictures of one exposure in colours."""
     return factory.colour_pictures.make_colour_pictures(payload)
+
+
+def analyse_uploaded_image(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: photometry of an object in an image that somebody uploaded."""
+    return factory.image_analysis_run.run(payload)
 
 
 def make_timelapse(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:

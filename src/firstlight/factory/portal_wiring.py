@@ -353,7 +353,9 @@ class PortalWiring(ArchiveWiring):
 
         catalogs = self.settings.catalogs
         return Catalogues(
-            catalog_names(catalogs), offline_catalogs(catalogs), choose_catalog(catalogs, "photometry")
+            catalog_names(catalogs),
+            offline_catalogs(catalogs),
+            choose_catalog(catalogs, "photometry"),
         )
 
     @cached_property

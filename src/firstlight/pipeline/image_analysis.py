@@ -8,7 +8,7 @@ from typing import Any
 
 from firstlight.algorithms.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
-from firstlight.errors import FirstlightError, InternalError, InvalidInput
+from firstlight.errors import FirstlightError, InternalError, InvalidInput, UserError
 from firstlight.pipeline.image_analysis_frame import (
     background,
     cosmic_rays,
@@ -22,9 +22,21 @@ from firstlight.pipeline.image_analysis_sky import plate_solve_image, zero_point
 from firstlight.pipeline.image_analysis_target import limit, target
 from firstlight.pipeline.image_bench import Bench, RawImage
 
-__all__ = ["analyse_image"]
+__all__ = ["NotEnoughMemory", "analyse_image"]
 
 OnStep = Callable[[StepReport], None]
+
+
+class NotEnoughMemory(UserError):
+    """The image needs more memory than an analysis may take."""
+
+    code = "analysis.memory"
+
+    @classmethod
+    def of(cls, subject: str) -> NotEnoughMemory:
+        """For one image."""
+        return cls(subject=subject, hint="cut out the field around the target, or bin the image")
+
 
 _WORK: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "inspect": inspect,
@@ -119,6 +131,8 @@ def _run(name: str, bench: Bench, report: StepReport) -> None:
         report.state = "done"
     except FirstlightError as fault:
         bench.result.fail(name, fault)
+    except MemoryError:
+        bench.result.fail(name, NotEnoughMemory.of(bench.raw.name))
     except Exception as fault:  # noqa: BLE001, a fault in one image must not end the worker
         told = InternalError(f"{type(fault).__name__}: {fault}", subject=bench.raw.name)
         told.__cause__ = fault

@@ -12,7 +12,7 @@ from firstlight.algorithms.colour_channels import CHANNELS
 from firstlight.algorithms.projection import Projection
 from firstlight.algorithms.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
-from firstlight.errors import BadFile, FirstlightError, InvalidInput
+from firstlight.errors import BadFile, FirstlightError, InvalidInput, UserError
 from firstlight.instruments import get_instrument_instance, guess_instrument
 from firstlight.instruments.base import Instrument
 from firstlight.instruments.header_values import parse_angle, parse_right_ascension
@@ -23,7 +23,13 @@ from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
 from firstlight.pipeline.image_bench import RawImage
 from firstlight.services.measurement_pictures import draw_report
 
-__all__ = ["ImageMeasurementService", "parse_place", "read_raw_image"]
+__all__ = ["ImageMeasurementService", "ImageTooLong", "parse_place", "read_raw_image"]
+
+
+class ImageTooLong(UserError):
+    """The image is larger than this portal measures."""
+
+    code = "analysis.too_large"
 
 
 class ImageMeasurementService:
@@ -132,12 +138,23 @@ def parse_place(ra: str, dec: str) -> tuple[float, float]:
 
 
 def read_raw_image(
-    path: Path, place: tuple[float, float], settings: ImageAnalysisSettings
+    path: Path,
+    place: tuple[float, float],
+    settings: ImageAnalysisSettings,
+    *,
+    max_pixels: int | None = None,
 ) -> RawImage:
     """Read the image of a file that holds a place.
 
+    Parameters
+    ----------
+    max_pixels
+        Largest image that is read; None for no limit.
+
     Raises
     ------
+    ImageTooLong
+        It has more pixels than `max_pixels`; none was read.
     BadFile, BadHeader
         It cannot be read; the class says why.
     UnknownInstrument
@@ -152,6 +169,7 @@ def read_raw_image(
     header = camera.read_header(path, chosen)
     if not primary.get("NAXIS"):
         header = _merged(primary, header)
+    _check_size(header, max_pixels, path.name)
     pixels = camera.load_section_image(path, chosen)
     name = path.name if len(sections) == 1 else f"{path.name}[{chosen}]"
     if pixels.ndim != 2:
@@ -191,11 +209,27 @@ def _merged(primary: Header, own: Header) -> Header:
     return header
 
 
+def _shape(header: Header) -> tuple[int, int]:
+    """Rows and columns, of tiles those of the unpacked image; 0 where they are not told."""
+    sides = ("ZNAXIS2", "ZNAXIS1") if "ZNAXIS1" in header else ("NAXIS2", "NAXIS1")
+    rows, columns = (int(header.get(side, 0) or 0) for side in sides)
+    return rows, columns
+
+
+def _check_size(header: Header, largest: int | None, subject: str) -> None:
+    rows, columns = _shape(header)
+    if largest is not None and rows * columns > largest:
+        raise ImageTooLong(
+            subject=subject,
+            found=f"{columns} x {rows} pixels",
+            expected=f"at most {largest / 1e6:g} million pixels",
+            hint="cut out the field around the target, or bin the image",
+        )
+
+
 def _holds(camera: Instrument, path: Path, section: str, place: tuple[float, float]) -> bool:
     header = camera.read_header(path, section)
-    shape = int(header.get("NAXIS2", 0) or 0), int(header.get("NAXIS1", 0) or 0)
-    if "ZNAXIS1" in header:
-        shape = int(header["ZNAXIS2"]), int(header["ZNAXIS1"])
+    shape = _shape(header)
     projection: Projection | None = header_projection(header, shape)
     if projection is None:
         return False

@@ -223,6 +223,17 @@ class LiveService:
         if self._engine is not None:
             self._engine.forget(_FORGOTTEN_AFTER, ["take_arrivals"])
 
+    def outcomes(self, job_ids: Collection[str]) -> dict[str, JobOutcome]:
+        """What is known of these jobs; ids that are unknown are absent."""
+        if not job_ids or self._engine is None:
+            return {}
+        return self._engine.outcomes(job_ids)
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """Stop these jobs; finished and unknown ones are left alone."""
+        if job_ids and self._engine is not None:
+            self._engine.cancel(job_ids)
+
     def under_way(self, job_ids: Collection[str]) -> bool:
         """Whether any of these jobs is still to end."""
         if not job_ids or self._engine is None:

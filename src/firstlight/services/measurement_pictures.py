@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
@@ -22,6 +23,7 @@ __all__ = ["PICTURES", "draw_report"]
 BLUE, ORANGE, GREY, INK = "#2563eb", "#ea580c", "#9ca3af", "#111827"
 DPI = 110
 MOST_CIRCLES = 1500
+MOST_PIXELS = 900  # of a side of the field that is drawn
 CUTOUT = 12.0  # FWHM, half the side
 Draw = Callable[[Bench], Figure | None]
 
@@ -80,7 +82,7 @@ def _image(axis: Axes, data: NDArray[np.float32], extent: Extent | None = None) 
     stretched = np.arcsinh(np.clip((data - low) / (high - low), 0, None) * 3)
     axis.imshow(
         stretched, origin="lower", cmap="gray_r", vmin=0, vmax=float(np.arcsinh(6)),
-        extent=extent, interpolation="nearest" if extent else "antialiased",
+        extent=extent, interpolation="nearest" if data.shape[0] < 200 else "antialiased",
     )  # fmt: skip
 
 
@@ -95,20 +97,48 @@ def _draw_field(bench: Bench) -> Figure | None:
         "stars of the zero point (green), target (orange)", wide,
         float(np.clip(wide * ny / nx, 3.0, 14.0)) + 0.6,
     )  # fmt: skip
-    _image(axis, bench.residual)
+    shown, extent = _binned(bench.residual)
+    _image(axis, shown, extent)
     found = bench.detection.sources
     size = 2.0 * bench.fwhm
-    for x, y in zip(found.x_win[:MOST_CIRCLES], found.y_win[:MOST_CIRCLES], strict=True):
-        axis.add_patch(Circle((x, y), size, fill=False, ec=BLUE, lw=0.6, alpha=0.6))
+    _circles(axis, found.x_win[:MOST_CIRCLES], found.y_win[:MOST_CIRCLES], (size, BLUE, 0.6))
     if bench.calibrators is not None and bench.calibrators.fits:
         used = bench.calibrators.fits[_method(bench)].used
-        for x, y in zip(bench.calibrators.x[used], bench.calibrators.y[used], strict=True):
-            axis.add_patch(Circle((x, y), 1.5 * size, fill=False, ec="#15803d", lw=1.0))
+        places = bench.calibrators.x[used], bench.calibrators.y[used]
+        _circles(axis, *places, (1.5 * size, "#15803d", 1.0))
     place = _place_of_target(bench)
     if place is not None:
         _cross(axis, place, gap=3.0 * bench.fwhm, arm=max(nx, ny) / 25.0)
     axis.set(xlim=(-0.5, nx - 0.5), ylim=(-0.5, ny - 0.5), xlabel="x, pixels", ylabel="y, pixels")
     return figure
+
+
+def _binned(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], Extent]:
+    """The image in as few pixels as the picture shows, and where they lie."""
+    ny, nx = data.shape
+    step = max(1, max(ny, nx) // MOST_PIXELS)
+    rows, columns = ny // step * step, nx // step * step
+    cut = data[:rows, :columns]
+    binned = cut.reshape(rows // step, step, columns // step, step).mean((1, 3), np.float32)
+    return binned, (-0.5, columns - 0.5, -0.5, rows - 0.5)
+
+
+def _circles(
+    axis: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    style: tuple[float, str, float],
+) -> None:
+    """Many circles as one thing to draw; `style` is radius (pixels), colour and line width."""
+    radius, colour, width = style
+    size = np.full(len(x), 2.0 * radius)
+    axis.add_collection(
+        EllipseCollection(
+            size, size, np.zeros(len(x)), units="xy", offsets=np.column_stack([x, y]),
+            offset_transform=axis.transData, facecolors="none", edgecolors=colour,
+            linewidths=width, alpha=0.7,
+        )
+    )  # fmt: skip
 
 
 def _cross(axis: Axes, place: tuple[float, float], *, gap: float, arm: float) -> None:

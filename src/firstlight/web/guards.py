@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,10 @@ UPLOADS = "/api/uploads/"
 """Requests below this address carry files."""
 _DATA = ("/api/photometry", "/api/spectr", "/api/thumbnail", "/api/sources/")
 """Below these, tables, spectra and pictures come as JSON."""
+_IMAGES = re.compile(r"/api/(image_uploads|sources/[^/]+/image_analyses)")
+"""Forms with images for analysis."""
+_ENCODED_IMAGE = re.compile(r"/api/internal/sources/[^/]+/image_analysis")
+"""An image in base64 within JSON, which is read as a whole."""
 _MULTIPART_OVERHEAD = 65_536
 
 _WITH_HEAD = ("/files/", "/api/events", "/api/arrivals/", "/static/")
@@ -109,9 +114,10 @@ class BodyLimit:
         await self._app(scope, receiving, send)
 
     def _limit_of(self, path: str) -> int:
-        if path.startswith(UPLOADS):
+        if path.startswith(UPLOADS) or _IMAGES.fullmatch(path):
             return self._upload_limit
-        return max(self._limit, self._data_limit) if path.startswith(_DATA) else self._limit
+        data = path.startswith(_DATA) or _ENCODED_IMAGE.fullmatch(path)
+        return max(self._limit, self._data_limit) if data else self._limit
 
 
 class SlowBodies:

@@ -1,0 +1,241 @@
+"""Which analysis is next: users in turn, a few at a time, and none lost with its worker."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import func, select
+
+from firstlight.models.base import utc_now
+from firstlight.models.database import Database
+from firstlight.models.image_analysis import AnalysisState, ImageAnalysis
+from firstlight.models.object import Object
+from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.analyses.image_analysis_run import ended
+from firstlight.services.analyses.image_analysis_shapes import STEP_NAMES, error_shape
+from firstlight.work.engine import JobOutcome, JobRequest, JobState
+
+__all__ = ["JOB", "ImageAnalysisQueue", "Jobs", "next_ones"]
+
+JOB = "image_analysis"
+_BUSY_S, _IDLE_S = 0.25, 1.0
+_CANCELLED_WITHIN = timedelta(minutes=10)
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_STATES = {
+    JobState.TIMED_OUT: AnalysisState.TIMED_OUT,
+    JobState.CANCELLED: AnalysisState.CANCELLED,
+}
+
+
+class Jobs(Protocol):
+    """The engine, as far as the queue needs it."""
+
+    def submit(self, requests: Sequence[JobRequest]) -> None:
+        """Ask for jobs."""
+        ...
+
+    def outcomes(self, job_ids: Collection[str]) -> Mapping[str, JobOutcome]:
+        """What is known of these."""
+        ...
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """Stop these."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    number: int
+    owner: int | None
+
+
+class ImageAnalysisQueue:
+    """Hands analyses to the engine, and ends those whose job has ended without them.
+
+    The rows are the truth. Several processes may do this at one time: they come to the same
+    choice, and a job asked for twice is one job.
+
+    Parameters
+    ----------
+    database
+        Where the analyses are.
+    jobs
+        Of the engine that runs them.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        jobs: Jobs,
+        limits: ImageAnalysisLimits | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._limits = limits or ImageAnalysisLimits()
+        self._clock = clock
+
+    def run(self) -> float:
+        """Do it once; returns the seconds until the next time."""
+        waiting, cancelled = self._rows()
+        known = self._jobs.outcomes([job_id(each.number) for each in waiting])
+        finished = {name: each for name, each in known.items() if each.state.finished}
+        for each in waiting:
+            if job_id(each.number) in finished:
+                self._bury(each.number, finished[job_id(each.number)])
+        given = [w for w in waiting if job_id(w.number) in known.keys() - finished.keys()]
+        fresh = [w for w in waiting if job_id(w.number) not in known]
+        if fresh:
+            chosen = next_ones(
+                [(w.number, w.owner) for w in fresh],
+                Counter(w.owner for w in given),
+                self._last_turns({w.owner for w in fresh}),
+                self._limits,
+            )
+            self._jobs.submit(
+                [JobRequest(job_id(number), JOB, {"analysis": number}) for number in chosen]
+            )
+        self._stop(cancelled)
+        return _BUSY_S if waiting else _IDLE_S
+
+    def _rows(self) -> tuple[list[_Waiting], list[int]]:
+        """Analyses that are not ended, oldest first; and those cancelled a while ago."""
+        since = self._clock() - _CANCELLED_WITHIN
+        unfinished = (AnalysisState.QUEUED, AnalysisState.RUNNING)
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(ImageAnalysis.id, ImageAnalysis.owner_id)
+                .where(ImageAnalysis.state.in_(unfinished))
+                .order_by(ImageAnalysis.id)
+            )
+            waiting = [_Waiting(*row) for row in rows]
+            query = select(ImageAnalysis.id).where(
+                ImageAnalysis.state == AnalysisState.CANCELLED, ImageAnalysis.finished_at > since
+            )
+            return waiting, list(session.scalars(query))
+
+    def _last_turns(self, owners: set[int | None]) -> dict[int | None, datetime]:
+        """When an analysis of each was last begun."""
+        query = (
+            select(ImageAnalysis.owner_id, func.max(ImageAnalysis.started_at))
+            .where(ImageAnalysis.started_at.is_not(None))
+            .group_by(ImageAnalysis.owner_id)
+        )
+        if None not in owners:
+            query = query.where(ImageAnalysis.owner_id.in_(owners))
+        with self._database.reading() as session:
+            return {owner: _aware(moment) for owner, moment in session.execute(query) if moment}
+
+    def _stop(self, cancelled: Sequence[int]) -> None:
+        if not cancelled:
+            return
+        known = self._jobs.outcomes([job_id(number) for number in cancelled])
+        alive = [name for name, outcome in known.items() if not outcome.state.finished]
+        if alive:
+            self._jobs.cancel(alive)
+
+    def _bury(self, number: int, outcome: JobOutcome) -> None:
+        """Write the end of an analysis whose worker did not live to write it."""
+        with self._database.begin() as session:
+            row = session.get_one(ImageAnalysis, number)
+            if row.state not in (AnalysisState.QUEUED, AnalysisState.RUNNING):
+                return
+            name = session.get_one(Object, row.object_id).name
+            state = _STATES.get(outcome.state, AnalysisState.FAILED)
+            step = _under_way(row.steps)
+            error = None
+            if state != AnalysisState.CANCELLED:
+                error = error_shape(self._told(outcome), step)
+                row.steps = [_ended_at(each, step, error) for each in row.steps]
+            ended(session, row, name, state, error, self._clock())
+
+    def _told(self, outcome: JobOutcome) -> dict[str, Any]:
+        facts = dict(outcome.error or {})
+        if outcome.state is JobState.TIMED_OUT:
+            return {
+                "code": "analysis.timed_out",
+                "message": "The analysis took too long.",
+                "found": facts.get("found"),
+                "expected": f"at most {self._limits.timeout_s:g} s",
+                "hint": "cut out the field around the target, or ask for fewer artificial stars",
+            }
+        if facts.get("code") == "work.worker_died":
+            return {
+                "code": "analysis.worker_died",
+                "message": "The analysis ended with its process.",
+                "found": facts.get("found"),
+                "hint": "the image may need more memory than there is: cut out the field "
+                "around the target, then run it again",
+            }
+        return facts
+
+
+def job_id(number: int) -> str:
+    """The id of an analysis's job."""
+    return f"{JOB}/{number}"
+
+
+def next_ones(
+    waiting: Sequence[tuple[int, int | None]],
+    under_way: Mapping[int | None, int],
+    last_turn: Mapping[int | None, datetime],
+    limits: ImageAnalysisLimits,
+) -> list[int]:
+    """Choose what is handed to the engine now.
+
+    Users take turns: first who has waited longest since the last analysis of theirs began,
+    whoever has more waiting; of one user the oldest first.
+
+    Parameters
+    ----------
+    waiting
+        Number and owner of each that no engine has, oldest first.
+    under_way
+        How many of each owner an engine has.
+    last_turn
+        When one of each owner was last begun; absent for never.
+
+    Returns
+    -------
+    list
+        Numbers, in order.
+    """
+    queues: dict[int | None, list[int]] = defaultdict(list)
+    for number, owner in waiting:
+        queues[owner].append(number)
+    counts = Counter(under_way)
+    free = limits.at_once - sum(counts.values())
+    # One turn each at a time; within a round by who was served longest ago.
+    order = sorted(queues, key=lambda owner: (last_turn.get(owner, _NEVER), queues[owner][0]))
+    chosen: list[int] = []
+    while free > 0:
+        served = False
+        for owner in order:
+            if free > 0 and queues[owner] and counts[owner] < limits.at_once_per_user:
+                chosen.append(queues[owner].pop(0))
+                counts[owner] += 1
+                free -= 1
+                served = True
+        if not served:
+            break
+    return chosen
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _under_way(steps: Sequence[Mapping[str, Any]]) -> str:
+    running = [step["name"] for step in steps if step["state"] == "running"]
+    return str(running[-1]) if running else STEP_NAMES[0]
+
+
+def _ended_at(step: Mapping[str, Any], last: str, error: Mapping[str, Any]) -> dict[str, Any]:
+    if step["name"] == last:
+        return {**step, "state": "failed", "message": error["message"]}
+    return {**step, "state": "skipped"} if step["state"] in ("waiting", "running") else {**step}
