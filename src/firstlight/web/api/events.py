@@ -44,17 +44,15 @@ async def stream_events(
 
     A browser that comes back says by itself what it saw last. Events hold where to look, not
     what is there: ask for it. Whoever comes back after so long that events are forgotten is
-    told first, by an event of the type `gap`; then search for what is new.
+    told first, by an event of the type `gap`; then search for what is new. Events of objects,
+    which are of no site, go to those who may see what has changed, unless sites are asked for.
     """
     asked = Wanted(
         None if site is None else frozenset(site), None if topic is None else frozenset(topic)
     )
 
     def allowed() -> Wanted:
-        viewer = viewer_of(request)
-        for each in asked.sites or ():
-            viewer.require("watch", each)
-        return asked.within(viewer.sites("watch"))
+        return asked.by(viewer_of(request))
 
     await run_in_threadpool(allowed)
     return EventResponse(hub_of(request), last_event_id(last_event_id_, after), allowed)
