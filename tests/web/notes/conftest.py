@@ -25,6 +25,7 @@ from firstlight.services.objects.classifications import ClassificationService
 from firstlight.services.objects.comment_settings import CommentSettings
 from firstlight.services.objects.comments import CommentService
 from firstlight.services.objects.instruments import InstrumentService
+from firstlight.services.objects.spectra import SpectrumService
 from firstlight.services.objects.taxonomies import TaxonomyService
 from firstlight.services.objects.telescopes import TelescopeService
 from firstlight.storage.folder import FolderStore
@@ -33,6 +34,7 @@ from firstlight.web.api import (
     comments,
     instruments,
     object_annotations,
+    spectra,
     streams,
     taxonomies,
     telescopes,
@@ -45,6 +47,7 @@ ROUTERS = (
     comments,
     instruments,
     object_annotations,
+    spectra,
     streams,
     taxonomies,
     telescopes,
@@ -58,6 +61,7 @@ MAY = frozenset(SCOPES) - {"admin", "operate"} | {
     "manage_sources",
     "manage_instruments",
     "manage_telescopes",
+    "upload",
 }
 OBJECTS = {"SHARED": ("A", "B"), "OF_A": ("A",), "PUBLIC": None}
 OBJECT_IDS = {name: uuid.uuid5(uuid.NAMESPACE_URL, name) for name in OBJECTS}
@@ -157,6 +161,7 @@ def portal(database, store, **settings):
         classifications=ClassificationService(database=database),
         taxonomies=TaxonomyService(database=database),
         telescopes=TelescopeService(database=database, clock=lambda: NOW),
+        spectra=SpectrumService(database=database, store=store),
         instruments=InstrumentService(database=database, clock=lambda: NOW),
     )
     app = FastAPI()

@@ -27,7 +27,13 @@ from firstlight.services.objects.sharing import (
 from firstlight.services.objects.visible_objects import Subject, subject_of
 from firstlight.services.objects.wire_values import authors, plain_json, plain_text, wire_time
 
-__all__ = ["AnnotationExists", "AnnotationMissing", "AnnotationService", "annotation_rows"]
+__all__ = [
+    "AnnotationExists",
+    "AnnotationMissing",
+    "AnnotationService",
+    "annotation_rows",
+    "shown_annotations",
+]
 
 _LONGEST_ORIGIN = 128
 _OBJECT = "object"
@@ -76,7 +82,7 @@ class AnnotationService:
                 )
                 .order_by(Annotation.origin)
             ).all()
-            return _shown(session, viewer, rows, {subject.object_id: subject.name})
+            return shown_annotations(session, viewer, rows, {subject.object_id: subject.name})
 
     def get(self, viewer: Viewer, kind: str, which: str, annotation_id: int) -> dict[str, Any]:
         """One annotation.
@@ -89,7 +95,7 @@ class AnnotationService:
         with self._database.reading() as session:
             subject = subject_of(session, viewer, kind, which)
             row = _one(session, viewer, subject, annotation_id)
-            return _shown(session, viewer, [row], {subject.object_id: subject.name})[0]
+            return shown_annotations(session, viewer, [row], {subject.object_id: subject.name})[0]
 
     def add(
         self,
@@ -230,7 +236,7 @@ def annotation_rows(
         .order_by(Annotation.origin)
     ).all()
     found: dict[uuid.UUID, builtins.list[dict[str, Any]]] = {}
-    for row, shown in zip(rows, _shown(session, viewer, rows, objects), strict=True):
+    for row, shown in zip(rows, shown_annotations(session, viewer, rows, objects), strict=True):
         found.setdefault(row.object_id, []).append(shown)
     return found
 
@@ -283,9 +289,10 @@ def _tell(session: Session, subject: Subject, row: Annotation, change: str) -> N
     tell(session, subject.name, "annotation", audience, {"id": row.id, "change": change})
 
 
-def _shown(
+def shown_annotations(
     session: Session, viewer: Viewer, rows: Sequence[Annotation], names: Mapping[uuid.UUID, str]
 ) -> builtins.list[dict[str, Any]]:
+    """Annotations as SkyPortal shows them; names of their objects by id."""
     people = authors(session, (row.author_id for row in rows))
     groups = groups_by_audience(session, viewer, (row.audience_id for row in rows))
     return [

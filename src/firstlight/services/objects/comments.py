@@ -40,7 +40,7 @@ from firstlight.services.objects.wire_values import (
 )
 from firstlight.storage import Store
 
-__all__ = ["CommentMissing", "CommentService", "comment_rows"]
+__all__ = ["CommentMissing", "CommentService", "comment_rows", "shown_comments"]
 
 _LONGEST_PAGE = 1000
 _LARGEST_AS_TEXT = 1 << 20  # bytes
@@ -114,7 +114,7 @@ class CommentService:
                     .limit(size)
                 )
             rows = session.scalars(query).all()
-            return _shown(session, viewer, rows, {subject.object_id: subject.name})
+            return shown_comments(session, viewer, rows, {subject.object_id: subject.name})
 
     def get(self, viewer: Viewer, kind: str, which: str, comment_id: int) -> dict[str, Any]:
         """One comment.
@@ -127,7 +127,7 @@ class CommentService:
         with self._database.reading() as session:
             subject = subject_of(session, viewer, kind, which)
             row = _one(session, viewer, subject, comment_id)
-            return _shown(session, viewer, [row], {subject.object_id: subject.name})[0]
+            return shown_comments(session, viewer, [row], {subject.object_id: subject.name})[0]
 
     def add(
         self,
@@ -292,7 +292,7 @@ def comment_rows(
         .order_by(Comment.id.desc())
     ).all()
     found: dict[uuid.UUID, builtins.list[dict[str, Any]]] = {}
-    for row, shown in zip(rows, _shown(session, viewer, rows, objects), strict=True):
+    for row, shown in zip(rows, shown_comments(session, viewer, rows, objects), strict=True):
         found.setdefault(row.object_id, []).append(shown)
     return found
 
@@ -331,9 +331,10 @@ def _tell(session: Session, subject: Subject, row: Comment, change: str) -> None
     tell(session, subject.name, "comment", audience, {"id": row.id, "change": change})
 
 
-def _shown(
+def shown_comments(
     session: Session, viewer: Viewer, rows: Sequence[Comment], names: Mapping[uuid.UUID, str]
 ) -> builtins.list[dict[str, Any]]:
+    """Comments as SkyPortal shows them; names of their objects by id."""
     people = authors(session, (row.author_id for row in rows))
     groups = groups_by_audience(session, viewer, (row.audience_id for row in rows))
     return [

@@ -51,17 +51,17 @@ def account_of(viewer: Viewer) -> int:
     return viewer.user_id
 
 
-def readable(viewer: Viewer, table: type[Any]) -> ColumnElement[bool]:
-    """The condition that a query on notes must have: shared with the viewer, or their own.
+def readable(viewer: Viewer, table: type[Any], author: str = "author_id") -> ColumnElement[bool]:
+    """The condition that a query must have: shared with the viewer, or their own.
 
     Parameters
     ----------
     table
-        One with ``audience_id`` and ``author_id``.
+        One with ``audience_id`` and the column of its author.
     """
     if viewer.user_id is None:
         return seen_by(viewer, table.audience_id)
-    return or_(seen_by(viewer, table.audience_id), table.author_id == viewer.user_id)
+    return or_(seen_by(viewer, table.audience_id), getattr(table, author) == viewer.user_id)
 
 
 def may_change(viewer: Viewer, author_id: int | None, what: str) -> None:
@@ -85,7 +85,8 @@ def chosen_audience(
     Parameters
     ----------
     group_ids
-        Numbers of groups, or ``"all"`` for all of the viewer's; None or none for the default.
+        Numbers of groups, or ``"all"`` for all of the viewer's, if there are any; None or none
+        for the default.
     default
         An audience; None for all groups of the viewer.
 
@@ -100,6 +101,8 @@ def chosen_audience(
         group_ids = "all"
     if group_ids == "all":
         wanted = set(viewer.groups)
+        if not wanted and default is not None:
+            return default
         if not wanted:
             raise InvalidInput("you belong to no group", field="group_ids", expected="some groups")
         return audience_of(session, groups=wanted)

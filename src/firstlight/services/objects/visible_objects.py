@@ -13,6 +13,7 @@ from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
 from firstlight.models.spectrum import Spectrum
 from firstlight.services.access import Viewer
+from firstlight.services.objects.sharing import readable
 from firstlight.services.objects.wire_values import LARGEST_ID, storable
 from firstlight.services.visibility import seen_by
 
@@ -108,13 +109,13 @@ def subject_of(session: Session, viewer: Viewer, kind: str, which: str) -> Subje
             expected="sources, spectra or photometry",
         )
     number = _number(kind, which)
-    table = Spectrum if kind == "spectra" else Photometry
+    table: type[Spectrum | Photometry] = Spectrum if kind == "spectra" else Photometry
     row = session.execute(
         select(Object.id, Object.name, table.audience_id)
         .join(table, table.object_id == Object.id)
         .where(
             table.id == number,
-            seen_by(viewer, table.audience_id),
+            readable(viewer, table, "owner_id"),
             seen_by(viewer, Object.audience_id),
         )
     ).first()
