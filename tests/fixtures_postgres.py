@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,13 @@ def _run(command: list[str], options: dict[str, Any]) -> None:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a new, empty database, dropped after the test."""
+    with new_database(postgres_server) as url:
+        yield url
+
+
+@contextmanager
+def new_database(postgres_server: str) -> Iterator[str]:
+    """Make an empty database on a server; it is dropped at the end."""
     name = f"firstlight_{uuid.uuid4().hex[:12]}"
     server = sa.make_url(postgres_server)
     administration = sa.create_engine(
