@@ -24,6 +24,7 @@ from firstlight.services.analyses.image_analyses import (
     ReportMissing,
     WrongState,
 )
+from firstlight.services.analyses.image_analysis_engines import FirstlightMeasurer
 from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
 from firstlight.services.analyses.image_analysis_shapes import STEP_NAMES
 from firstlight.services.analyses.image_uploads import (
@@ -145,6 +146,7 @@ def test_watchers_are_told_every_step_and_the_user_of_the_end_once(portal, ada, 
 
 
 def test_the_report_holds_pictures_and_their_numbers(portal, ada, simulated):
+    portal.run._measurers["firstlight"] = FirstlightMeasurer(None)
     told = portal.analysed(ada, simulated)
     names = [picture["name"] for picture in told["pictures"]]
     assert names == ["field.png", "zero_point.png", "residuals.png", "limit.png", "cutout.png"]

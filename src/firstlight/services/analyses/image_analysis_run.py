@@ -42,6 +42,7 @@ from firstlight.services.analyses.image_analysis_shapes import (
     step_shape,
     steps_waiting,
 )
+from firstlight.services.analyses.image_facts import check_is_no_picture
 from firstlight.services.analyses.memory_limit import memory_limit
 from firstlight.services.image_measurement import ImageTooLong
 from firstlight.storage import Store, build_key
@@ -160,6 +161,7 @@ class ImageAnalysisRun:
         steps(StepReport("inspect", "running"))
         catalog = self._catalog(task.parameters.catalog)
         with self._store.local_path(task.key) as stored:
+            check_is_no_picture(stored, task.filename)
             path = unpacked(stored, task.filename, folder, self._limits.max_unpacked_bytes)
             measurer = self._measurers[task.parameters.engine]
             return measurer.measure(

@@ -9,13 +9,30 @@ from typing import Any
 from astropy.io.fits import Header
 from astropy.time import Time
 
-from firstlight.errors import FirstlightError
+from firstlight.errors import BadFile, FirstlightError
 from firstlight.formats.fits_file import read_header
 from firstlight.instruments import get_instrument_instance, guess_instrument
 from firstlight.instruments.base import Instrument
 from firstlight.pipeline.header_projection import header_projection
 
-__all__ = ["image_facts", "image_shape"]
+__all__ = ["NotFits", "check_is_no_picture", "image_facts", "image_shape"]
+
+_PICTURES = {
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG\r\n": "a PNG picture",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF document",
+    b"BM": "a BMP picture",
+    b"<": "a page of text",
+    b"{": "a file of text",
+}
+
+
+class NotFits(BadFile):
+    """The file is no FITS image."""
+
+    code = "image_upload.not_fits"
+
 
 _NOTHING: dict[str, Any] = {
     "instrument": None,
@@ -56,6 +73,7 @@ def image_facts(path: Path, name: str) -> dict[str, Any]:
     """
     facts = dict(_NOTHING)
     try:
+        check_is_no_picture(path, name)
         own = read_header(path, None)
         first = read_header(path, 0)
         header = own if first.get("NAXIS") else _with_primary(own, first)
@@ -66,6 +84,26 @@ def image_facts(path: Path, name: str) -> dict[str, Any]:
     except FirstlightError as fault:
         facts["error"] = fault.as_dict() | {"subject": name}
     return facts
+
+
+def check_is_no_picture(path: Path, name: str) -> None:
+    """Refuse what is plainly something else, whatever its name says.
+
+    Raises
+    ------
+    NotFits
+        With what it is.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(16)
+    kind = next((what for magic, what in _PICTURES.items() if start.startswith(magic)), None)
+    if kind is not None:
+        raise NotFits(
+            subject=name,
+            found=kind,
+            expected="FITS: plain, .fz, .gz or .bz2",
+            hint="upload the FITS file that it was made of; the light of a picture is not linear",
+        )
 
 
 def image_shape(header: Header) -> list[int] | None:
