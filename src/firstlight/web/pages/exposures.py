@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
-from firstlight.errors import FirstlightError, InvalidInput, MissingError, UserError
+from firstlight.errors import MissingError, UserError
 from firstlight.services.access import Viewer
 from firstlight.services.finding.exposure_forms import ExposureRow, FileRow, start_of
 from firstlight.services.finding.exposure_view import SectionView, Source, TrendPoint
@@ -69,7 +69,8 @@ _PACKED = (".fz", ".gz", ".bz2")
 # The viewer's library compiles WebAssembly, styles its own elements, and loads its own pictures.
 _VIEWER_POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 Side = Literal["256", "1024"]

@@ -28,7 +28,7 @@ def show_provenance(
         "graph": draw_graph(story.graph, here=key),
     }
     if isinstance(story, ProductStory):
-        facts = {
+        facts: dict[str, Any] = {
             "title": story.title,
             "kind": story.kind,
             "facts": _flat(story.facts),
