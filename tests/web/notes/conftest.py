@@ -28,6 +28,7 @@ from firstlight.services.objects.instruments import InstrumentService
 from firstlight.services.objects.spectra import SpectrumService
 from firstlight.services.objects.taxonomies import TaxonomyService
 from firstlight.services.objects.telescopes import TelescopeService
+from firstlight.services.objects.thumbnails import ThumbnailService
 from firstlight.storage.folder import FolderStore
 from firstlight.web.api import (
     classifications,
@@ -38,6 +39,7 @@ from firstlight.web.api import (
     streams,
     taxonomies,
     telescopes,
+    thumbnails,
 )
 from firstlight.web.auth import Asker
 from firstlight.web.faults import answer_faults
@@ -51,6 +53,7 @@ ROUTERS = (
     streams,
     taxonomies,
     telescopes,
+    thumbnails,
 )
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)  # night in Arizona
 MAY = frozenset(SCOPES) - {"admin", "operate"} | {
@@ -162,6 +165,7 @@ def portal(database, store, **settings):
         taxonomies=TaxonomyService(database=database),
         telescopes=TelescopeService(database=database, clock=lambda: NOW),
         spectra=SpectrumService(database=database, store=store),
+        thumbnails=ThumbnailService(database=database, store=store),
         instruments=InstrumentService(database=database, clock=lambda: NOW),
     )
     app = FastAPI()
