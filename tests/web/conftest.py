@@ -8,6 +8,7 @@ import pytest
 import uvicorn
 from argon2 import PasswordHasher
 from asgi_client import AsgiClient
+from page_services import page_services
 
 from firstlight.models.database import Database
 from firstlight.remotes.guarded_http import GuardedClient
@@ -15,6 +16,7 @@ from firstlight.remotes.settings import OutgoingSettings
 from firstlight.remotes.webhook_sender import WebhookSender
 from firstlight.services.accounts.admission import AdmissionService
 from firstlight.services.accounts.groups import GroupService
+from firstlight.services.accounts.inbox import InboxService
 from firstlight.services.accounts.invitations import InvitationService
 from firstlight.services.accounts.passwords import Passwords
 from firstlight.services.accounts.settings import AccountSettings
@@ -25,6 +27,7 @@ from firstlight.services.accounts.users import UserService
 from firstlight.services.expiry.expiration_rules import ExpirationRules, ExpirationSettings
 from firstlight.services.expiry.leftovers import Leftovers
 from firstlight.services.finding.downloads import DownloadService
+from firstlight.services.finding.home import HomeService
 from firstlight.services.finding.observations import ObservationService
 from firstlight.services.finding.search import SearchService
 from firstlight.services.finding.served_files import FileService
@@ -94,6 +97,7 @@ def account_services(database, access, settings):
         "admissions": AdmissionService(database=database),
         "invitations": InvitationService(**shared, settings=settings),
         "user_tokens": UserTokenService(database=database),
+        "inbox": InboxService(database=database),
         "sign_in": SignInService(**shared, access=access, settings=settings),
     }
 
@@ -132,6 +136,7 @@ def make_services(database, store, tmp_path):
             info_images=info_images,
             upload_log=UploadLogService(database=database, kept=RULES.upload_log),
             search=search,
+            home=HomeService(database=database, search=search),
             downloads=DownloadService(
                 database=database,
                 store=store,
@@ -139,6 +144,7 @@ def make_services(database, store, tmp_path):
                 files=files,
                 leftovers=Leftovers(database=database, store=store),
             ),
+            **page_services(database, store, search, files),
             zip_links=ZipLinks(SECRET),
             observations=ObservationService(database=database),
             bucket_events=BucketEvents([WatchedBucket("photonranch-001")]),

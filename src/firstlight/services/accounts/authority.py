@@ -191,10 +191,9 @@ def managed_group(session: Session, viewer: Viewer, group_id: int) -> Group:
     InvalidInput
         It is the group of all, or the own group of one account.
     """
+    require_person(viewer)
     group = found_group(session, viewer, group_id)
     if not administers(session, viewer, group):
-        if not viewer.name:
-            raise NotSignedIn("sign in for this")
         raise Forbidden("this group is administered by others", subject=group.name)
     if group.single_user_group or group.name == SITEWIDE:
         raise InvalidInput("this group is kept as it is", subject=group.name)

@@ -51,13 +51,14 @@ def operators_account(session: Session) -> int:
 
 def new_account(session: Session, user: User) -> int:
     """Write an account, with the group of its own, as a member of the group of all."""
+    everyone = sitewide_group(session)  # the first of all groups, as in SkyPortal
     session.add(user)
     session.flush()
     own = Group(name=_free_name(session, user.username), single_user_group=True)
     session.add(own)
     session.flush()
     admit(session, own.id, user.id, admin=False)
-    admit(session, sitewide_group(session), user.id, can_share_photometry=False)
+    admit(session, everyone, user.id, can_share_photometry=False)
     return user.id
 
 
