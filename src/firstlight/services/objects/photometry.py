@@ -28,8 +28,8 @@ from firstlight.services.objects.photometry_table import (
 )
 from firstlight.services.objects.photometry_targets import (
     Targets,
-    chosen_groups,
     find_targets,
+    named_groups,
     own_group,
 )
 from firstlight.services.objects.sharing import tell
@@ -222,11 +222,9 @@ class PhotometryService:
             if session.scalar(taken) is not None:
                 raise PhotometryExists("there is such a point already", subject=photometry_id)
             if "group_ids" in sent:
-                groups = set(chosen_groups(session, viewer, sent["group_ids"] or None))
-                owners = own_group(session, row.owner_id)
-                row.audience_id = audience_of(
-                    session, groups=groups if owners is None else {*groups, owners}
-                )
+                groups = named_groups(session, viewer, sent["group_ids"])
+                groups |= own_group(session, row.owner_id)
+                row.audience_id = audience_of(session, groups=groups)
             (thing,) = targets.objects.values()
             row.key, row.object_id = key, thing.id
             for column, value in values.items():
@@ -306,7 +304,8 @@ class _Request:
         self._viewer = viewer
         self._targets: Targets = find_targets(session, viewer, columns)
         self.table: PhotometryTable = read_table(columns, bandpasses, self._targets.instruments)
-        self._groups = chosen_groups(session, viewer, sent.get("group_ids") or None)
+        self._groups = named_groups(session, viewer, sent.get("group_ids"))
+        self._groups |= own_group(session, viewer.user_id)
         self._audiences = self._targets.audiences(session, self._groups)
         self.upload_id = uuid.uuid4()
         self.keys = self.table.keys(self._targets.ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -20,7 +20,7 @@ from firstlight.services.objects.photometry_columns import Columns
 from firstlight.services.objects.saved_objects import existing_groups
 from firstlight.services.visibility import seen_by
 
-__all__ = ["Targets", "chosen_groups", "find_targets", "own_group"]
+__all__ = ["Targets", "find_targets", "named_groups", "own_group"]
 
 _BATCH = 5_000
 
@@ -45,7 +45,7 @@ class Targets:
         """Of the objects, by name."""
         return {name: row.id for name, row in self.objects.items()}
 
-    def audiences(self, session: Session, groups: list[int]) -> dict[str, int]:
+    def audiences(self, session: Session, groups: Collection[int]) -> dict[str, int]:
         """Who sees the points of each object: the groups, or without any whoever sees the object.
 
         The groups see the objects from then on. Does not commit.
@@ -90,26 +90,24 @@ def find_targets(session: Session, viewer: Viewer, columns: Columns) -> Targets:
     return Targets(objects, {number: list(filters or ()) for number, filters in found})
 
 
-def chosen_groups(session: Session, viewer: Viewer, group_ids: object) -> list[int]:
-    """The groups with which photometry is shared, and the uploader's own. Does not commit.
+def named_groups(session: Session, viewer: Viewer, group_ids: object) -> set[int]:
+    """The groups with which photometry is shared. Does not commit.
 
     Parameters
     ----------
     group_ids
         Numbers of groups of the viewer, or ``"all"`` for the group of all accounts; None or
-        none for the uploader alone.
+        an empty list for none.
 
     Raises
     ------
     InvalidInput
         There is no such group, or the viewer is not in it.
     """
-    own = own_group(session, viewer.user_id)
-    ours = [] if own is None else [own]
     if group_ids is None:
-        return ours
+        return set()
     if group_ids == "all":
-        return sorted({*ours, sitewide_group(session)})
+        return {sitewide_group(session)}
     whole = isinstance(group_ids, list) and all(
         isinstance(each, int) and not isinstance(each, bool) for each in group_ids
     )
@@ -118,15 +116,17 @@ def chosen_groups(session: Session, viewer: Viewer, group_ids: object) -> list[i
             field="group_ids", found=repr(group_ids)[:100], expected="a list of numbers, or 'all'"
         )
     assert isinstance(group_ids, list)  # noqa: S101, as was just seen
-    return sorted({*ours, *existing_groups(session, group_ids, "group_ids", viewer=viewer)})
+    return set(existing_groups(session, group_ids, "group_ids", viewer=viewer))
 
 
-def own_group(session: Session, user_id: int | None) -> int | None:
-    """The group of one account alone; None for what belongs to no account."""
+def own_group(session: Session, user_id: int | None) -> set[int]:
+    """The group of one account alone; none for what belongs to no account."""
     if user_id is None:
-        return None
-    return session.scalar(
-        select(Group.id)
-        .join(Membership, Membership.group_id == Group.id)
-        .where(Membership.user_id == user_id, Group.single_user_group)
+        return set()
+    return set(
+        session.scalars(
+            select(Group.id)
+            .join(Membership, Membership.group_id == Group.id)
+            .where(Membership.user_id == user_id, Group.single_user_group)
+        )
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,37 +14,42 @@ from firstlight.algorithms.photometric_systems import limiting_magnitude, magnit
 from firstlight.services.objects.bandpasses import Bandpasses, SystemUnknown
 from firstlight.services.objects.photometry_table import DETECTION_SIGMA
 
-__all__ = ["Magnitudes", "magnitudes_of", "shown_values"]
+__all__ = ["Magnitudes", "Series", "shown_values"]
 
 Floats = NDArray[np.float64]
-Texts = Sequence[str | None]
 
 
+@dataclass(frozen=True)
 class Magnitudes:
     """Magnitudes of points in one system; arrays of shape ``(n,)``, NaN where there is none.
 
     A flux of at least three errors has a magnitude, and one that was sent or measured as a
     magnitude has it whatever its error.
 
-    Parameters
+    Attributes
     ----------
-    points
-        Columns ``flux_ujy``, ``flux_err_ujy``, ``mag``, ``mag_err``, ``limiting_mag`` as the
-        table has them.
-    systems
-        In which ``mag`` is.
     offset
-        AB minus magnitude in the system asked for.
-    own_offset
-        And in `systems`; NaN where it is not known.
+        AB minus magnitude of each point in the system it is told in.
     """
 
-    def __init__(
-        self,
-        points: dict[str, Floats],
-        offset: Floats,
-        own_offset: Floats,
-    ) -> None:
+    mag: Floats
+    mag_err: Floats
+    limit: Floats
+    offset: Floats
+
+    @classmethod
+    def of(
+        cls, points: Mapping[str, Floats], series: Series, bandpasses: Bandpasses, system: str
+    ) -> Magnitudes:
+        """Magnitudes in a system; those of filters without a zero point in it are AB.
+
+        Parameters
+        ----------
+        points
+            Columns ``flux_ujy``, ``flux_err_ujy``, ``mag``, ``mag_err``, ``limiting_mag`` as the
+            table has them.
+        """
+        offset, own_offset = series.offsets(bandpasses, system)
         flux, error = points["flux_ujy"], points["flux_err_ujy"]
         own, own_err = points["mag"], points["mag_err"]
         mag, mag_err = magnitude_of_flux(flux, error, offset)
@@ -51,39 +57,60 @@ class Magnitudes:
             seen = (flux >= DETECTION_SIGMA * error) | (np.isfinite(own) & (flux > 0))
         # One without a flux is as good as its own system is known.
         alone = np.isnan(flux) & np.isfinite(own) & np.isfinite(own_offset)
-        self.mag = np.where(seen, mag, np.where(alone, own + own_offset - offset, np.nan))
-        self.mag_err = np.where(seen, mag_err, np.where(alone, own_err, np.nan))
+        mag = np.where(seen, mag, np.where(alone, own + own_offset - offset, np.nan))
+        mag_err = np.where(seen, mag_err, np.where(alone, own_err, np.nan))
         # Told as it was sent, without the last digit's tour through the flux.
         same = np.isfinite(own) & np.isfinite(own_err) & (own_offset == offset)
-        self.mag, self.mag_err = (
-            np.where(same, own, self.mag),
-            np.where(same, own_err, self.mag_err),
-        )
         limit = points["limiting_mag"] - offset
         derived = limiting_magnitude(error, DETECTION_SIGMA, offset)
-        self.limit = np.where(np.isfinite(limit), limit, derived)
+        return cls(
+            mag=np.where(same, own, mag),
+            mag_err=np.where(same, own_err, mag_err),
+            limit=np.where(np.isfinite(limit), limit, derived),
+            offset=offset,
+        )
 
 
-def magnitudes_of(
-    points: dict[str, Floats],
-    filters: Texts,
-    own_systems: Texts,
-    bandpasses: Bandpasses,
-    system: str,
-) -> tuple[Magnitudes, Floats, list[str]]:
-    """Magnitudes in a system, with the offset and the system in which each point is told.
+@dataclass(frozen=True)
+class Series:
+    """Filters and magnitude systems of points, of which few are different.
 
-    A point whose filter has no zero point in the system is told in AB.
+    Attributes
+    ----------
+    filters, systems
+        Of each series; the system is that in which magnitudes are kept.
+    code
+        ``(n,)``, the series of each point.
     """
-    wanted = bandpasses.system(system)
-    known = {name: bandpasses.offset(name, wanted) for name in set(filters)}
-    offset = np.array([known[name] or 0.0 for name in filters], float)
-    told = [wanted if known[name] is not None else "ab" for name in filters]
-    own = {
-        pair: _own_offset(bandpasses, *pair) for pair in set(zip(filters, own_systems, strict=True))
-    }
-    own_offset = np.array([own[pair] for pair in zip(filters, own_systems, strict=True)], float)
-    return Magnitudes(points, offset, own_offset), offset, told
+
+    filters: Sequence[str | None]
+    systems: Sequence[str | None]
+    code: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, filters: Iterable[str | None], systems: Iterable[str | None]) -> Series:
+        """Those of points, one by one."""
+        known: dict[tuple[str | None, str | None], int] = {}
+        code = [known.setdefault(pair, len(known)) for pair in zip(filters, systems, strict=True)]
+        return cls(
+            [band for band, _ in known], [kept for _, kept in known], np.array(code, np.int64)
+        )
+
+    def told_in(self, bandpasses: Bandpasses, system: str) -> list[str]:
+        """The system in which each series is told: AB where its filter has no zero point."""
+        wanted = bandpasses.system(system)
+        return [
+            "ab" if bandpasses.offset(band, wanted) is None else wanted for band in self.filters
+        ]
+
+    def offsets(self, bandpasses: Bandpasses, system: str) -> tuple[Floats, Floats]:
+        """AB minus magnitude of each point: in the system it is told in, and in its own."""
+        told = [bandpasses.offset(band, system) or 0.0 for band in self.filters]
+        own = [
+            _own_offset(bandpasses, band, kept)
+            for band, kept in zip(self.filters, self.systems, strict=True)
+        ]
+        return np.array(told, float)[self.code], np.array(own, float)[self.code]
 
 
 def shown_values(
@@ -97,10 +124,9 @@ def shown_values(
             "rel_flux_err", "reference_flux_ujy", "reference_flux_err_ujy",
         )
     }  # fmt: skip
-    filters = [row.filter for row in rows]
-    found, offset, told = magnitudes_of(
-        points, filters, [row.mag_system for row in rows], bandpasses, system
-    )
+    series = Series.of((row.filter for row in rows), (row.mag_system for row in rows))
+    found = Magnitudes.of(points, series, bandpasses, system)
+    told = series.told_in(bandpasses, system)
     mags = {
         "mag": _nullable(found.mag),
         "magerr": _nullable(found.mag_err),
@@ -113,7 +139,7 @@ def shown_values(
         relative = points["rel_flux"] / points["rel_flux_err"]
     columns: dict[str, list[Any]] = {
         "snr": _nullable(np.where(np.isfinite(signal), signal, relative)),
-        "magsys": told,
+        "magsys": [told[code] for code in series.code.tolist()],
     }
     if form in {"mag", "both"}:
         columns |= mags
@@ -121,13 +147,13 @@ def shown_values(
         columns |= {
             "flux": _nullable(points["flux_ujy"]),
             "fluxerr": _nullable(points["flux_err_ujy"]),
-            "zp": (AB_ZERO_POINT_UJY - offset).tolist(),
+            "zp": (AB_ZERO_POINT_UJY - found.offset).tolist(),
         }
     values = _as_rows(columns)
     reference = points["reference_flux_ujy"]
     for index in np.flatnonzero(np.isfinite(reference)).tolist():
         numbers = {name: float(each[index]) for name, each in points.items()}
-        values[index] |= _reference(numbers, float(offset[index]), form)
+        values[index] |= _reference(numbers, float(found.offset[index]), form)
     return values
 
 

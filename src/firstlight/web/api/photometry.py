@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from firstlight.services.objects.light_curve_export import FORMATS
 from firstlight.services.objects.photometry_reading import PhotometryForm
 from firstlight.web.api.portal_parameters import ObjectName, PortalRequest
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import shows, success
+from firstlight.web.file_answers import attached
 
 router = APIRouter(prefix="/api", tags=["photometry"])
 
@@ -63,6 +65,46 @@ _POINT: dict[str, Any] = {
 }
 _POSTED = {"ids": [1, 2], "upload_id": "5f0c6a3e-3e0e-4a3e-8f43-a0b5f6a7f9b1"}
 _FILTER = {"name": "ztfg", "wavelength": 4814.0, "vega": -0.0958, "colour": "#209e87"}
+
+_CURVE: dict[str, Any] = {
+    "object": "FL1",
+    "ra": 120.5,
+    "dec": -3.25,
+    "magsys": "ab",
+    "points": 2,
+    "total": 2,
+    "units": {"mjd": "d", "flux": "uJy"},
+    "names": {"filter": ["ztfg", "ztfr"]},
+    "columns": {"id": [1, 2], "mjd": [60000.1, 60001.1], "filter": [0, 1], "flux": [144.5, None]},
+}
+_FILES: dict[int | str, Any] = {
+    200: {
+        "description": "The light curve",
+        "content": {
+            "application/json": {"example": {"status": "success", "data": _CURVE}},
+            **{media_type: {} for media_type, _ in FORMATS.values() if "json" not in media_type},
+        },
+    }
+}
+_PERIOD: dict[str, Any] = {
+    "period": 0.523400,
+    "epoch": 59000.394,
+    "power": 0.77,
+    "false_alarm": 1e-12,
+    "depth": 0.1,
+    "duration": None,
+    "signal": None,
+    "method": "sine",
+    "label": "0.5234 d, sine: false alarm 1e-12",
+}
+_PERIODS: dict[str, Any] = {
+    "best": _PERIOD,
+    "candidates": [_PERIOD],
+    "message": None,
+    "time": "mjd",
+    "points": 5000,
+    "used": 5000,
+}
 
 Columns = Annotated[
     dict[str, Any],
@@ -274,6 +316,46 @@ def photometry_of_object(
     """
     found = services_of(request).photometry_reading.of_object(asker, obj_id, query.form)
     return success([] if query.individual_or_series == "series" else found)
+
+
+@router.get("/sources/{obj_id}/light_curve", responses={**shows(_CURVE, 400, 404), **_FILES})
+def light_curve(
+    request: Request,
+    asker: Asker,
+    obj_id: ObjectName,
+    *,
+    format: Annotated[str, Query(description="arrow, parquet, csv or json.")] = "json",  # noqa: A002, as SkyPortal calls it elsewhere
+    magsys: System = "ab",
+    points: Annotated[
+        int | None, Query(ge=1, description="About so many, chosen so that it looks the same.")
+    ] = None,
+) -> Response:
+    """The light curve of an object in columns: 50,000 points are a matter of a blink.
+
+    Fluxes are in microjansky (AB), relative fluxes relative to the star's mean. Of the
+    light-curve sets of an observation the current one counts. In JSON, texts are numbers into
+    `names`, and columns without any value are left out.
+    """
+    exports = services_of(request).light_curve_exports
+    if format == "json":
+        found = exports.columns(asker, obj_id, system=magsys, points=points)
+        return success(found.as_dict())
+    file = exports.file(asker, obj_id, format, system=magsys, points=points)
+    headers = {"Content-Disposition": attached(file.filename)}
+    return Response(file.body, 200, headers, file.media_type)
+
+
+@router.get("/sources/{obj_id}/periods", responses=shows(_PERIODS, 400, 404, 409))
+def periods_of_object(
+    request: Request,
+    asker: Asker,
+    obj_id: ObjectName,
+    method: Annotated[
+        str, Query(description="sine, box (eclipses and transits), or auto.")
+    ] = "auto",
+) -> Response:
+    """Search the period of an object; `best` is null where none stands out of the noise."""
+    return success(services_of(request).period_search.find(asker, obj_id, method))
 
 
 @router.delete(
