@@ -201,8 +201,7 @@ def _plate_solve(work: _Work) -> dict[str, Any]:
     if not bench.settings.trust_wcs and len(work.stars) >= 5:
         refined = work.pipeline.refine_astrometry(
             work.sources, _table(work.stars), sr=5 * work.scale / 3600, wcs=work.wcs, order=0,
-            cat_col_mag="mag", cat_col_ra="ra", cat_col_dec="dec", cat_col_ra_err=None,
-            cat_col_dec_err=None, method="astropy", update=False, verbose=False,
+            cat_col_mag="mag", method="astropy", update=False, verbose=False,
         )  # fmt: skip
         if refined is not None:
             work.wcs, bench.how = refined, "refined"
@@ -225,7 +224,10 @@ def _stars(work: _Work) -> ReferenceStars:
 
 
 def _table(stars: ReferenceStars) -> Any:
-    table = Table({"ra": stars.ra, "dec": stars.dec, "mag": stars.mag, "mag_err": stars.mag_err})
+    # By the names that STDPipe takes for granted in places.
+    table = Table({"RAJ2000": stars.ra, "DEJ2000": stars.dec})
+    table["mag"], table["mag_err"] = stars.mag, stars.mag_err
+    table["e_RAJ2000"] = table["e_DEJ2000"] = stars.position_err / 3600.0
     table["colour"] = np.zeros(len(stars)) if stars.colour is None else stars.colour
     table["nothing"] = np.zeros(len(stars))
     return table[np.isfinite(stars.mag)]
@@ -241,8 +243,8 @@ def _zero_point(work: _Work) -> dict[str, Any]:
     colour = {"cat_col_mag1": "colour", "cat_col_mag2": "nothing"} if coloured else {}
     fit = work.pipeline.calibrate_photometry(
         work.sources, _table(stars), sr=0.5 * work.fwhm * work.scale / 3600,
-        order=bench.settings.spatial_order or 0, cat_col_mag="mag", cat_col_mag_err="mag_err",
-        cat_col_ra="ra", cat_col_dec="dec", accept_flags=DEBLENDED, scale_noise=True,
+        order=bench.settings.spatial_order or 0, cat_col_mag="mag",
+        cat_col_mag_err="mag_err", accept_flags=DEBLENDED, scale_noise=True,
         verbose=False, **colour,
     )  # fmt: skip
     used = 0 if fit is None else int(np.sum(fit["idx"]))
@@ -295,7 +297,7 @@ def _target(work: _Work) -> dict[str, Any]:
     )
     term = _number(work.zero["color_term"]) or 0.0
     colour, colour_err = _colour(work, term)
-    zero -= term * colour
+    zero += term * colour  # a catalogue magnitude is the instrument's, zero point and this together
     told = _calibrated(bench, (flux, error), (zero, zero_err), colour_err)
     result = bench.result
     result.method, result.measurements = "aperture", {"aperture": told}
