@@ -145,7 +145,7 @@ def groups_by_audience(
 ) -> dict[int, list[dict[str, Any]]]:
     """The groups of each audience, as SkyPortal shows them.
 
-    Private groups are named to their members only.
+    Private groups and those of one user alone are named to their members only.
     """
     wanted = set(audience_ids)
     if not wanted:
@@ -158,7 +158,8 @@ def groups_by_audience(
     )
     found: dict[int, list[dict[str, Any]]] = {each: [] for each in wanted}
     for audience, group in rows:
-        if not group.private or viewer.sees_all or group.id in viewer.groups:
+        is_hidden = group.private or group.single_user_group
+        if not is_hidden or viewer.sees_all or group.id in viewer.groups:
             found[audience].append(_group(group))
     return found
 
