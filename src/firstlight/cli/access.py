@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -11,6 +11,9 @@ from rich.table import Table
 
 from firstlight.cli.console import guarded, notes, out, print_json, print_table
 from firstlight.cli.opening import open_workspace
+
+if TYPE_CHECKING:
+    from firstlight.services.access import Viewer
 
 __all__ = ["token"]
 
@@ -25,8 +28,12 @@ def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Whom or what it is for.")],
     scope: Annotated[
-        list[str], typer.Option(help="read, watch, upload, operate or admin; may be repeated.")
-    ],
+        list[str] | None,
+        typer.Option(help="read, watch, upload, comment, operate, admin, ...; may be repeated."),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Of this account; else it belongs to the workspace.")
+    ] = None,
     site: Annotated[
         list[str] | None, typer.Option(help="Only for this site; may be repeated.")
     ] = None,
@@ -35,10 +42,20 @@ def create(
 ) -> None:
     """Make a token. It is shown this once and stored as a hash.
 
+    What the token of an account allows is never more than the account may do; without a scope,
+    to read what it may read. Programs that write comments and the like need such a token.
+
     Example: [bold]firstlight -w mynight token create dome --scope upload --site sro[/]
     """
     until = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    made = open_workspace(context).access.make(name, scope, sites=site or None, expires_at=until)
+    house, sites = open_workspace(context), site or None
+    if user is None:
+        made = house.access.make(name, scope or [], sites=sites, expires_at=until)
+    else:
+        number = house.users.number_of(_operator(), user)
+        made = house.user_tokens.make(
+            _operator(), name, scope or [], user_id=number, sites=sites, expires_at=until
+        )
     if as_json:
         print_json({**made.facts, "token": made.token})
         return
@@ -49,7 +66,7 @@ def create(
 @token.command("list")
 @guarded
 def list_tokens(context: typer.Context, as_json: Json = False) -> None:
-    """All tokens, by name.
+    """All tokens, by name; those of accounts begin with user/ and the account's number.
 
     Example: [bold]firstlight -w mynight token list[/]
     """
@@ -88,6 +105,13 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             ends,
         )
     return table
+
+
+def _operator() -> Viewer:
+    """Whoever may open the workspace's files may do everything."""
+    from firstlight.services.access import operator  # noqa: PLC0415, loads the database's library
+
+    return operator()
 
 
 def _day(moment: str | None) -> str:

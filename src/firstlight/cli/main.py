@@ -10,6 +10,7 @@ import typer
 import firstlight
 from firstlight.cli import (
     access,
+    accounts,
     archive,
     expiry,
     info_images,
@@ -19,6 +20,7 @@ from firstlight.cli import (
     look,
     measure,
     observations,
+    photometry,
     reduction,
     search,
     simulation,
@@ -90,7 +92,10 @@ for name, group in (
     ("archive", search.archive),
     ("observations", observations.observations),
     ("infoimage", info_images.infoimage),
+    ("photometry", photometry.photometry),
+    ("group", accounts.group),
     ("token", access.token),
+    ("user", accounts.user),
     ("webhook", webhooks.webhook),
 ):
     app.add_typer(group, name=name)

@@ -16,6 +16,7 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database, bulk_insert
 from firstlight.services.access import Viewer
 from firstlight.services.accounts.authority import (
+    GroupMissing,
     administers,
     found_group,
     found_user,
@@ -120,6 +121,20 @@ class GroupService:
             for group in found.values()
             if group["name"] == name
         ]
+
+    def number_of(self, viewer: Viewer, name: str) -> int:
+        """The number of a group, by its name.
+
+        Raises
+        ------
+        GroupMissing
+            There is none that the viewer may know of.
+        """
+        found = self.named(viewer, name)
+        if not found:
+            raise GroupMissing(subject=name[:200])
+        number: int = found[0]["id"]
+        return number
 
     def one(self, viewer: Viewer, group_id: int, *, with_users: bool = True) -> dict[str, Any]:
         """One group; with its members, for them and for those who administer it.
