@@ -20,7 +20,9 @@ UPLOADS = "/api/uploads/"
 """Requests below this address carry files."""
 _DATA = ("/api/photometry", "/api/spectr", "/api/thumbnail", "/api/sources/")
 """Below these, tables, spectra and pictures come as JSON."""
-_IMAGES = re.compile(r"/api/(image_uploads|sources/[^/]+/image_analyses)")
+_IMAGES = re.compile(
+    r"/api/(image_uploads|sources/[^/]+/image_analyses)|/objects/[^/]+/image_(uploads|analysis)"
+)
 """Forms with images for analysis."""
 _ENCODED_IMAGE = re.compile(r"/api/internal/sources/[^/]+/image_analysis")
 """An image in base64 within JSON, which is read as a whole."""
