@@ -17,6 +17,7 @@ from firstlight.services.objects.object_list import ObjectPage
 from firstlight.services.objects.object_parts import Include
 from firstlight.services.objects.object_query import ObjectQuery, Order
 from firstlight.services.objects.saved_objects import SavedWhen
+from firstlight.services.objects.spectra_rows import SpectrumForm
 from firstlight.services.star_light_curve import parse_target
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
@@ -30,10 +31,10 @@ ObjectName = Annotated[str, Path(max_length=128)]
 Number = Annotated[int, Path(ge=0, le=2**63 - 1)]
 
 _ROWS = 50
-_COUNTED = 10_000
+_COUNTED = 1_000
 _DEFAULT_SORT = "-created_at"
 _RADIUS_ARCMIN = 5.0
-_EVERYTHING = Include(comments=True, statistics=True)
+_EVERYTHING = Include(comments=True, statistics=True, thumbnails=True)
 _EXPORTS = {"csv": "CSV", "parquet": "Parquet", "arrow": "Arrow"}
 _INERT = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
@@ -115,9 +116,7 @@ def show_object(
         "turned": points > 1,
         "periods": _periods(thing["annotations"]),
         "analyses": services.image_analyses.list(asker, name)["analyses"],
-        "spectra": [],
-        "spectra_data": [],
-        "pictures": [],
+        "spectra": services.spectra.of_object(asker, name, form=SpectrumForm(arrays=False)),
         "cutouts": [each for each in table.rows if each["exposure"]][:3],
         "exports": _exports(thing["id"]),
         "taxonomies": _classes(request, asker) if signed_in and asker.may("classify") else [],
@@ -148,19 +147,16 @@ def get_light_curve(request: Request, asker: Asker, name: ObjectName) -> Respons
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(None, 304, headers)
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        headers["Content-Encoding"] = "gzip"
-    else:
-        packed = gzip.decompress(packed)
-    return Response(packed, 200, headers, "application/octet-stream")
+    return _packed(request, packed, headers, "application/octet-stream")
 
 
 @router.get("/objects/{name}/light_curve.svg")
 def draw(request: Request, asker: Asker, name: ObjectName) -> Response:
     """The light curve as a picture."""
     curve = services_of(request).light_curve_plots.curve(asker, name)
-    headers = {"Content-Security-Policy": _INERT}
-    return Response(draw_light_curve(curve), 200, headers, "image/svg+xml")
+    picture = gzip.compress(draw_light_curve(curve).encode(), 4, mtime=0)
+    headers = {"Content-Security-Policy": _INERT, "Cache-Control": "private, no-cache"}
+    return _packed(request, picture, headers, "image/svg+xml")
 
 
 @router.get("/api/photometry/{number}/cutout.png")
@@ -187,6 +183,15 @@ def own_groups(request: Request, viewer: Viewer) -> list[dict[str, Any]]:
 def _exports(name: str) -> list[tuple[str, str]]:
     address = f"/api/sources/{quote(name, safe='')}/light_curve"
     return [(words, f"{address}?format={form}") for form, words in _EXPORTS.items()]
+
+
+def _packed(request: Request, body: bytes, headers: dict[str, str], kind: str) -> Response:
+    """Answer with what is gzip'ed, to those who can unpack it."""
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+    else:
+        body = gzip.decompress(body)
+    return Response(body, 200, headers, kind)
 
 
 def _query(asked: dict[str, str]) -> ObjectQuery:

@@ -82,6 +82,8 @@
 
   // The bell: the number of what has not been seen, and a message when something comes.
   const bell = document.querySelector("[data-bell]");
+  let told = null;
+  const ENDED = ["done", "failed", "timed_out"];
   const lookAtBell = async (announce) => {
     const answer = await fetch("/notifications.json", { headers: { Accept: "application/json" } });
     if (!answer.ok) return;
@@ -90,11 +92,13 @@
     count.textContent = unread > 99 ? "99+" : String(unread);
     count.hidden = unread === 0;
     bell.setAttribute("aria-label", unread ? `Notifications: ${unread} not seen` : "Notifications");
-    if (announce && latest) toast(latest.text, { kind: latest.kind, url: latest.url });
+    if (announce && latest && !latest.seen && latest.id !== told) toast(latest.text, { kind: latest.kind, url: latest.url });
+    told = latest ? latest.id : null;
   };
   if (bell) {
     document.addEventListener("firstlight:event", ({ detail }) => {
-      if (detail.topic === "notification") lookAtBell(true).catch(() => {});
+      const ended = detail.topic === "image_analysis" && ENDED.includes(detail.data.state) && !detail.data.step;
+      if (detail.topic === "notification" || ended) lookAtBell(true).catch(() => {});
     });
   }
 
@@ -127,9 +131,14 @@
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
   });
-  document.addEventListener("htmx:responseError", async (event) => {
+  document.addEventListener("htmx:responseError", (event) => {
     let words = `The server answered ${event.detail.xhr.status}`;
-    try { words = JSON.parse(event.detail.xhr.responseText).message || words; } catch { /* no JSON */ }
+    try {
+      const { message, data } = JSON.parse(event.detail.xhr.responseText);
+      const { field, found, expected, hint } = data || {};
+      const more = [field && `${field}${found ? ` is ${found}` : ""}`, expected && `expected ${expected}`, hint];
+      words = [message || words, ...more.filter(Boolean)].join("; ");
+    } catch { /* no JSON */ }
     toast(words, { kind: "error" });
   });
   document.addEventListener("htmx:sendError", () => toast("The server cannot be reached", { kind: "error" }));

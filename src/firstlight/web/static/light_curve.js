@@ -6,12 +6,11 @@
   const SHOWN_ROWS = 200;
   // Hue and saturation by what a filter lets through; the lightness follows the page's.
   const BANDS = [
-    [/(^|[^a-z])u($|')|^uvm?2?|uvw/i, 285, 65], [/^b$|johnsonb|bessellb|^bt$|blue/i, 220, 75],
-    [/g($|')|green|^g$/, 140, 60], [/v$|^vt$|^v/i, 95, 60], [/r($|')|^r$|red/i, 5, 70],
-    [/i($|')/i, 30, 75], [/z($|')/i, 325, 50], [/y($|')/i, 345, 35],
-    [/clear|white|none|^$|luminance|^l$/i, 205, 20], [/^o$|orange/, 25, 85], [/^c$|cyan/, 185, 70],
-    [/^g$|gaia/i, 165, 55], [/halpha|ha$/i, 350, 80],
-  ];
+    [/^(clear|white|none|luminance|l|open|)$/, 205, 25], [/^(u|uv.*|nuv|fuv|johnson_?u)$/, 285, 65],
+    [/^(b|bt|blue|t_?b)$/, 220, 75], [/^(g|gp|green|tg)$/, 140, 60], [/^(v|vt|tv)$/, 95, 60],
+    [/^(r|rp|rc|red|tr)$/, 5, 70], [/^(i|ip|ic)$/, 32, 75], [/^(z|zp|zs)$/, 325, 50], [/^y/, 345, 35],
+    [/^(o|orange)$/, 25, 85], [/^(c|cyan)$/, 185, 70], [/^(h_?alpha|ha)$/, 350, 80], [/^rgb$/, 260, 25],
+    ];
 
   const unpack = async (answer) => {
     const bytes = await answer.arrayBuffer();
@@ -36,6 +35,11 @@
     return columns;
   };
 
+  // Single precision has seven digits; more would be made up.
+  const csvNumber = (column, row) => {
+    if (!Number.isFinite(column[row])) return "";
+    return column instanceof Float32Array ? String(Number(column[row].toPrecision(7))) : String(column[row]);
+  };
   const utc = (mjd) => new Date((mjd - 40587) * 86400000).toISOString().replace("T", " ").slice(0, 19);
   const digits = (value, error) => {
     const places = error > 0 ? Math.min(6, Math.max(1, 1 - Math.floor(Math.log10(error)))) : 3;
@@ -98,7 +102,7 @@
     colour(which) {
       const { filter } = this.columns.series[which];
       const dark = this.isDark();
-      const known = BANDS.find(([pattern]) => pattern.test(filter.toLowerCase().replace(/^(ztf|sdss|ps1|lsst|atlas|ptf|des|gaia|bessell|johnson|cousins)(::)?/, "")));
+      const known = BANDS.find(([pattern]) => pattern.test(filter.toLowerCase().replace(/^(ztf|sdss|ps1|lsst|atlas|ptf|des|gaia|bessell|standard|johnson|cousins)(::|_|-)?/, "").replace(/['′ ]/g, "")));
       const [hue, saturation] = known ? known.slice(1) : [(which * 137.5 + 200) % 360, 55];
       const same = this.columns.series.slice(0, which).filter((each) => each.filter === filter).length;
       const light = (dark ? 66 : 40) + (same % 3) * (dark ? 9 : -9);
@@ -211,7 +215,7 @@
 
     timeAxis() {
       const { fold } = this;
-      if (fold) return { label: `Phase (period ${fold.period} d, from ${fold.bjd ? "BJD" : "MJD"} ${fold.epoch})`, range: [0, 2] };
+      if (fold) return { label: `Phase (period ${Number(fold.period.toPrecision(9))} d, from ${fold.bjd ? "BJD" : "MJD"} ${Number(fold.epoch.toFixed(5))})`, range: [0, 2] };
       const { mjd, n } = this.columns;
       const offset = n && mjd[n - 1] - mjd[0] < 30 ? Math.floor(mjd[0]) : 0;
       return { label: offset ? `MJD − ${offset}` : "MJD (UTC)", offset };
@@ -290,7 +294,7 @@
       const lines = [[...names, "filter", "instrument", "origin"].join(",")];
       for (const row of this.selected) {
         const { filter, instrument, origin } = c.series[c.of[row]];
-        lines.push([...names.map((name) => (Number.isFinite(c[name][row]) ? c[name][row] : "")), quoted(filter), quoted(instrument), quoted(origin)].join(","));
+        lines.push([...names.map((name) => csvNumber(c[name], row)), quoted(filter), quoted(instrument), quoted(origin)].join(","));
       }
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));

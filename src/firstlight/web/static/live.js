@@ -22,8 +22,13 @@
   let last = 0;
   let timer = null;
 
-  const inUse = (part) => part.contains(document.activeElement)
-    && document.activeElement.matches("input, textarea, select");
+  // What somebody is writing in stays.
+  const isChanged = (field) => (field.type === "checkbox" || field.type === "radio"
+    ? field.checked !== field.defaultChecked
+    : "defaultValue" in field && field.type !== "hidden" && field.value !== field.defaultValue);
+  const inUse = (part) => part.querySelector("details.menu[open]") !== null
+    || [...part.querySelectorAll("input, textarea, select")].some(
+      (field) => field === document.activeElement || isChanged(field));
 
   const refresh = async () => {
     if (busy) { waiting = true; return; }
