@@ -10,6 +10,8 @@ from argon2 import PasswordHasher
 from asgi_client import AsgiClient
 from page_services import page_services
 
+from firstlight.config import Settings
+from firstlight.factory import Factory
 from firstlight.models.database import Database
 from firstlight.remotes.guarded_http import GuardedClient
 from firstlight.remotes.settings import OutgoingSettings
@@ -27,7 +29,6 @@ from firstlight.services.accounts.users import UserService
 from firstlight.services.expiry.expiration_rules import ExpirationRules, ExpirationSettings
 from firstlight.services.expiry.leftovers import Leftovers
 from firstlight.services.finding.downloads import DownloadService
-from firstlight.services.finding.home import HomeService
 from firstlight.services.finding.observations import ObservationService
 from firstlight.services.finding.search import SearchService
 from firstlight.services.finding.served_files import FileService
@@ -102,6 +103,22 @@ def account_services(database, access, settings):
     }
 
 
+class Offered(SimpleNamespace):
+    """Services made by hand, and all others as a factory makes them."""
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.others(), name)
+
+
+def house(folder, database, store):
+    """A factory of this database and store."""
+    made = Factory(folder, Settings())
+    vars(made).update(database=database, store=store)
+    return made
+
+
 @pytest.fixture
 def make_services(database, store, tmp_path):
     """What a factory offers, built by hand."""
@@ -115,7 +132,8 @@ def make_services(database, store, tmp_path):
         outgoing = GuardedClient(OutgoingSettings(allow=("127.0.0.1",)))
         info_images = InfoImageService(database=database, rules=ExpirationRules(RULES))
         access = AccessService(database=database, settings=web)
-        return SimpleNamespace(
+        return Offered(
+            others=lambda: house(tmp_path, database, store),
             web_settings=web,
             access=access,
             **account_services(database, access, accounts or AccountSettings()),
@@ -136,7 +154,6 @@ def make_services(database, store, tmp_path):
             info_images=info_images,
             upload_log=UploadLogService(database=database, kept=RULES.upload_log),
             search=search,
-            home=HomeService(database=database, search=search),
             downloads=DownloadService(
                 database=database,
                 store=store,

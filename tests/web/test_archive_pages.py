@@ -7,6 +7,7 @@ from archived import archive
 
 from firstlight.formats.base_filename import parse_name
 from firstlight.models.arrival import Arrival
+from firstlight.web.auth import COOKIE
 
 HTML = {"Accept": "text/html"}
 ALL = ("header_text", "fits_large", "jpg_medium", "thumbnail")
@@ -68,7 +69,7 @@ def page(client, url, **options):
 
 
 def test_all_sites_with_their_latest_picture(client, exposures):
-    text, elements = page(client, "/")
+    text, elements = page(client, "/sites")
     assert "/sites/tst" in elements.links
     assert "/sites/sro" in elements.links
     assert "mrc" not in text
@@ -80,11 +81,11 @@ def test_all_sites_with_their_latest_picture(client, exposures):
 
 
 def test_an_empty_archive_says_what_to_do(make_client):
-    text, _ = page(make_client(public_sites="*"), "/")
-    assert "firstlight watch" in text
+    text, _ = page(make_client(public_sites="*"), "/sites")
+    assert "watch DIR" in text
 
 
-def test_a_site(client, exposures, database, store):
+def test_a_site(client, exposures, database, store, token):
     name = "tst-kb001ms-20220629-00000009-EX10.jpg"
     stored = store.put(f"info-images/{name}", b"pinned")
     row = Arrival(
@@ -105,14 +106,16 @@ def test_a_site(client, exposures, database, store):
     assert f"/exposures/{exposures[0].id}" in elements.links
     assert f"/exposures/{exposures[4].id}" not in elements.links, "it is of the sky"
     assert "/sites/tst/allsky" in elements.links
-    first = re.search(r'<div class="strip">\s*<a class="([^"]*)"', text)
+    first = re.search(r'<a class="(thumb[^"]*)"', text)
     assert first[1] == "thumb pinned", "left of the thumbnails"
     assert client.get(elements.pictures[0]).content == b"pinned"
     assert "no picture yet" in text
+    assert "the picture is cut off" not in text, "the upload log is for operators"
+    text, _ = page(client, "/sites/tst", **token("operate", sites=["tst"]))
     assert "&lt;b&gt;bad&lt;/b&gt;" in text
     assert "the picture is cut off" in text
     assert "12.3 kB" in text
-    assert 'id="strip" data-live data-site="tst"' in text
+    assert re.search(r'id="strip" data-live [^>]*data-site="tst"', text)
 
 
 def test_the_sky_over_a_site(client, exposures):
@@ -141,7 +144,7 @@ def test_pages_are_for_those_who_may_see_them(client, exposures, token):
         assert "/sign-in" in answer.text
     assert client.get(f"/exposures/{mrc.id}", headers=HTML).status_code == 404
     secret = token("read", sites=["mrc"])["Authorization"].split()[1]
-    cookie = {"Cookie": f"firstlight_token={secret}"}
+    cookie = {"Cookie": f"{COOKIE}={secret}"}
     _, elements = page(client, f"/exposures/{mrc.id}", **cookie)
     picture = elements.pictures[0]
     assert client.get(picture, headers=cookie).status_code == 200

@@ -32,6 +32,7 @@ _WIDEST_FIELD = 40.0  # degrees; beyond it a tangent plane misleads
 _LEAST_FIELD = 0.05
 _NEWTON = 12
 _AROUND = 1.25
+_TOGETHER = 9.0  # of the drawing; marks nearer than this cover each other
 _NEAR = 6.0  # half diagonals of the first footprint
 
 
@@ -198,7 +199,7 @@ def all_sky(footprints: Sequence[Footprint]) -> SkyMap:
     shapes: dict[tuple[int, int], MapShape] = {}
     for each in footprints:
         x, y = (float(v[0]) for v in mollweide(np.array([each.ra]), np.array([each.dec])))
-        cell = round(x / 4), round(y / 4)
+        cell = round(x / _TOGETHER), round(y / _TOGETHER)
         if cell in shapes:
             before = shapes[cell]
             shapes[cell] = replace(before, count=before.count + 1)

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse
 from firstlight.errors import InvalidInput
 from firstlight.services.access import Forbidden, NotSignedIn, Viewer
 from firstlight.services.accounts.invitations import Admission
+from firstlight.services.accounts.membership import SITEWIDE
 from firstlight.services.accounts.permissions import FULL_USER, ROLES, SCOPES
 from firstlight.services.accounts.user_listing import UserQuery
 from firstlight.services.accounts.users import NewUser
@@ -146,6 +147,7 @@ def show_groups(request: Request, asker: Asker) -> Response:
         ],
         "users": services.users.list(asker)[0],
         "may_sites": asker.may("admin"),
+        "sitewide": SITEWIDE,
     }
     return _page(request, "groups", facts)
 
