@@ -7,11 +7,14 @@ from types import SimpleNamespace
 from typing import get_args
 
 import httpx
+import numpy as np
 import pytest
 import skyportal_py
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
+from firstlight.catalogs.base import ReferenceStars
+from firstlight.catalogs.registry import UnknownCatalog
 from firstlight.models.account import Group, Membership, User
 from firstlight.models.audience import audience_of, public_audience
 from firstlight.models.database import Database
@@ -21,6 +24,7 @@ from firstlight.models.object import Object
 from firstlight.models.token import SCOPES
 from firstlight.services.access import TokenInvalid, Viewer
 from firstlight.services.objects.annotations import AnnotationService
+from firstlight.services.objects.annotations_from_catalogs import CatalogAnnotations
 from firstlight.services.objects.classifications import ClassificationService
 from firstlight.services.objects.comment_settings import CommentSettings
 from firstlight.services.objects.comments import CommentService
@@ -103,6 +107,26 @@ class Asgi(httpx.BaseTransport):
         return asyncio.run(ask())
 
 
+class StarCatalog:
+    """Two stars next to SHARED, none elsewhere."""
+
+    name, release = "gaia_dr3", "gaia_dr3-test"
+
+    def cone(self, ra, dec, radius, *, epoch=2000.0, faintest=None):
+        assert epoch == pytest.approx(2026.16, abs=0.01)
+        stars = [(10.0001, 20.0, 15.0), (10.0, 20.0001, np.nan)] if ra == 10.0 else []
+        column = np.array(stars, dtype=float).reshape(-1, 3).T
+        return ReferenceStars(
+            *column, 0.01 + 0 * column[2], 0.1 + 0 * column[2], "G", "Vega", column[2] - 14, "BP-RP"
+        )
+
+
+def find_catalog(name):
+    if name != StarCatalog.name:
+        raise UnknownCatalog(subject=name, expected="one of gaia_dr3")
+    return StarCatalog()
+
+
 def populate(database):
     """Rows of users, groups and objects; returns the viewers by name."""
     with database.begin() as session:
@@ -156,11 +180,18 @@ def populate(database):
 def portal(database, store, **settings):
     """The application with its viewers."""
     groups, viewers = populate(database)
+    annotations = AnnotationService(database=database)
     services = SimpleNamespace(
         comments=CommentService(
             database=database, store=store, settings=CommentSettings(**settings)
         ),
-        annotations=AnnotationService(database=database),
+        annotations=annotations,
+        catalog_annotations=CatalogAnnotations(
+            database=database,
+            annotations=annotations,
+            find_catalog=find_catalog,
+            clock=lambda: NOW,
+        ),
         classifications=ClassificationService(database=database),
         taxonomies=TaxonomyService(database=database),
         telescopes=TelescopeService(database=database, clock=lambda: NOW),

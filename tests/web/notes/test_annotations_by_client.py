@@ -86,3 +86,28 @@ def test_numbers_that_are_none_become_null(either):
     assert found.data["a"] is None
     assert found.data["b"] == [None, 1.5]
     assert math.isclose(found.data["c"], 1e300)
+
+
+def test_the_client_annotates_from_catalogs(either):
+    ada = either.client("ada")
+    ada.post_gaia_annotation("SHARED")
+    (found,) = ada.fetch_annotations("SHARED")
+    assert (found.origin, found.data["mag_G"], found.data["BP-RP"]) == ("gaia_dr3", 15.0, 1.0)
+    assert found.data["separation_arcsec"] == pytest.approx(0.338, abs=0.001)
+    ada.post_gaia_annotation("SHARED", crossmatch_radius=5, crossmatch_number=3)
+    nearest, next_one = ada.fetch_annotations("SHARED")
+    assert nearest.id == found.id, "one's own is replaced"
+    assert (next_one.origin, next_one.data["mag_G"]) == ("gaia_dr3 2", None)
+    ada.post_vizier_annotation("SHARED", catalog="gaia_dr3")
+    for refused in (
+        lambda: ada.post_gaia_annotation("PUBLIC"),
+        lambda: ada.post_gaia_annotation("NONE"),
+        lambda: ada.post_ps1_annotation("SHARED"),
+        lambda: ada.post_irsa_annotation("SHARED"),
+        lambda: ada.post_datalab_annotation("SHARED", catalog="ls_dr9"),
+    ):
+        assert status(refused) == 404
+    assert status(ada.post_gaia_annotation, "SHARED", crossmatch_radius=0) == 400
+    assert status(ada.post_gaia_annotation, "SHARED", crossmatch_number=10**9) == 400
+    assert status(either.client("cy").post_gaia_annotation, "SHARED") == 403
+    assert status(either.client("root").post_gaia_annotation, "SHARED") == 409, "it is ada's"

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import Field
 
-from firstlight.web.api.portal_parameters import Groups, PortalRequest, RowId
+from firstlight.services.objects.annotations_from_catalogs import StarWish
+from firstlight.web.api.portal_parameters import Groups, ObjectName, PortalRequest, RowId
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import shows, success
@@ -124,3 +125,45 @@ def remove_annotation(
 def known_annotations(request: Request, asker: Asker) -> Response:
     """Of each origin, the keys in use and the kind of their values."""
     return success(services_of(request).annotations.known_keys(asker))
+
+
+class StarsRequest(PortalRequest):
+    """Which stars of a catalogue are wanted next to an object."""
+
+    catalog: str | None = Field(default=None, max_length=128, description="As settings name it.")
+    radius: float | None = Field(default=None, alias="crossmatchRadius", examples=[2.0])
+    faintest: float | None = Field(default=None, alias="crossmatchLimmag", examples=[20.0])
+    number: int | None = Field(default=None, alias="crossmatchNumber", examples=[1])
+    detections: int | None = Field(
+        default=None, alias="crossmatchMinDetections", description="Of no effect."
+    )
+    group_ids: Groups = None
+
+
+@router.post(
+    "/sources/{name}/annotations/{survey}",
+    responses=shows({"annotation_ids": [1]}, 400, 401, 403, 404, 409),
+)
+def annotate_from_catalog(
+    request: Request,
+    asker: Asker,
+    name: ObjectName,
+    survey: Annotated[
+        Literal["gaia", "irsa", "vizier", "datalab", "ps1"], Path(description="Who is asked.")
+    ],
+    body: Annotated[StarsRequest | None, Body()] = None,
+) -> Response:
+    """Annotate an object with the nearest stars of a reference catalogue.
+
+    Gaia and Pan-STARRS have one of their own; others are named as the settings name them.
+    """
+    body = body or StarsRequest()
+    wish = StarWish(
+        catalog=body.catalog,
+        radius_arcsec=body.radius,
+        faintest=body.faintest,
+        number=body.number,
+        group_ids=body.group_ids,
+    )
+    made = services_of(request).catalog_annotations.add(asker, name, survey, wish)
+    return success({"annotation_ids": made})

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 
 from firstlight.errors import InvalidInput
+from firstlight.services.objects.not_offered import NotOffered
 from firstlight.services.objects.spectra_rows import SpectrumForm
 from firstlight.services.objects.spectra_search import BulkWish, SpectrumWish
 from firstlight.web.api.portal_parameters import Groups, ObjectName, PortalRequest, RowId
-from firstlight.web.api.streams import NotOffered
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import asks, shows, success

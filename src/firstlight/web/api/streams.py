@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from firstlight.errors import MissingError
+from firstlight.services.objects.not_offered import NotOffered
 from firstlight.web.auth import Asker
 from firstlight.web.envelope import shows, success
-
-__all__ = ["NotOffered", "router"]
 
 router = APIRouter(prefix="/api", tags=["streams"])
 
 _CHANGING = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-
-
-class NotOffered(MissingError):
-    """SkyPortal has this; firstlight does not."""
-
-    code = "portal.not_offered"
 
 
 @router.get("/streams", responses=shows([], 401))
