@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
-from firstlight.errors import ConflictError, MissingError
+from firstlight.errors import ConflictError, InvalidInput, MissingError
 from firstlight.models.audience import audience_of, widened
 from firstlight.models.database import Database, bulk_insert
+from firstlight.models.instrument_record import InstrumentRecord
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
 from firstlight.services.access import Forbidden, Viewer
@@ -94,6 +95,28 @@ class PhotometryService:
         self._database = database
         self._settings = settings
         self.bandpasses = Bandpasses(settings.filters)
+
+    def instrument_number(self, name: str) -> int:
+        """The number of an instrument by its name, or by its number as text.
+
+        Raises
+        ------
+        InvalidInput
+            There is none.
+        """
+        with self._database.reading() as session:
+            query = select(InstrumentRecord.id)
+            found = session.scalar(query.where(InstrumentRecord.name == name))
+            if found is None and name.isascii() and name.isdigit() and len(name) < 10:
+                found = session.scalar(query.where(InstrumentRecord.id == int(name)))
+            if found is None:
+                known = session.scalars(
+                    select(InstrumentRecord.name).order_by(InstrumentRecord.name).limit(20)
+                )
+                raise InvalidInput(
+                    field="instrument", found=repr(name[:100]), expected=", ".join(known) or None
+                )
+            return found
 
     def post(self, viewer: Viewer, sent: Mapping[str, Any]) -> dict[str, Any]:
         """Add photometry: all rows, or none.
