@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from firstlight.factory.archive_wiring import ArchiveWiring
 
 if TYPE_CHECKING:
     from firstlight.catalogs.base import ReferenceCatalog
-    from firstlight.services.accounts.inbox import InboxService
     from firstlight.services.accounts.admission import AdmissionService
     from firstlight.services.accounts.groups import GroupService
+    from firstlight.services.accounts.inbox import InboxService
     from firstlight.services.accounts.invitations import InvitationService
     from firstlight.services.accounts.passwords import Passwords
     from firstlight.services.accounts.sign_in import SignInService
@@ -29,24 +29,29 @@ if TYPE_CHECKING:
     from firstlight.services.finding.sky_map import SkyMapService
     from firstlight.services.lineage_graph import LineageGraphService
     from firstlight.services.objects.annotations import AnnotationService
+    from firstlight.services.objects.annotations_from_catalogs import CatalogAnnotations
     from firstlight.services.objects.classifications import ClassificationService
     from firstlight.services.objects.comments import CommentService
-    from firstlight.services.objects.instruments import InstrumentService
     from firstlight.services.objects.cutouts import CutoutService
+    from firstlight.services.objects.instruments import InstrumentService
+    from firstlight.services.objects.light_curve_export import LightCurveExport
     from firstlight.services.objects.light_curve_plot import LightCurvePlots
     from firstlight.services.objects.object_list import ObjectList
-    from firstlight.services.objects.point_table import PointTable
     from firstlight.services.objects.object_summary import SummaryKeeper
     from firstlight.services.objects.objects import ObjectService
+    from firstlight.services.objects.period_search import PeriodSearch
     from firstlight.services.objects.photometry import PhotometryService
     from firstlight.services.objects.photometry_reading import PhotometryReading
     from firstlight.services.objects.photometry_validations import PhotometryValidations
+    from firstlight.services.objects.point_table import PointTable
     from firstlight.services.objects.portal_facts import PortalFacts
     from firstlight.services.objects.row_sharing import RowSharing
     from firstlight.services.objects.saved_objects import SavedObjectService
+    from firstlight.services.objects.spectra import SpectrumService
     from firstlight.services.objects.tags import TagService
     from firstlight.services.objects.taxonomies import TaxonomyService
     from firstlight.services.objects.telescopes import TelescopeService
+    from firstlight.services.objects.thumbnails import ThumbnailService
 
 __all__ = ["PortalWiring"]
 
@@ -216,6 +221,20 @@ class PortalWiring(ArchiveWiring):
         return PhotometryReading(database=self.database, settings=self.settings.photometry)
 
     @cached_property
+    def light_curve_exports(self) -> LightCurveExport:
+        """Light curves as files."""
+        from firstlight.services.objects.light_curve_export import LightCurveExport
+
+        return LightCurveExport(database=self.database, settings=self.settings.photometry)
+
+    @cached_property
+    def period_search(self) -> PeriodSearch:
+        """Periods of objects."""
+        from firstlight.services.objects.period_search import PeriodSearch
+
+        return PeriodSearch(plots=self.light_curve_plots)
+
+    @cached_property
     def photometry_validations(self) -> PhotometryValidations:
         """What people think of points."""
         from firstlight.services.objects.photometry_validations import PhotometryValidations
@@ -251,6 +270,13 @@ class PortalWiring(ArchiveWiring):
         from firstlight.services.finding.home import HomeService
 
         return HomeService(database=self.database, search=self.search)
+
+    @property
+    def settings_summary(self) -> dict[str, Any]:
+        """The settings as they are, for people: nothing secret."""
+        from firstlight.services.settings_summary import settings_summary
+
+        return settings_summary(self.settings.model_dump(mode="json"))
 
     @cached_property
     def exposure_views(self) -> ExposureViewService:
@@ -371,3 +397,31 @@ class PortalWiring(ArchiveWiring):
         from firstlight.services.objects.instruments import InstrumentService
 
         return InstrumentService(database=self.database)
+
+    @cached_property
+    def spectra(self) -> SpectrumService:
+        """Light by wavelength."""
+        from firstlight.services.objects.spectra import SpectrumService
+
+        return SpectrumService(database=self.database, store=self.store)
+
+    @cached_property
+    def thumbnails(self) -> ThumbnailService:
+        """Small pictures of objects."""
+        from firstlight.services.objects.thumbnails import ThumbnailService
+
+        return ThumbnailService(database=self.database, store=self.store)
+
+    @cached_property
+    def catalog_annotations(self) -> CatalogAnnotations:
+        """Stars next to objects."""
+        from firstlight.services.objects.annotations_from_catalogs import (
+            CatalogAnnotations,
+            patient_settings,
+        )
+
+        return CatalogAnnotations(
+            database=self.database,
+            annotations=self.annotations,
+            find_catalog=patient_settings(self.settings.catalogs),
+        )

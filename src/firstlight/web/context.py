@@ -13,13 +13,14 @@ from firstlight.services.web_settings import WebSettings
 if TYPE_CHECKING:
     from firstlight.services.accounts.admission import AdmissionService
     from firstlight.services.accounts.groups import GroupService
+    from firstlight.services.accounts.inbox import InboxService
     from firstlight.services.accounts.invitations import InvitationService
     from firstlight.services.accounts.sign_in import SignInService
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
-    from firstlight.services.accounts.inbox import InboxService
     from firstlight.services.analyses.image_analyses import ImageAnalysisService
     from firstlight.services.analyses.image_uploads import ImageUploadService
+    from firstlight.services.expiry.expiration import ExpirationService
     from firstlight.services.finding.downloads import DownloadService
     from firstlight.services.finding.exposure_view import ExposureViewService
     from firstlight.services.finding.home import HomeService
@@ -37,24 +38,29 @@ if TYPE_CHECKING:
     from firstlight.services.lineage_graph import LineageGraphService
     from firstlight.services.live import LiveService
     from firstlight.services.objects.annotations import AnnotationService
+    from firstlight.services.objects.annotations_from_catalogs import CatalogAnnotations
     from firstlight.services.objects.classifications import ClassificationService
     from firstlight.services.objects.comments import CommentService
     from firstlight.services.objects.cutouts import CutoutService
-    from firstlight.services.objects.light_curve_plot import LightCurvePlots
-    from firstlight.services.objects.point_table import PointTable
     from firstlight.services.objects.instruments import InstrumentService
+    from firstlight.services.objects.light_curve_export import LightCurveExport
+    from firstlight.services.objects.light_curve_plot import LightCurvePlots
     from firstlight.services.objects.object_list import ObjectList
     from firstlight.services.objects.object_summary import SummaryKeeper
     from firstlight.services.objects.objects import ObjectService
+    from firstlight.services.objects.period_search import PeriodSearch
     from firstlight.services.objects.photometry import PhotometryService
     from firstlight.services.objects.photometry_reading import PhotometryReading
     from firstlight.services.objects.photometry_validations import PhotometryValidations
+    from firstlight.services.objects.point_table import PointTable
     from firstlight.services.objects.portal_facts import PortalFacts
     from firstlight.services.objects.row_sharing import RowSharing
     from firstlight.services.objects.saved_objects import SavedObjectService
+    from firstlight.services.objects.spectra import SpectrumService
     from firstlight.services.objects.tags import TagService
     from firstlight.services.objects.taxonomies import TaxonomyService
     from firstlight.services.objects.telescopes import TelescopeService
+    from firstlight.services.objects.thumbnails import ThumbnailService
     from firstlight.services.server_state import ServerStateService
     from firstlight.services.watching.webhooks import WebhookService
     from firstlight.web.events import EventHub
@@ -206,6 +212,16 @@ class Services(Protocol):
         ...
 
     @property
+    def light_curve_exports(self) -> LightCurveExport:
+        """Light curves as files."""
+        ...
+
+    @property
+    def period_search(self) -> PeriodSearch:
+        """Periods of objects."""
+        ...
+
+    @property
     def photometry_validations(self) -> PhotometryValidations:
         """What people think of points."""
         ...
@@ -228,6 +244,16 @@ class Services(Protocol):
     @property
     def home(self) -> HomeService:
         """The last nights, what failed, what is new."""
+        ...
+
+    @property
+    def settings_summary(self) -> dict[str, Any]:
+        """The settings as they are, for people."""
+        ...
+
+    @property
+    def expiration(self) -> ExpirationService:
+        """Removes what is due."""
         ...
 
     @property
@@ -308,6 +334,21 @@ class Services(Protocol):
     @property
     def instruments(self) -> InstrumentService:
         """To which photometry and spectra belong."""
+        ...
+
+    @property
+    def spectra(self) -> SpectrumService:
+        """Light by wavelength."""
+        ...
+
+    @property
+    def thumbnails(self) -> ThumbnailService:
+        """Small pictures of objects."""
+        ...
+
+    @property
+    def catalog_annotations(self) -> CatalogAnnotations:
+        """Stars next to objects."""
         ...
 
 
