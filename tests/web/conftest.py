@@ -1,5 +1,6 @@
 """The web application on an empty workspace, answering in this process or on a real port."""
 
+import functools
 import threading
 import time
 from types import SimpleNamespace
@@ -133,7 +134,7 @@ def make_services(database, store, tmp_path):
         info_images = InfoImageService(database=database, rules=ExpirationRules(RULES))
         access = AccessService(database=database, settings=web)
         return Offered(
-            others=lambda: house(tmp_path, database, store),
+            others=functools.cache(lambda: house(tmp_path, database, store)),
             web_settings=web,
             access=access,
             **account_services(database, access, accounts or AccountSettings()),
