@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -211,6 +212,26 @@ def test_outcomes_can_be_chosen_by_state(engine: Engine) -> None:
     assert set(engine.outcomes(states=[JobState.FAILED])) == {"bad"}
     assert set(engine.outcomes(["good"], states=[JobState.FAILED])) == set()
     assert engine.outcomes(["no-such-job"]) == {}
+
+
+def test_lists_of_jobs_come_in_pages_the_newest_first(engine: Engine) -> None:
+    requests = [
+        JobRequest("one", "echo", {"of": 3}),
+        JobRequest("bad", "bad_file"),
+        JobRequest("two", "echo"),
+    ]
+    for request in requests:
+        engine.submit([request])
+        engine.wait([request.job_id])
+        time.sleep(0.005)  # they are ordered by the millisecond
+    assert [each.outcome.job_id for each in engine.recent(2)] == ["two", "bad"]
+    [oldest] = engine.recent(2, skip=2)
+    assert oldest.outcome.job_id == "one"
+    assert oldest.outcome.name == "echo"
+    assert oldest.payload == {"of": 3}
+    failed = engine.recent(5, states=[JobState.FAILED])
+    assert [each.outcome.job_id for each in failed] == ["bad"]
+    assert engine.recent(5, states=[JobState.QUEUED]) == []
 
 
 def test_what_cannot_be_stored_or_run_is_refused_whole(engine: Engine) -> None:
