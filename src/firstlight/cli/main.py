@@ -19,6 +19,7 @@ from firstlight.cli import (
     live,
     look,
     measure,
+    objects,
     observations,
     photometry,
     reduction,
@@ -90,6 +91,7 @@ for name, command in (
 app.command("measure", context_settings={"ignore_unknown_options": True})(guarded(measure.measure))
 for name, group in (
     ("archive", search.archive),
+    ("object", objects.objects),
     ("observations", observations.observations),
     ("infoimage", info_images.infoimage),
     ("photometry", photometry.photometry),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import angular_separation
 from firstlight.errors import InvalidInput
 from firstlight.models.database import Database
 from firstlight.models.notes import Classification
@@ -131,20 +129,16 @@ class ObjectList:
         after = None if cursor is None else read_mark(order, cursor)
         with self._database.reading() as session:
             search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
-            found: list[tuple[Mark, Object]] = []
-            for mark, row in _fitting(search, order, after, limit + 1):
-                found.append((mark, row))
-                if len(found) > limit:
-                    break
-            rows = _rows(session, viewer, [row for _, row in found[:limit]])
-        more = len(found) > limit
-        return ObjectPage(rows, write_mark(order, found[limit - 1][0]) if more else None)
+            marks = search.marks(order, limit + 1, after=after)
+            rows = _rows(session, viewer, _load(session, marks[:limit]))
+        more = len(marks) > limit
+        return ObjectPage(rows, write_mark(order, marks[limit - 1]) if more else None)
 
-    def count(self, viewer: Viewer, query: ObjectQuery, at_most: int = 10_000) -> int:
+    def count(self, viewer: Viewer, query: ObjectQuery, at_most: int = 1_000) -> int:
         """How many objects there are, counted no further than `at_most`."""
         with self._database.reading() as session:
             search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
-            return _counted(search, at_most)
+            return search.count(at_most)
 
     def page(
         self,
@@ -170,64 +164,13 @@ class ObjectList:
         offset = (page - 1) * per_page
         with self._database.reading() as session:
             search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
-            if _is_exact(search):
-                total = search.count()
-                marks = search.marks(order, per_page, offset=offset) if offset < total else []
-                rows = _load(session, marks)
-            else:
-                every = [row for _, row in _fitting(search, order, None, LONGEST_PAGE)]
-                total, rows = len(every), every[offset : offset + per_page]
+            total = search.count()
+            marks = search.marks(order, per_page, offset=offset) if offset < total else []
+            rows = _load(session, marks)
             named = {row.id: row.name for row in rows}
             parts = parts_of(session, viewer, named, include)
             facts = object_facts(rows)
         return [{**one, **parts[row.id]} for one, row in zip(facts, rows, strict=True)], total
-
-
-def _is_exact(search: ObjectSearch) -> bool:
-    """Whether all that SQL finds is sought."""
-    loose = search.query.by_numbers and search.audiences is not None
-    return not loose and search.query.cone is None
-
-
-def _counted(search: ObjectSearch, at_most: int) -> int:
-    if _is_exact(search):
-        return search.count(at_most)
-    count = 0
-    for count, _ in enumerate(_fitting(search, Order(), None, min(at_most, LONGEST_PAGE)), 1):
-        if count == at_most:
-            break
-    return count
-
-
-def _fitting(
-    search: ObjectSearch, order: Order, after: Mark | None, portion: int
-) -> Iterator[tuple[Mark, Object]]:
-    """Objects that fit exactly, in order, read in portions."""
-    while True:
-        marks = search.marks(order, portion, after=after)
-        rows = _load(search.session, marks)
-        fit = _fit(search, rows)
-        places = {mark.ident: mark for mark in marks}
-        yield from ((places[row.id], row) for row in rows if row.id in fit)
-        if len(marks) < portion:
-            return
-        after = marks[-1]
-        portion = LONGEST_PAGE
-
-
-def _fit(search: ObjectSearch, rows: Sequence[Object]) -> set[uuid.UUID]:
-    """Which objects are in the cone, and have the statistics sought in the viewer's eyes."""
-    fit = {row.id for row in rows}
-    cone = search.query.cone
-    if cone is not None and rows:
-        apart = angular_separation(
-            cone[0], cone[1], np.array([row.ra for row in rows]), np.array([r.dec for r in rows])
-        )
-        fit = {row.id for row, far in zip(rows, apart, strict=True) if far <= cone[2]}
-    if search.query.by_numbers and search.audiences is not None:
-        seen = summaries_of(search.session, search.viewer, fit)
-        fit = {one for one in fit if search.query.fits(seen[one][1] if one in seen else None)}
-    return fit
 
 
 def _load(session: Session, marks: Sequence[Mark]) -> list[Object]:

@@ -25,6 +25,7 @@ from firstlight.services.objects.object_summary import visible_numbers
 from firstlight.services.objects.saved_objects import SavedWhen, saved_groups
 from firstlight.services.objects.sharing import readable
 from firstlight.services.objects.tags import tag_rows
+from firstlight.services.objects.thumbnails import thumbnail_rows
 from firstlight.services.objects.wire_values import wire_time
 from firstlight.services.visibility import seen_by
 
@@ -88,6 +89,7 @@ def parts_of(
         ),
         "tags": (include.tags, lambda: tag_rows(session, viewer, dict(objects))),
         "comments": (include.comments, lambda: comment_rows(session, viewer, objects)),
+        "thumbnails": (include.thumbnails, lambda: thumbnail_rows(session, objects)),
         "photstats": (include.statistics, lambda: _statistics(session, viewer, objects)),
     }
     lists = {name: rows() for name, (wanted, rows) in sources.items() if wanted}

@@ -9,14 +9,17 @@ by another index.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, or_, select, tuple_
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import cone_ranges
+from firstlight.algorithms.sky_index import angular_separation, cone_ranges
 from firstlight.models.exposure_search import escaped
 from firstlight.models.exposure_streams import is_postgres, opaque
 from firstlight.models.notes import Classification, Comment, ObjectTag
@@ -24,6 +27,7 @@ from firstlight.models.object import Object, PhotometrySummary, SavedObject
 from firstlight.models.spectrum import Spectrum
 from firstlight.services.access import Viewer
 from firstlight.services.objects.object_query import ANY, Mark, ObjectQuery, Order, Range
+from firstlight.services.objects.object_summary import visible_numbers
 from firstlight.services.objects.saved_objects import SavedWhen
 from firstlight.services.objects.sharing import readable
 from firstlight.services.visibility import seen_by
@@ -31,7 +35,9 @@ from firstlight.services.visibility import seen_by
 __all__ = ["ObjectSearch"]
 
 # So many are read and sorted in a few milliseconds.
-FEW = 4_000
+FEW = 10_000
+_PORTION = 2_000
+_MOST_NAMES = 2_000
 _MOST_RANGES = 16
 _OF_OBJECTS = {"name", "ra", "dec", "redshift", "created_at"}
 _summary = PhotometrySummary.__table__.c
@@ -43,7 +49,8 @@ _OF_SUMMARIES: dict[str, ColumnElement[Any]] = {
     "mean_mag": _summary.mean_mag,
 }
 _NEVER_NULL = {"name", "ra", "dec", "created_at", "saved_at"}
-_ID: ColumnElement[uuid.UUID] = Object.__table__.c.id
+_objects = Object.__table__.c
+_ID: ColumnElement[uuid.UUID] = _objects.id
 
 Condition = ColumnElement[bool]
 
@@ -66,18 +73,93 @@ class ObjectSearch:
     def marks(
         self, order: Order, limit: int, *, after: Mark | None = None, offset: int = 0
     ) -> list[Mark]:
-        """The next objects of the list.
-
-        Those that the statistics of a light curve are asked for may hold a few too many: whoever
-        does not see all points must look at what they see (`ObjectQuery.fits`).
-        """
-        if self.audiences is not None and not self.audiences:
+        """The next objects of the list; fewer than `limit` only where there are no more."""
+        if self._nothing:
             return []
+        if self._is_exact:
+            return [mark for mark, _ in self._rows(order, limit, after, offset)]
+        return list(islice(self._fitting(order, after, limit), offset, offset + limit))
+
+    def count(self, at_most: int | None = None) -> int:
+        """How many objects there are, counted no further than `at_most`."""
+        if self._nothing:
+            return 0
+        chosen = self._chosen(self._gathered(), in_order=False)
+        if self._is_exact:
+            return self._counted(chosen, at_most)
+        if self.query.cone is None:
+            sure = self._counted(chosen.where(~_is_mixed(self.session)), at_most)
+            if sure == at_most:
+                return sure
+            chosen = chosen.where(_is_mixed(self.session))
+        else:
+            sure = 0
+        # What SQL finds is a little more than what is sought.
+        more = None if at_most is None else 2 * at_most
+        rows = self.session.execute(chosen.with_only_columns(*self._evidence()).limit(more)).all()
+        count = sure + int(self._fit(rows).sum())
+        return count if at_most is None else min(count, at_most)
+
+    def _counted(self, chosen: Select[Any], at_most: int | None) -> int:
+        some = chosen if at_most is None else chosen.limit(at_most)
+        return self.session.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+    @property
+    def _nothing(self) -> bool:
+        return self.audiences is not None and not self.audiences
+
+    @property
+    def _is_exact(self) -> bool:
+        """Whether all that SQL finds is sought."""
+        return self.query.cone is None and not self._is_loose
+
+    @property
+    def _is_loose(self) -> bool:
+        """Whether statistics are asked for by someone who may not see all points."""
+        return self.query.by_numbers and self.audiences is not None
+
+    def _fitting(self, order: Order, after: Mark | None, portion: int) -> Iterator[Mark]:
+        """Objects that are sought indeed, in order, read in portions."""
+        while True:
+            rows = self._rows(order, portion, after, 0)
+            fit = self._fit([evidence for _, evidence in rows])
+            yield from (mark for (mark, _), good in zip(rows, fit.tolist(), strict=True) if good)
+            if len(rows) < portion:
+                return
+            after, portion = rows[-1][0], _PORTION
+
+    def _evidence(self) -> list[ColumnElement[Any]]:
+        """Columns that tell whether an object is sought indeed."""
+        columns: list[ColumnElement[Any]] = []
+        if self.query.cone is not None:
+            columns += [_objects.ra, _objects.dec]
+        if self._is_loose:
+            mixed = PhotometrySummary.filters
+            columns.append(case((_is_mixed(self.session), mixed), else_=None))
+        return columns
+
+    def _fit(self, evidence: Sequence[Sequence[Any]]) -> NDArray[np.bool_]:
+        """Which are in the cone, and have the statistics sought in the viewer's eyes."""
+        fit = np.ones(len(evidence), dtype=bool)
+        cone = self.query.cone
+        if cone is not None and evidence:
+            ra, dec = np.array([row[:2] for row in evidence], dtype=float).T
+            fit &= angular_separation(cone[0], cone[1], ra, dec) <= cone[2]
+        if self._is_loose:
+            for n in np.flatnonzero(fit).tolist():
+                filters = evidence[n][-1]
+                if filters is not None:
+                    fit[n] = self.query.fits(visible_numbers(filters, self.audiences))
+        return fit
+
+    def _rows(
+        self, order: Order, limit: int, after: Mark | None, offset: int
+    ) -> list[tuple[Mark, Sequence[Any]]]:
+        """The next objects that SQL finds, each with its evidence."""
         gathered = self._gathered()
-        found: list[Mark] = []
+        found: list[tuple[Mark, Sequence[Any]]] = []
         if after is None or after.value is not None:
-            valued = self._valued(order, gathered)
-            found = self._run(valued, order, after, limit, offset)
+            found = self._run(self._valued(order, gathered), order, after, limit, offset)
         if len(found) >= limit or order.by in _NEVER_NULL:
             return found
         if offset and not found:
@@ -85,34 +167,22 @@ class ObjectSearch:
             total = select(func.count()).select_from(valued[0].subquery())
             offset -= self.session.scalar(total) or 0
         last = after if after is not None and after.value is None else None
-        rest = self._run(
-            self._without_value(order, gathered), order, last, limit - len(found), max(offset, 0)
-        )
-        return found + rest
+        rest = self._without_value(order, gathered)
+        return found + self._run(rest, order, last, limit - len(found), max(offset, 0))
 
-    def count(self, at_most: int | None = None) -> int:
-        """How many objects there are, counted no further than `at_most`."""
-        if self.audiences is not None and not self.audiences:
-            return 0
-        chosen = self._chosen(self._gathered(), walking=False)
-        if at_most is not None:
-            chosen = chosen.limit(at_most)
-        return self.session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
-
-    def _chosen(self, gathered: Sequence[uuid.UUID] | None, *, walking: bool) -> Select[Any]:
-        """Ids of the objects sought, and no order yet."""
-        chosen = select(Object.id)
+    def _chosen(self, gathered: Condition | None, *, in_order: bool = True) -> Select[Any]:
+        """Ids of the objects sought; where they come in no order, any index may lead to them."""
+        chosen = select(_ID)
         if gathered is not None:
-            chosen = chosen.where(Object.id.in_(gathered))
+            chosen = chosen.where(gathered)
         if self.query.by_numbers:
-            chosen = chosen.join(PhotometrySummary, PhotometrySummary.object_id == Object.id)
-        return chosen.where(*self._conditions(walking=walking and gathered is None))
+            chosen = chosen.join(PhotometrySummary, PhotometrySummary.object_id == _ID)
+        return chosen.where(*self._conditions(in_order=in_order or gathered is not None))
 
     def _valued(
-        self, order: Order, gathered: Sequence[uuid.UUID] | None
+        self, order: Order, gathered: Condition | None
     ) -> tuple[Select[Any], ColumnElement[Any]]:
         """Objects that have what the list is sorted by, and that column."""
-        walking = gathered is None
         if order.by == "saved_at":
             when = (self.query.saved or SavedWhen()).condition(self.viewer)
             latest = (
@@ -121,39 +191,31 @@ class ObjectSearch:
                 .group_by(SavedObject.object_id)
                 .subquery()
             )
-            chosen = self._chosen(gathered, walking=walking)
-            chosen = chosen.join(latest, latest.c.object_id == Object.id)
+            chosen = self._chosen(gathered).join(latest, latest.c.object_id == _ID)
             return chosen.add_columns(latest.c.saved_at), latest.c.saved_at
         if order.by in _OF_OBJECTS:
-            column: ColumnElement[Any] = getattr(Object, order.by)
-            chosen = self._chosen(gathered, walking=walking)
-            if order.by not in _NEVER_NULL:
-                chosen = chosen.where(column.is_not(None))
-            return chosen.add_columns(column), column
+            column: ColumnElement[Any] = _objects[order.by]
+            chosen = self._chosen(gathered).add_columns(column)
+            return chosen if order.by in _NEVER_NULL else chosen.where(column.is_not(None)), column
         column = _OF_SUMMARIES[order.by]
         # Walked by the summaries, each leads to its object and not the other way round.
-        link = opaque(_summary.object_id) if walking else _summary.object_id
+        link = opaque(_summary.object_id) if gathered is None else _summary.object_id
         chosen = (
-            select(Object.id, column)
+            select(_ID, column)
             .select_from(PhotometrySummary)
-            .join(Object, Object.id == link)
-            .where(column.is_not(None), *self._conditions(walking=walking))
+            .join(Object, link == _ID)
+            .where(column.is_not(None), *self._conditions())
         )
-        if gathered is not None:
-            chosen = chosen.where(Object.id.in_(gathered))
-        return chosen, column
+        return chosen if gathered is None else chosen.where(gathered), column
 
-    def _without_value(
-        self, order: Order, gathered: Sequence[uuid.UUID] | None
-    ) -> tuple[Select[Any], None]:
+    def _without_value(self, order: Order, gathered: Condition | None) -> tuple[Select[Any], None]:
         """Objects that do not have what the list is sorted by."""
-        chosen = self._chosen(gathered, walking=gathered is None)
+        chosen = self._chosen(gathered)
         if order.by in _OF_OBJECTS:
-            return chosen.where(opaque(getattr(Object, order.by)).is_(None)), None
-        column = _OF_SUMMARIES[order.by]
+            return chosen.where(opaque(_objects[order.by]).is_(None)), None
         if not self.query.by_numbers:
-            chosen = chosen.outerjoin(PhotometrySummary, PhotometrySummary.object_id == Object.id)
-        return chosen.where(column.is_(None)), None
+            chosen = chosen.outerjoin(PhotometrySummary, PhotometrySummary.object_id == _ID)
+        return chosen.where(opaque(_OF_SUMMARIES[order.by]).is_(None)), None
 
     def _run(
         self,
@@ -162,7 +224,7 @@ class ObjectSearch:
         after: Mark | None,
         limit: int,
         offset: int,
-    ) -> list[Mark]:
+    ) -> list[tuple[Mark, Sequence[Any]]]:
         statement, column = chosen
         keys: list[ColumnElement[Any]] = [_ID] if column is None else [column, _ID]
         if after is not None:
@@ -170,22 +232,32 @@ class ObjectSearch:
             here, there = tuple_(*keys), tuple_(*place, types=[key.type for key in keys])
             statement = statement.where(here < there if order.descending else here > there)
         sorted_by = [key.desc() if order.descending else key.asc() for key in keys]
-        statement = statement.order_by(*sorted_by).limit(limit)
+        statement = statement.add_columns(*self._evidence()).order_by(*sorted_by).limit(limit)
         if offset:
             statement = statement.offset(offset)
         rows = self.session.execute(statement).all()
-        return [Mark(None if column is None else row[1], row[0]) for row in rows]
+        if column is None:
+            return [(Mark(None, row[0]), row[1:]) for row in rows]
+        return [(Mark(row[1], row[0]), row[2:]) for row in rows]
 
-    def _gathered(self) -> list[uuid.UUID] | None:
-        """Ids of the objects that the narrowest condition leads to, where these are few."""
-        best: list[uuid.UUID] | None = None
+    def _gathered(self) -> Condition | None:
+        """The narrowest condition that an index leads to, where it leads to few objects."""
+        best: Condition | None = None
+        size = FEW
         for way in self._ways():
-            most = FEW if best is None else len(best)
-            found = list(self.session.scalars(way.limit(most + 1)))
-            if len(found) <= most:
-                best = list(dict.fromkeys(found))
-                if len(best) < FEW // 10:
-                    break
+            some = select(func.count()).select_from(way.limit(size + 1).subquery())
+            count = self.session.scalar(some) or 0
+            if count <= size:
+                best, size = _ID.in_(way), count
+            if size < FEW // 10:
+                return best
+        if self.query.name is not None:
+            # No index leads to a part of a name: what is found in all of them is kept.
+            wanted = min(size, _MOST_NAMES)
+            found = list(
+                self.session.scalars(select(_ID).where(_named(self.query.name)).limit(wanted + 1))
+            )
+            best = _ID.in_(found) if len(found) <= wanted else best
         return best
 
     def _ways(self) -> list[Select[Any]]:
@@ -202,47 +274,55 @@ class ObjectSearch:
         if query.tags:
             ways.append(select(ObjectTag.object_id).where(ObjectTag.tag_id.in_(query.tags)))
         if query.has_spectrum:
-            ways.append(select(Spectrum.object_id).distinct())
+            ways.append(select(Spectrum.object_id))
         if query.redshift != ANY:
             ways.append(select(Object.id).where(*_between(Object.redshift, query.redshift)))
-        if self.audiences is None:
-            exact = {
-                PhotometrySummary.last_detected_mag: query.last_mag,
-                PhotometrySummary.last_detected_mjd: query.last_mjd,
-            }
-            for column, bounds in exact.items():
-                if bounds != ANY:
-                    chosen = select(PhotometrySummary.object_id)
-                    ways.append(chosen.where(*_between(column, bounds)))
+        ways += [select(_summary.object_id).where(*each) for each in self._number_ways()]
         if query.saved is not None:
             ways.append(select(SavedObject.object_id).where(query.saved.condition(self.viewer)))
         if self.audiences is not None:
             ways.append(select(Object.id).where(Object.audience_id.in_(self.audiences)))
-        if query.name is not None:
-            ways.append(select(Object.id).where(_named(query.name)))
         return ways
 
-    def _conditions(self, *, walking: bool) -> list[Condition]:
-        """What every object of the list fulfils."""
+    def _number_ways(self) -> list[list[Condition]]:
+        """Conditions on statistics that an index leads to.
 
-        def of(column: Any) -> Any:
-            return opaque(column) if walking else column
+        What a viewer sees of a light curve is never brighter than the whole of it, nor later.
+        """
+        query = self.query
+        if self.audiences is None:
+            every = [
+                _between(_summary.last_detected_mag, query.last_mag),
+                _between(_summary.last_detected_mjd, query.last_mjd),
+                _between(_summary.peak_mag, query.peak_mag),
+            ]
+        else:
+            every = [
+                _between(_summary.peak_mag, (None, query.last_mag[1])),
+                _between(_summary.peak_mag, (None, query.peak_mag[1])),
+                _between(_summary.last_detected_mjd, (query.last_mjd[0], None)),
+            ]
+        return [each for each in every if each]
 
-        query, found = self.query, []
+    def _conditions(self, *, in_order: bool = True) -> list[Condition]:
+        """What every object of the list fulfils; in order, so that no other index is led to."""
+        query, of = self.query, opaque
+        found: list[Condition] = []
         if self.audiences is not None:
-            found.append(of(Object.audience_id).in_(self.audiences))
+            found.append(of(_objects.audience_id).in_(self.audiences))
         if query.name is not None:
             found.append(_named(query.name))
         if query.cone is not None:
-            found.append(_in_cone(query.cone, of(Object.hpx)))
-        found += _between(of(Object.redshift), query.redshift)
+            hpx = of(_objects.hpx) if in_order else _objects.hpx
+            found.append(_in_cone(query.cone, hpx))
+        found += _between(of(_objects.redshift), query.redshift)
         if query.origin is not None:
             found.append(Object.origin == query.origin)
         if query.changed_after is not None:
             found.append(Object.modified_at >= query.changed_after)
         if query.without_names:
-            found.append(of(Object.name).not_in(query.without_names))
-        return found + self._notes() + self._numbers(of)
+            found.append(of(_objects.name).not_in(query.without_names))
+        return found + self._notes() + self._numbers()
 
     def _notes(self) -> list[Condition]:
         """Conditions on rows of other tables."""
@@ -275,21 +355,22 @@ class ObjectSearch:
             found.append(there(SavedObject, query.saved.condition(viewer)))
         return found
 
-    def _numbers(self, of: Any) -> list[Condition]:
-        """Conditions on statistics; too wide for who does not see all points."""
-        query, row = self.query, PhotometrySummary
+    def _numbers(self) -> list[Condition]:
+        """Conditions on statistics. Light curves that a viewer may see in part are let through."""
+        query = self.query
         if not query.by_numbers:
             return []
         exact = [
-            *_between(of(row.last_detected_mag), query.last_mag),
-            *_between(of(row.last_detected_mjd), query.last_mjd),
-            *_between(row.peak_mag, query.peak_mag),
+            *_between(opaque(_summary.last_detected_mag), query.last_mag),
+            *_between(opaque(_summary.last_detected_mjd), query.last_mjd),
+            *_between(opaque(_summary.peak_mag), query.peak_mag),
         ]
         if query.min_detections is not None:
-            exact.append(row.n_detections >= query.min_detections)
+            exact.append(_summary.n_detections >= query.min_detections)
         if self.audiences is None:
             return exact
-        return [or_(and_(*exact), _is_mixed(self.session))]
+        only = PhotometrySummary.filters[("audiences", 0)].as_integer()
+        return [or_(and_(only.in_(self.audiences), *exact), _is_mixed(self.session))]
 
 
 def _is_mixed(session: Session) -> Condition:
