@@ -16,6 +16,7 @@ from firstlight.models.notes import Comment
 from firstlight.models.object import Object
 from firstlight.models.spectrum import Spectrum
 from firstlight.services.access import Viewer
+from firstlight.services.objects.object_parts import summaries_of
 from firstlight.services.objects.sharing import (
     account_of,
     chosen_audience,
@@ -31,7 +32,6 @@ from firstlight.services.objects.spectra_search import (
     SpectrumWish,
     bulk_objects,
     conditions,
-    first_detections,
 )
 from firstlight.services.objects.visible_objects import visible_object
 from firstlight.services.objects.wire_values import LARGEST_ID, plain_text, wire_time
@@ -151,14 +151,15 @@ class SpectrumService:
             rows = session.scalars(
                 select(Spectrum).where(*known).order_by(Spectrum.observed_at, Spectrum.id)
             ).all()
-            first = first_detections(session, viewer, list(names))
+            summaries = summaries_of(session, viewer, names)
+        curves = {ident: numbers for ident, (_, numbers) in summaries.items()}
         return {
             "sources": [
                 {
                     "id": thing.name,
                     "redshift": thing.redshift,
-                    "first_detected_mjd": first.get(thing.id),
-                    "peak_mjd": None,
+                    "first_detected_mjd": curves.get(thing.id, {}).get("first_detected_mjd"),
+                    "peak_mjd": curves.get(thing.id, {}).get("peak_mjd"),
                     "tns_discovery_date": None,
                 }
                 for thing in things

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput
@@ -15,18 +14,16 @@ from firstlight.models.account import User
 from firstlight.models.audience import AudienceGroup
 from firstlight.models.notes import Classification, Comment
 from firstlight.models.object import Object, SavedObject
-from firstlight.models.photometry import Photometry
 from firstlight.models.spectrum import Spectrum
 from firstlight.services.access import Viewer
 from firstlight.services.objects.sharing import readable
 from firstlight.services.objects.wire_values import LARGEST_ID, finite, moment, storable
 from firstlight.services.visibility import seen_by
 
-__all__ = ["BulkWish", "SpectrumWish", "bulk_objects", "conditions", "first_detections"]
+__all__ = ["BulkWish", "SpectrumWish", "bulk_objects", "conditions"]
 
 _MOST_WORDS = 1000
 _MOST_SOURCES = 500
-_DETECTED = 3.0  # sigma
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,22 +141,6 @@ def bulk_objects(session: Session, viewer: Viewer, wish: BulkWish) -> tuple[list
         query = query.where(Object.id.in_(classified))
     found = list(session.execute(query))
     return found[:size], len(found) > size
-
-
-def first_detections(
-    session: Session, viewer: Viewer, object_ids: Sequence[uuid.UUID]
-) -> dict[uuid.UUID, float]:
-    """MJD of the first point of each object that is above three sigma and may be seen."""
-    rows = session.execute(
-        select(Photometry.object_id, func.min(Photometry.mjd))
-        .where(
-            Photometry.object_id.in_(object_ids),
-            Photometry.flux_ujy >= _DETECTED * Photometry.flux_err_ujy,
-            seen_by(viewer, Photometry.audience_id),
-        )
-        .group_by(Photometry.object_id)
-    )
-    return {object_id: mjd for object_id, mjd in rows}  # noqa: C416, rows are no tuples to mypy
 
 
 def _saved_in(viewer: Viewer, group_id: int) -> Any:
