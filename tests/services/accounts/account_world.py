@@ -3,7 +3,9 @@
 import datetime as dt
 
 from argon2 import PasswordHasher
+from sqlalchemy import select
 
+from firstlight.models.base import Base
 from firstlight.services.access import operator
 from firstlight.services.accounts.admission import AdmissionService
 from firstlight.services.accounts.groups import GroupService
@@ -58,3 +60,12 @@ class World:
     def person(self, username, *roles, **options):
         """Make an account; returns what it may do."""
         return self.viewer(self.add(username, *roles, **options))
+
+    def kept(self):
+        """All that the tables hold, as text."""
+        with self.database.reading() as session:
+            return "\n".join(
+                str(tuple(row))
+                for table in Base.metadata.sorted_tables
+                for row in session.execute(select(table))
+            )

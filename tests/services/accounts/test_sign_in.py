@@ -1,8 +1,8 @@
-import sqlite3
-
 import pytest
 from account_world import World
+from sqlalchemy import select
 
+from firstlight.models.account import LoginSession
 from firstlight.services.access import Forbidden, TokenInvalid
 from firstlight.services.accounts.attempts import AttemptLimiter, TooManyAttempts
 from firstlight.services.accounts.sign_in import SignInFailed
@@ -14,10 +14,9 @@ def test_a_session_is_kept_as_a_hash_and_ends(world):
     world.add("ada", password=PASSWORD)
     opened = world.sign_in.sign_in(" ADA", PASSWORD, "here")
     assert world.sign_in.identify_session(opened.secret).username == "ada"
-    with sqlite3.connect(world.database.url.database) as raw:
-        dump = "\n".join(raw.iterdump())
-        stolen = raw.execute("SELECT token_hash FROM login_sessions").fetchone()[0]
-    raw.close()
+    dump = world.kept()
+    with world.database.reading() as session:
+        stolen = session.scalars(select(LoginSession.token_hash)).one()
     assert opened.secret not in dump
     for secret in (stolen, "", "fs_", opened.secret + "x"):
         with pytest.raises(TokenInvalid):

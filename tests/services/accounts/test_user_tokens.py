@@ -1,5 +1,4 @@
 import datetime as dt
-import sqlite3
 
 import pytest
 
@@ -12,9 +11,7 @@ from firstlight.services.accounts.tokens import TokenExists, TokenMissing
 def test_it_is_shown_once_and_kept_as_a_hash(world):
     ada = world.person("ada")
     made = world.tokens.make(ada, "laptop", ["comment"])
-    with sqlite3.connect(world.database.url.database) as raw:
-        dump = "\n".join(raw.iterdump())
-    raw.close()
+    dump = world.kept()
     assert made.token not in dump
     assert world.tokens.list(ada) == [made.facts]
     assert made.facts["name"] == "laptop"
