@@ -13,7 +13,7 @@ from firstlight.errors import InvalidInput
 from firstlight.services.access import Viewer
 from firstlight.services.analyses.image_analysis_parameters import ImageAnalysisParameters
 from firstlight.services.objects.wire_values import LARGEST_ID
-from firstlight.web.auth import Asker
+from firstlight.web.auth import CSRF_FIELD, Asker, viewer_of
 from firstlight.web.context import services_of
 from firstlight.web.incoming_files import FormParts, read_form
 from firstlight.web.pages.objects import ObjectName, object_address, own_groups
@@ -58,21 +58,9 @@ def show_form(
 
 
 @router.post("/objects/{name}/image_uploads")
-async def upload_images(request: Request, asker: Asker, name: ObjectName) -> Response:
+async def upload_images(request: Request, name: ObjectName) -> Response:
     """Take images from a form, for browsers without scripts."""
-    services = services_of(request)
-    await run_in_threadpool(services.image_analyses.expect, asker, name)
-
-    def take(parts: FormParts) -> list[str]:
-        found: list[str] = []
-        for part in parts.parts():
-            if part.filename:
-                services.image_uploads.check_count(len(found) + 1)
-                stream = cast("BinaryIO", part)
-                found.append(services.image_uploads.receive(asker, part.filename, stream)["id"])
-        return found
-
-    uploads = await read_form(request, take)
+    uploads = await read_form(request, lambda parts: _received(request, name, parts))
     if not uploads:
         raise InvalidInput("the form brings no image", field="file", hint="choose a FITS file")
     query = urlencode([("upload", each) for each in uploads])
@@ -158,8 +146,26 @@ async def rerun(request: Request, asker: Asker, name: ObjectName, number: RowId)
     return RedirectResponse(_address(name, new["id"]), 303)
 
 
+def _received(request: Request, name: str, parts: FormParts) -> list[str]:
+    """Numbers of the images of a form. Who sends it is known by a field before the first."""
+    services, csrf, viewer = services_of(request), None, None
+    found: list[str] = []
+    for part in parts.parts():
+        if part.filename is None and part.name == CSRF_FIELD:
+            csrf = part.text()
+        elif part.filename:
+            if viewer is None:
+                viewer = viewer_of(request, csrf)
+                services.image_analyses.expect(viewer, name)
+            services.image_uploads.check_count(len(found) + 1)
+            stream = cast("BinaryIO", part)
+            found.append(services.image_uploads.receive(viewer, part.filename, stream)["id"])
+    return found
+
+
 def _start(request: Request, asker: Viewer, name: str, given: list[tuple[str, str]]) -> Response:
     services = services_of(request)
+    services.image_analyses.expect(asker, name)
     uploads = [value for field, value in given if field == "upload"]
     if not uploads:
         raise InvalidInput("no image was chosen", field="upload", hint="upload one first")
