@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,10 +128,11 @@ class House:
         with engine.connect() as connection:
             return {
                 table.name: sorted(
-                    json.dumps(_plain(row._mapping), sort_keys=True, default=str)
-                    for row in connection.execute(sa.select(table))
+                    json.dumps(dict(row._mapping), sort_keys=True, default=str)
+                    for row in connection.execute(sa.select(*lasting_columns(table)))
                 )
                 for table in Base.metadata.sorted_tables
+                if lasting_columns(table)
             }
 
     def files(self) -> dict[str, str]:
@@ -151,8 +152,19 @@ class House:
         return sum(1 for kind in ("images", "sources") for _ in (data / kind).glob("*/*"))
 
 
-def _plain(row: Any) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in PASSING}
+def lasting_columns(table: sa.Table, passing: Collection[str] = PASSING) -> list[sa.Column[Any]]:
+    """Columns that two runs agree on: not when it was, nor numbers in the order of writing."""
+    return [
+        column
+        for column in table.columns
+        if column.name not in passing
+        and not _counts(column)
+        and not any(_counts(key.column) for key in column.foreign_keys)
+    ]
+
+
+def _counts(column: sa.Column[Any]) -> bool:
+    return column.table.autoincrement_column is column
 
 
 def make_house(folder: Path, *options: str, settings: str = "", **variables: str) -> House:

@@ -7,9 +7,9 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Any
 
 import sqlalchemy as sa
+from house import lasting_columns
 from sqlalchemy.orm import Session
 
 from firstlight.models.arrival import Arrival, ArrivalState
@@ -33,6 +33,8 @@ PASSING = (
 )
 # The log of what happened, in which repetitions and order are what it is about.
 LOGS = ("arrivals", "events", "upload_tickets", "removals", "passing_files")
+# A server gives the person at the machine an account; commands need none.
+ACCOUNTS = ("users", "groups", "memberships")
 REASONS = {
     "truncated": ("fits.", "file."),
     "garbage": ("picture.",),
@@ -54,21 +56,17 @@ def rows(url: str) -> dict[str, list[str]]:
     with engine.connect() as connection:
         told = {
             table.name: sorted(
-                json.dumps(_lasting(row._mapping), sort_keys=True, default=str)
-                for row in connection.execute(sa.select(table))
+                json.dumps(dict(row._mapping), sort_keys=True, default=str)
+                for row in connection.execute(sa.select(*lasting_columns(table, PASSING)))
             )
             for table in Base.metadata.sorted_tables
-            if table.name not in LOGS
+            if table.name not in LOGS + ACCOUNTS and lasting_columns(table)
         }
     with Session(engine) as session:
         told["arrivals"] = sorted({_outcome(row) for row in session.scalars(sa.select(Arrival))})
         told["events"] = sorted({_subject(row) for row in session.scalars(sa.select(Event))})
     engine.dispose()
     return told
-
-
-def _lasting(row: Any) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in PASSING}
 
 
 def _outcome(row: Arrival) -> str:

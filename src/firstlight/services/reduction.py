@@ -167,6 +167,7 @@ class ReductionService:
         row = session.get(Exposure, exposure.id, with_for_update=True, populate_existing=True)
         if row is None:
             return
+        before = row.reduction_state
         session.flush()
         runs = _runs_by_section(session, [exposure.id])
         sections = [str(section_id) for section_id in exposure.instrument_object.get_section_ids()]
@@ -177,8 +178,9 @@ class ReductionService:
             row.reduction_state = "partial"
         else:
             row.reduction_state = "failed"
-        told = {"exposure": str(row.id), "name": row.label, "state": row.reduction_state}
-        record_events(session, [Event(topic="reduction", site=row.site, data=told)])
+        if row.reduction_state != before:
+            told = {"exposure": str(row.id), "name": row.label, "state": row.reduction_state}
+            record_events(session, [Event(topic="reduction", site=row.site, data=told)])
 
     def _step_run(self, piece: Workpiece, outcome: Outcome) -> StepRun:
         return StepRun(
