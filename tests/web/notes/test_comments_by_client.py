@@ -1,7 +1,13 @@
 import base64
+from dataclasses import replace
 
 import pytest
 from skyportal_py import SkyPortalError
+
+from firstlight.models.account import Group
+from firstlight.models.audience import AudienceGroup, audience_of
+from firstlight.models.event import Event
+from firstlight.models.object import Object
 
 
 def status(call, *args, **options):
@@ -104,9 +110,6 @@ def test_who_writes(world):
 
 def test_a_comment_for_others_tells_them_nothing_of_a_hidden_object(world):
     with world.database.reading() as session:
-        from firstlight.models.audience import AudienceGroup  # noqa: PLC0415, for this test only
-        from firstlight.models.event import Event  # noqa: PLC0415, likewise
-
         root = world.client("root")
         root.post_comment("OF_A", "for B", group_ids=[world.groups["B"]])
         audience = session.query(Event).one().audience_id
@@ -161,3 +164,24 @@ def test_attachments_are_counted_for_who_may_admin(world):
     assert counts.total_without_attachment_bytes == 1
     assert root.post_comment_attachment_batch().total_matches == 0
     assert status(world.client("ada").fetch_comment_attachment_counts) == 403
+
+
+def test_groups_of_one_are_named_to_that_one(world):
+    with world.database.begin() as session:
+        own = Group(name="ada", single_user_group=True)
+        secret = Group(name="secret", private=True)
+        session.add_all([own, secret])
+        session.flush()
+        groups = [own.id, secret.id, world.groups["A"]]
+        thing = session.query(Object).filter_by(name="OF_A").one()
+        thing.audience_id = audience_of(session, groups=groups)
+    world.viewers["ada"] = replace(world.viewers["ada"], groups=frozenset({own.id, groups[2]}))
+    world.client("ada").post_comment("OF_A", "x")
+
+    def named(who):
+        (found,) = world.client(who).fetch_comments("OF_A")
+        return [group.name for group in found.groups]
+
+    assert named("cy") == ["group A"]
+    assert named("ada") == ["group A", "ada"]
+    assert named("root") == ["group A", "ada", "secret"]

@@ -158,9 +158,12 @@ def test_whose_spectra_are_whose(world):
     ada, bob, cy = map(world.client, ("ada", "bob", "cy"))
     ours = ada.post_spectrum(post()).id
     hidden = ada.post_spectrum(post(obj_id="OF_A")).id
-    both = world.client("root").post_spectrum(post()).id
+    both = world.client("root").post_spectrum(post(group_ids=[*world.groups.values()])).id
     assert [each.id for each in bob.fetch_spectra("SHARED")] == [both]
     assert [each.id for each in bob.fetch_spectra_query()] == [both]
+    assert [each.id for each in ada.fetch_spectra("SHARED")] == [ours, both]
+    assert [each.id for each in cy.fetch_spectra("SHARED")] == [both], "without groups: one's own"
+    ada.update_spectrum(ours, SpectrumUpdate(group_ids=[world.groups["A"]]))
     assert len(cy.fetch_spectra("SHARED")) == 2
     for number in (ours, hidden):
         assert status(bob.fetch_spectrum, number) == 404

@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, MissingError
 from firstlight.formats.spectrum_text import read_spectrum_text
+from firstlight.models.audience import audience_of, widened
 from firstlight.models.database import Database
 from firstlight.models.notes import Comment
 from firstlight.models.object import Object
 from firstlight.models.spectrum import Spectrum
 from firstlight.services.access import Viewer
 from firstlight.services.objects.object_parts import summaries_of
+from firstlight.services.objects.photometry_targets import own_group
 from firstlight.services.objects.sharing import (
     account_of,
     chosen_audience,
@@ -179,8 +181,7 @@ class SpectrumService:
     def add(self, viewer: Viewer, given: Mapping[str, Any]) -> int:
         """Add a spectrum; returns its number.
 
-        Without groups it is seen by all groups of the viewer, or, where there is none, by
-        whoever sees the object.
+        It is seen by the viewer and the groups that are named.
 
         Parameters
         ----------
@@ -201,12 +202,7 @@ class SpectrumService:
             thing = visible_object(session, viewer, str(given["obj_id"]))
             row = Spectrum(object_id=thing.id, type="source", owner_id=owner, people={})
             apply_to_spectrum(session, row, given)
-            row.audience_id = chosen_audience(
-                session,
-                viewer,
-                given.get("group_ids"),
-                default=None if viewer.groups else thing.audience_id,
-            )
+            row.audience_id = _audience(session, viewer, given.get("group_ids"), owner)
             session.add(row)
             session.flush()
             _tell(session, thing, row, "added")
@@ -271,9 +267,8 @@ class SpectrumService:
                     hint="delete it and add it to the other one",
                 )
             apply_to_spectrum(session, row, given)
-            row.audience_id = chosen_audience(
-                session, viewer, given.get("group_ids"), default=row.audience_id
-            )
+            if given.get("group_ids"):
+                row.audience_id = _audience(session, viewer, given["group_ids"], row.owner_id)
             _tell(session, thing, row, "changed")
 
     def remove(self, viewer: Viewer, spectrum_id: int) -> None:
@@ -316,6 +311,12 @@ def _one(session: Session, viewer: Viewer, spectrum_id: int) -> tuple[Spectrum, 
     if found is None:
         raise SpectrumMissing(subject=spectrum_id)
     return found[0], found[1]
+
+
+def _audience(session: Session, viewer: Viewer, group_ids: object, owner: int | None) -> int:
+    own = own_group(session, owner)
+    alone = audience_of(session, groups=own)
+    return widened(session, chosen_audience(session, viewer, group_ids, default=alone), groups=own)
 
 
 def _refuse_too_many(session: Session, known: builtins.list[ColumnElement[bool]]) -> None:
