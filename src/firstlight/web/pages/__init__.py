@@ -9,6 +9,34 @@ __all__ = ["page_routers"]
 
 def page_routers() -> list[APIRouter]:
     """All of them, in the order in which they are tried."""
-    from firstlight.web.pages import archive, sign_in  # noqa: PLC0415, they import this package
+    from firstlight.web.pages import (  # noqa: PLC0415, they import this package
+        admin,
+        archive,
+        exposures,
+        home,
+        image_analyses,
+        jobs,
+        notifications,
+        object_actions,
+        objects,
+        observations,
+        profile,
+        provenance,
+        sign_in,
+    )
 
-    return [archive.router, sign_in.router]
+    return [
+        admin.router,
+        archive.router,
+        exposures.router,
+        home.router,
+        image_analyses.router,
+        jobs.router,
+        notifications.router,
+        object_actions.router,
+        objects.router,
+        observations.router,
+        profile.router,
+        provenance.router,
+        sign_in.router,
+    ]
