@@ -5,7 +5,6 @@ from datetime import date
 
 import numpy as np
 import pytest
-from photometry_world import PhotometryWorld
 
 from firstlight.errors import InvalidInput
 from firstlight.models.event import Event
@@ -26,6 +25,7 @@ from firstlight.services.objects.photometry_columns import BadColumns, BadValue,
 from firstlight.services.objects.photometry_reading import PhotometryForm, TooManyPoints
 from firstlight.services.objects.photometry_validations import ValidationExists, ValidationMissing
 from firstlight.services.objects.visible_objects import ObjectMissing
+from photometry_world import PhotometryWorld
 
 
 @pytest.fixture
@@ -281,6 +281,19 @@ class TestRepeating:
         put(world, world.ada, group_ids=[world.group])
         assert len(world.points(world.ben)) == 1
         assert len(world.points(world.ada)) == 1
+
+    def test_what_one_does_not_see_tells_one_nothing(self, world):
+        """Guessing the very values of a hidden point neither finds nor opens it."""
+        (hidden,) = post(world, world.ada, altdata={"secret": 1})["ids"]
+        (found,) = put(world, world.ben, group_ids=[world.group])["ids"]
+        assert found != hidden
+        assert [point["altdata"] for point in world.points(world.ben)] == [None]
+        assert put(world, world.ben)["ids"] == [found]
+        with pytest.raises(PhotometryExists):
+            post(world, world.ben)
+        world.service.change(world.ben, found, {"mjd": 1e4})
+        world.service.change(world.ben, found, {"mjd": 60000.25})
+        assert put(world, world.ben)["ids"] == [found]
 
     def test_ignoring_fluxes_is_for_those_who_manage_photometry(self, world):
         with pytest.raises(Forbidden):

@@ -16,6 +16,7 @@ from firstlight.models.database import Database, bulk_insert
 from firstlight.models.instrument_record import InstrumentRecord
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
+from firstlight.provenance.fingerprint import product_id
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.objects.bandpasses import Bandpasses
 from firstlight.services.objects.object_summary import summarise
@@ -240,7 +241,7 @@ class PhotometryService:
             del values["original"]
             if not given.measured:
                 values = {key: each for key, each in values.items() if key not in _MEASURED}
-            key = table.keys(targets.ids)[0]
+            (key,) = _apart_from_unseen(session, viewer, table.keys(targets.ids))
             taken = select(Photometry.id).where(Photometry.key == key, Photometry.id != row.id)
             if session.scalar(taken) is not None:
                 raise PhotometryExists("there is such a point already", subject=photometry_id)
@@ -331,7 +332,7 @@ class _Request:
         self._groups |= own_group(session, viewer.user_id)
         self._audiences = self._targets.audiences(session, self._groups)
         self.upload_id = uuid.uuid4()
-        self.keys = self.table.keys(self._targets.ids)
+        self.keys = _apart_from_unseen(session, viewer, self.table.keys(self._targets.ids))
 
     def insert(self, keys: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
         """Add the rows of these keys; returns the numbers of those that were not there."""
@@ -399,7 +400,7 @@ class _Request:
 
     def overwrite(self, numbers: Mapping[uuid.UUID, int]) -> None:
         """Give points that are there the fluxes that were sent, and the keys that these make."""
-        news = self.table.keys(self._targets.ids)
+        news = _apart_from_unseen(self._session, self._viewer, self.table.keys(self._targets.ids))
         taken = self.existing(news)
         for key, new, row in zip(self.keys, news, self.table.rows(), strict=True):
             if key in numbers and key != new and new not in taken:
@@ -434,6 +435,30 @@ class _Request:
         for name in sorted(counts):
             facts = {"change": "added", "points": counts[name]}
             tell(self._session, name, "photometry", self._audiences[name], facts)
+
+
+def _apart_from_unseen(session: Session, viewer: Viewer, keys: list[uuid.UUID]) -> list[uuid.UUID]:
+    """Keys that tell a sender nothing of points that they may not see.
+
+    Where such a point is there already, the sender's is a point of its own.
+    """
+    if viewer.sees_all:
+        return keys
+    unseen: set[uuid.UUID] = set()
+    wanted = list(dict.fromkeys(keys))
+    for start in range(0, len(wanted), _BATCH):
+        some = wanted[start : start + _BATCH]
+        unseen |= set(
+            session.scalars(
+                select(Photometry.key).where(
+                    Photometry.key.in_(some), ~seen_by(viewer, Photometry.audience_id)
+                )
+            )
+        )
+    return [
+        product_id("photometry", [key.hex, viewer.user_id]) if key in unseen else key
+        for key in keys
+    ]
 
 
 def _own(session: Session, viewer: Viewer, number: int) -> tuple[Photometry, str]:
