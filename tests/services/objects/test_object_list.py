@@ -202,6 +202,18 @@ def test_numbered_pages_are_the_same_list(full, viewer, query, order, size):
     assert names == every
 
 
+@pytest.mark.parametrize("by", ["redshift", "last_mag"])
+def test_numbered_pages_across_the_end_of_the_values(full, by):
+    asker, order = full.world.viewers["all"], Order(by)
+    every = all_pages(full, asker, ObjectQuery(), order, 500)
+    bare = Include(groups=False, annotations=False, classifications=False, tags=False)
+    names = []
+    for page in range(1, 16):
+        rows, _ = full.lists.page(asker, ObjectQuery(), order, bare, page=page, per_page=4)
+        names += [row["id"] for row in rows]
+    assert names == every
+
+
 @pytest.mark.parametrize("by", SORTS)
 def test_the_order_is_that_of_the_values(full, by):
     query = ObjectQuery(saved=SavedWhen()) if by == "saved_at" else ObjectQuery()

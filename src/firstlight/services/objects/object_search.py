@@ -162,7 +162,9 @@ class ObjectSearch:
             found = self._run(self._valued(order, gathered), order, after, limit, offset)
         if len(found) >= limit or order.by in _NEVER_NULL:
             return found
-        if offset and not found:
+        if found:
+            offset = 0
+        elif offset:
             valued = self._valued(order, gathered)
             total = select(func.count()).select_from(valued[0].subquery())
             offset -= self.session.scalar(total) or 0
@@ -170,14 +172,25 @@ class ObjectSearch:
         rest = self._without_value(order, gathered)
         return found + self._run(rest, order, last, limit - len(found), max(offset, 0))
 
-    def _chosen(self, gathered: Condition | None, *, in_order: bool = True) -> Select[Any]:
+    def _chosen(
+        self, gathered: Condition | None, *, in_order: bool = True, saved: bool = True
+    ) -> Select[Any]:
         """Ids of the objects sought; where they come in no order, any index may lead to them."""
         chosen = select(_ID)
         if gathered is not None:
             chosen = chosen.where(gathered)
         if self.query.by_numbers:
             chosen = chosen.join(PhotometrySummary, PhotometrySummary.object_id == _ID)
+        if saved:
+            chosen = chosen.where(*self._saved(opaque(_ID) if in_order else _ID))
         return chosen.where(*self._conditions(in_order=in_order or gathered is not None))
+
+    def _saved(self, ident: ColumnElement[uuid.UUID]) -> list[Condition]:
+        """Whether an object is in a list of a group."""
+        if self.query.saved is None:
+            return []
+        when = self.query.saved.condition(self.viewer)
+        return [ident.in_(select(SavedObject.object_id).where(when))]
 
     def _valued(
         self, order: Order, gathered: Condition | None
@@ -191,7 +204,8 @@ class ObjectSearch:
                 .group_by(SavedObject.object_id)
                 .subquery()
             )
-            chosen = self._chosen(gathered).join(latest, latest.c.object_id == _ID)
+            chosen = self._chosen(gathered, saved=False)
+            chosen = chosen.join(latest, latest.c.object_id == _ID)
             return chosen.add_columns(latest.c.saved_at), latest.c.saved_at
         if order.by in _OF_OBJECTS:
             column: ColumnElement[Any] = _objects[order.by]
@@ -204,7 +218,7 @@ class ObjectSearch:
             select(_ID, column)
             .select_from(PhotometrySummary)
             .join(Object, link == _ID)
-            .where(column.is_not(None), *self._conditions())
+            .where(column.is_not(None), *self._conditions(), *self._saved(opaque(_ID)))
         )
         return chosen if gathered is None else chosen.where(gathered), column
 
@@ -351,8 +365,6 @@ class ObjectSearch:
         if query.comment is not None:
             said = func.lower(Comment.text).contains(query.comment.lower(), autoescape=True)
             found.append(there(Comment, said, readable(viewer, Comment)))
-        if query.saved is not None:
-            found.append(there(SavedObject, query.saved.condition(viewer)))
         return found
 
     def _numbers(self) -> list[Condition]:
