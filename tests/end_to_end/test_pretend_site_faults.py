@@ -77,12 +77,14 @@ class Place:
 
 
 # All four pairs of homes are tried; the whole night on the two that differ in everything.
-HOMES = {
-    "sqlite-folder": 200,
-    "postgres-s3": 200,
-    "sqlite-s3": 40,
-    "postgres-folder": 40,
-}
+HOMES = [
+    ("sqlite-folder", 200),
+    ("postgres-s3", 40),
+    *(
+        pytest.param(homes, 200, marks=pytest.mark.nightly)
+        for homes in ("postgres-s3", "sqlite-s3", "postgres-folder")
+    ),
+]
 
 
 def make_place(request: pytest.FixtureRequest, folder: Path, url: str | None, kind: str) -> Place:
@@ -241,7 +243,7 @@ def test_five_kills_of_a_short_night(request: pytest.FixtureRequest, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("homes", "exposures"), HOMES.items())
+@pytest.mark.parametrize(("homes", "exposures"), HOMES)
 def test_five_kills_of_a_night(
     request: pytest.FixtureRequest, tmp_path: Path, homes: str, exposures: int
 ):
