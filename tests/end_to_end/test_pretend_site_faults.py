@@ -76,7 +76,7 @@ class Place:
         engine.dispose()
 
 
-# All four pairs of homes are tried; the whole night on the two that differ in everything.
+# The whole night on the embedded homes, a shorter one on the servers; nightly on all pairs.
 HOMES = [
     ("sqlite-folder", 200),
     ("postgres-s3", 40),
