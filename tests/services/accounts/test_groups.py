@@ -5,6 +5,8 @@ from firstlight.services.access import Forbidden, NotSignedIn, Viewer
 from firstlight.services.accounts.admission import AdmissionMissing, AdmissionSettled
 from firstlight.services.accounts.authority import GroupMissing, UserMissing
 from firstlight.services.accounts.groups import AlreadyMember, GroupExists, NotMember
+from firstlight.services.accounts.invitations import Admission, InvitationMissing
+from firstlight.services.accounts.users import NewUser
 
 
 @pytest.fixture
@@ -205,3 +207,34 @@ def test_a_group_that_accepts_everyone(world, people):
     group = world.groups.create(ada, "open", details={"auto_accept_requests": True})
     world.admissions.ask(bob, group, bob.user_id)
     assert group in world.viewer(bob.user_id).groups
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 2**70, -(2**70)])
+def test_numbers_that_are_none(world, people, number):
+    group, ada, _, _ = people
+    boss = world.person("boss", "Super admin")
+    for look, fault in (
+        (lambda: world.users.one(boss, number), UserMissing),
+        (lambda: world.users.remove(boss, number), UserMissing),
+        (lambda: world.users.set_password(boss, number, "a long password"), UserMissing),
+        (lambda: world.users.create(boss, NewUser("x", groups=[(number, True)])), GroupMissing),
+        (lambda: world.tokens.list(boss, user_id=number), UserMissing),
+        (lambda: world.tokens.make(boss, "x", [], user_id=number), UserMissing),
+        (lambda: world.groups.one(ada, number), GroupMissing),
+        (lambda: world.groups.add_member(ada, group, number), UserMissing),
+        (lambda: world.groups.add_member(ada, number, ada.user_id), GroupMissing),
+        (lambda: world.groups.remove_member(ada, group, number), NotMember),
+        (lambda: world.groups.add_members_of(ada, group, [number]), GroupMissing),
+        (lambda: world.groups.create(ada, "y", admins=[number]), UserMissing),
+        (lambda: world.admissions.one(ada, number), AdmissionMissing),
+        (lambda: world.admissions.ask(ada, number, ada.user_id), GroupMissing),
+        (lambda: world.invitations.withdraw(boss, number), InvitationMissing),
+        (
+            lambda: world.invitations.invite(boss, "a@b.org", groups=[Admission(number)]),
+            GroupMissing,
+        ),
+        (lambda: world.sign_in.close_all(boss, number), UserMissing),
+    ):
+        with pytest.raises(fault):
+            look()
+    assert world.admissions.list(boss, group_id=number) == []

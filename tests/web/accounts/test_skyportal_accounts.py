@@ -225,7 +225,6 @@ def test_strangers_and_wrong_tokens(portal):
         lambda sky: sky.fetch_tokens(),
         lambda sky: sky.fetch_acls(),
         lambda sky: sky.fetch_roles(),
-        lambda sky: sky.fetch_streams(),
         lambda sky: sky.fetch_invitations(),
         lambda sky: sky.fetch_group_admission_requests(),
         lambda sky: sky.post_group(GroupPost(name="x")),

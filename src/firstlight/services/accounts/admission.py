@@ -16,6 +16,7 @@ from firstlight.services.accounts.authority import (
     administers,
     found_group,
     found_user,
+    is_number,
     managed_group,
     require_person,
 )
@@ -64,6 +65,8 @@ class AdmissionService:
         """
         require_person(viewer)
         query = select(AdmissionRequest).order_by(AdmissionRequest.id)
+        if group_id is not None and not is_number(group_id):
+            return []
         if group_id is not None:
             query = query.where(AdmissionRequest.group_id == group_id)
         with self._database.reading() as session:
@@ -159,7 +162,7 @@ class AdmissionService:
 
 
 def _found(session: Session, viewer: Viewer, request_id: int) -> AdmissionRequest:
-    row = session.get(AdmissionRequest, request_id)
+    row = session.get(AdmissionRequest, request_id) if is_number(request_id) else None
     if row is None or not _shown(session, viewer, row):
         raise AdmissionMissing(subject=request_id)
     return row

@@ -24,11 +24,15 @@ __all__ = [
     "check_whole",
     "found_group",
     "found_user",
+    "is_number",
     "keep_an_admin",
     "managed_group",
     "managed_user",
     "require_person",
 ]
+
+
+_NUMBERS_END = 2**31
 
 
 class UserMissing(MissingError):
@@ -47,6 +51,11 @@ class LastAdmin(ConflictError):
     """Somebody must remain who may do everything."""
 
     code = "account.last_admin"
+
+
+def is_number(value: int) -> bool:
+    """Whether this can be the number of a row at all; databases refuse to look for others."""
+    return 0 < value < _NUMBERS_END
 
 
 def require_person(viewer: Viewer) -> None:
@@ -72,7 +81,7 @@ def found_user(session: Session, user_id: int) -> User:
     UserMissing
         There is none of this number.
     """
-    user = session.get(User, user_id)
+    user = session.get(User, user_id) if is_number(user_id) else None
     if user is None:
         raise UserMissing(subject=user_id)
     return user
@@ -171,7 +180,7 @@ def found_group(session: Session, viewer: Viewer, group_id: int) -> Group:
     GroupMissing
         There is none of this number, or it is private, or another's own.
     """
-    group = session.get(Group, group_id)
+    group = session.get(Group, group_id) if is_number(group_id) else None
     if group is not None:
         hidden = group.private or group.single_user_group
         if not hidden or group.id in viewer.groups or administers(session, viewer, group):

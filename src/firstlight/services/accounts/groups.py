@@ -20,6 +20,7 @@ from firstlight.services.accounts.authority import (
     administers,
     found_group,
     found_user,
+    is_number,
     managed_group,
     require_person,
 )
@@ -427,6 +428,8 @@ def _apply(group: Group, details: Mapping[str, Any]) -> None:
 
 
 def _membership(session: Session, group_id: int, user_id: int) -> Membership | None:
+    if not is_number(user_id):
+        return None
     return session.scalar(
         select(Membership).where(Membership.group_id == group_id, Membership.user_id == user_id)
     )

@@ -18,7 +18,7 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.accounts.account_viewers import viewer_of_account
-from firstlight.services.accounts.authority import check_grant, managed_group
+from firstlight.services.accounts.authority import check_grant, is_number, managed_group
 from firstlight.services.accounts.facts import checked_text, group_facts, naive, user_facts
 from firstlight.services.accounts.membership import SITEWIDE, active, admit, new_account
 from firstlight.services.accounts.passwords import Passwords
@@ -322,7 +322,7 @@ def _checked(
         raise InvalidInput(field="groupIDs", found=len(groups), expected=_MOST_GROUPS)
     kept = []
     for each in groups:
-        group = session.get(Group, each.group_id)
+        group = session.get(Group, each.group_id) if is_number(each.group_id) else None
         if group is not None and group.name == SITEWIDE:
             continue  # all are in it
         managed_group(session, viewer, each.group_id)
@@ -335,7 +335,7 @@ def _rights(kept: Mapping[str, Any]) -> tuple[bool, bool, bool]:
 
 
 def _found(session: Session, viewer: Viewer, number: int) -> Invitation:
-    row = session.get(Invitation, number)
+    row = session.get(Invitation, number) if is_number(number) else None
     if row is None or not (viewer.sees_all or row.invited_by_id == viewer.user_id):
         raise InvitationMissing(subject=number)
     return row

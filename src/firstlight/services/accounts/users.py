@@ -24,6 +24,7 @@ from firstlight.services.accounts.authority import (
     check_grant,
     check_whole,
     found_user,
+    is_number,
     keep_an_admin,
     managed_group,
     managed_user,
@@ -457,6 +458,6 @@ def check_free_username(session: Session, user: User) -> None:
 
 def _check_may_admit(session: Session, viewer: Viewer, group_id: int) -> None:
     """All are in the group of all anyway; others are admitted by those who administer it."""
-    group = session.get(Group, group_id)
+    group = session.get(Group, group_id) if is_number(group_id) else None
     if group is None or group.name != SITEWIDE:
         managed_group(session, viewer, group_id)

@@ -239,17 +239,3 @@ def remove_site(
     """Let the members read it no more."""
     services_of(request).groups.remove_site(asker, group_id, site)
     return success({})
-
-
-@router.get("/streams", responses=shows([], 401))
-def list_streams(asker: Asker) -> Response:
-    """Streams of alerts: there are none here."""
-    asker.require_named()
-    return success([])
-
-
-@router.get("/filters", responses=shows([], 401))
-def list_filters(asker: Asker) -> Response:
-    """Filters of alerts: there are none here."""
-    asker.require_named()
-    return success([])
