@@ -14,7 +14,7 @@ from firstlight.factory import Factory
 from firstlight.services.access import operator
 from firstlight.services.accounts.users import NewUser
 from firstlight.web.app import create_app
-from firstlight.web.connections import patient_protocol
+from firstlight.web.server import server_config
 
 PASSWORD = "correct horse battery staple"  # noqa: S105, of accounts that live for a test
 SETTINGS = """
@@ -55,17 +55,10 @@ def make_portal(folder: Path, database_url: str | None = None, settings: str = S
 
 
 @contextmanager
-def on_a_port(app: object, **options: object):
-    """Serve an application until the end; gives its address."""
-    config = uvicorn.Config(
-        app,
-        port=0,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-        http=patient_protocol(10.0, 10.0),
-        **options,
-    )
+def on_a_port(app):
+    """Serve an application as `firstlight serve` does, until the end; gives its address."""
+    config = server_config(app, app.state.services.web_settings)
+    config.port = 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -33,6 +33,7 @@ class PatientProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, and wait for the first header."""
         super().connection_made(cast("asyncio.Transport", transport))
+        self.access_log = False  # whoever listens to that logger: it would tell tokens and queries
         self._await_header()
 
     def connection_lost(self, exc: Exception | None) -> None:

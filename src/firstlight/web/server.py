@@ -16,9 +16,12 @@ from firstlight.web.connections import patient_protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastapi import FastAPI
+
+    from firstlight.services.web_settings import WebSettings
     from firstlight.web.context import Services
 
-__all__ = ["AddressTaken", "serve"]
+__all__ = ["AddressTaken", "serve", "server_config"]
 
 _LAST_WORDS_S = 5  # how long requests under way may take when the server stops
 
@@ -57,7 +60,16 @@ def serve(
     port = settings.port if port is None else port
     listener = _listen(host, port)
     app = create_app(services)
-    config = uvicorn.Config(
+    config = server_config(app, settings)
+    if on_ready is not None:
+        shown = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{shown}:{listener.getsockname()[1]}/")
+    _Server(config, app.state.hub.close).run(sockets=[listener])
+
+
+def server_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
+    """How the server is run: what it believes, what it writes down, how long it waits."""
+    return uvicorn.Config(
         app,
         http=patient_protocol(settings.header_timeout_s, settings.send_timeout_s),
         # Who believes the headers of proxies can be told that all the world is this machine.
@@ -67,10 +79,6 @@ def serve(
         log_config=None,
         timeout_graceful_shutdown=_LAST_WORDS_S,
     )
-    if on_ready is not None:
-        shown = f"[{host}]" if ":" in host else host
-        on_ready(f"http://{shown}:{listener.getsockname()[1]}/")
-    _Server(config, app.state.hub.close).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:
