@@ -9,6 +9,7 @@ from firstlight.models.audience import public_audience
 from firstlight.models.notes import Comment
 from firstlight.models.object import Object
 from firstlight.services.access import Forbidden, NotSignedIn, TokenInvalid, Viewer
+from firstlight.services.accounts.attempts import TooManyAttempts
 from firstlight.services.accounts.authority import GroupMissing, LastAdmin, UserMissing
 from firstlight.services.accounts.sign_in import SignInFailed
 from firstlight.services.accounts.user_listing import UserQuery
@@ -265,6 +266,17 @@ def test_a_password_is_changed_with_the_old_one_and_signs_out_everywhere(world):
     with pytest.raises(SignInFailed):
         world.sign_in.sign_in("ada", PASSWORD, "here")
     world.sign_in.sign_in("Ada ", "another password", "here")
+
+
+def test_the_old_password_is_not_guessed(world):
+    ada = world.add("ada", password=PASSWORD)
+    me = world.viewer(ada)
+    for _ in range(5):
+        with pytest.raises(Forbidden):
+            world.users.set_password(me, ada, "another password", current="wrong")
+    with pytest.raises(TooManyAttempts):
+        world.users.set_password(me, ada, "another password", current=PASSWORD)
+    world.sign_in.sign_in("ada", PASSWORD, "here")
 
 
 def test_a_narrow_token_does_not_set_the_password_of_its_account(world):

@@ -19,6 +19,7 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.token import Token
 from firstlight.services.access import Forbidden, Viewer
+from firstlight.services.accounts.attempts import AttemptLimiter
 from firstlight.services.accounts.authority import (
     UserMissing,
     check_grant,
@@ -65,6 +66,7 @@ _LENGTHS = {
     "bio": 1000,
 }
 _MOST_AFFILIATIONS = 20
+_GUESSES, _GUESSES_S = 5, 900.0  # of the current password, of one account
 
 
 class UsernameTaken(ConflictError):
@@ -119,6 +121,7 @@ class UserService:
         self._database = database
         self._passwords = passwords
         self._clock = clock
+        self._guesses = AttemptLimiter(_GUESSES, _GUESSES_S)
 
     def list(
         self, viewer: Viewer, query: UserQuery | None = None
@@ -330,6 +333,8 @@ class UserService:
         Forbidden
             The old password is not this, the token is narrower than the account, or the
             account is another's: whoever could set its password could see what it sees.
+        TooManyAttempts
+            The old password was guessed at too often.
         InvalidInput
             The password is too short, or the account is the workspace's own.
         """
@@ -338,7 +343,7 @@ class UserService:
         # Slow by intent, so outside of any transaction.
         hashed = self._passwords.hash(password)
         known = user.password_hash if user.id == viewer.user_id else None
-        if known is not None and not self._passwords.matches(current or "", known):
+        if known is not None and not self._matches(user, current or "", known):
             raise Forbidden("the current password is not this", subject=user.username)
         with self._database.begin() as session:
             found_user(session, user_id).password_hash = hashed
@@ -374,6 +379,16 @@ class UserService:
             _apply(user, changes)
             with session.no_autoflush:
                 check_free_username(session, user)
+
+    def _matches(self, user: User, password: str, known: str) -> bool:
+        # Whoever has found a browser signed in must not find the password out.
+        key = str(user.id)
+        self._guesses.check(key)
+        self._guesses.fail(key)
+        if not self._passwords.matches(password, known):
+            return False
+        self._guesses.forget(key)
+        return True
 
     def _own_or_any(self, session: Session, viewer: Viewer, user_id: int) -> User:
         require_person(viewer)
