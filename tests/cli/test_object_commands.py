@@ -50,6 +50,17 @@ def test_objects_are_added_listed_and_shown(run):
     assert "0 light curves" in run("summarise")
 
 
+def test_objects_are_saved_to_groups(run, workspace):
+    made = CliRunner().invoke(app, ["-w", str(workspace), "group", "add", "transits"])
+    assert made.exit_code == 0, made.output
+    run("add", "KELT-1", "0.3625", "39.3838", "--group", "transits")
+    run("add", "WASP-12", "97.6367", "29.6723")
+    run("save", "WASP-12", "--group", "transits")
+    groups = [group["name"] for group in json.loads(run("show", "WASP-12", "--json"))["groups"]]
+    assert groups == ["transits"]
+    run("save", "WASP-12", "--group", "nobody", fails=3)
+
+
 def test_wrong_words_are_told(run):
     run("show", "nothing", fails=3)
     run("add", "no/slash", "1", "2", fails=2)
@@ -57,4 +68,4 @@ def test_wrong_words_are_told(run):
     run("list", "--cone", "1,2", fails=2)
     run("list", "--sort", "colour", fails=2)
     run("list", "--cursor", "nonsense", fails=2)
-    run("save", "nothing", "--group", "1", fails=3)
+    run("save", "nothing", "--group", "transits", fails=3)

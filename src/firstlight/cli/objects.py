@@ -125,17 +125,19 @@ def add(
     dec: Annotated[float, typer.Argument(help="Degrees, ICRS.")],
     *,
     group: Annotated[
-        list[int] | None, typer.Option(help="Number of a group that sees it; may be repeated.")
+        list[str] | None, typer.Option(help="Name of a group that sees it; may be repeated.")
     ] = None,
     redshift: Annotated[float | None, typer.Option(help="Its redshift.")] = None,
     as_json: Json = False,
 ) -> None:
     """Add an object. Without a group, only those who see everything see it.
 
-    Example: [bold]firstlight -w mynight object add HAT-P-32 31.0428 46.6878 --group 1[/]
+    Example: [bold]firstlight -w mynight object add HAT-P-32 31.0428 46.6878 --group transits[/]
     """
-    body = {"id": name, "ra": ra, "dec": dec, "group_ids": group or [], "redshift": redshift}
-    made = open_workspace(context).objects.post(_operator(), body)
+    house, me = open_workspace(context), _operator()
+    groups = [house.groups.number_of(me, each) for each in group or ()]
+    body = {"id": name, "ra": ra, "dec": dec, "group_ids": groups, "redshift": redshift}
+    made = house.objects.post(me, body)
     if as_json:
         print_json(made)
     else:
@@ -147,13 +149,15 @@ def add(
 def save(
     context: typer.Context,
     name: Name,
-    group: Annotated[list[int], typer.Option(help="Number of a group; may be repeated.")],
+    group: Annotated[list[str], typer.Option(help="Name of a group; may be repeated.")],
 ) -> None:
     """Put an object into the lists of groups; their members see it from then on.
 
-    Example: [bold]firstlight -w mynight object save HAT-P-32 --group 1[/]
+    Example: [bold]firstlight -w mynight object save HAT-P-32 --group transits[/]
     """
-    open_workspace(context).saved_objects.change(_operator(), name, invite=group)
+    house, me = open_workspace(context), _operator()
+    groups = [house.groups.number_of(me, each) for each in group]
+    house.saved_objects.change(me, name, invite=groups)
     out.print(f"{escape(name)} is saved", highlight=False)
 
 
