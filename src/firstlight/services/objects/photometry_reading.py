@@ -226,40 +226,58 @@ class PhotometryReading:
         groups = _groups(session, viewer, rows)
         points = [
             {
-                "id": row.id,
+                **_facts(row),
                 "obj_id": names[row.object_id],
-                "ra": row.ra,
-                "dec": row.dec,
-                "ra_unc": row.ra_err,
-                "dec_unc": row.dec_err,
-                "filter": row.filter,
-                "mjd": row.mjd,
-                "instrument_id": row.instrument_id,
                 "instrument_name": instruments.get(row.instrument_id),
-                "origin": row.origin or None,
-                "altdata": _altdata(row),
-                "created_at": wire_time(row.created_at),
                 "groups": groups[row.audience_id],
                 **values,
             }
             for row, values in zip(rows, measured, strict=True)
         ]
-        for wanted, column, found in (
-            (form.annotations, "annotations", _annotations),
-            (form.validations, "validations", _validations),
-        ):
-            if wanted:
-                by_point = found(session, viewer, rows)
-                for point in points:
-                    point[column] = by_point.get(point["id"], [])
-        if form.owners:
-            known = authors(session, (row.owner_id for row in rows))
-            for row, point in zip(rows, points, strict=True):
-                point["owner"] = known.get(row.owner_id)
-        if form.streams:
-            for point in points:
-                point["streams"] = []
+        _embed(session, viewer, form, rows, points)
         return points
+
+
+def _facts(row: Row[Any]) -> dict[str, Any]:
+    """What is in the row of a point itself."""
+    return {
+        "id": row.id,
+        "ra": row.ra,
+        "dec": row.dec,
+        "ra_unc": row.ra_err,
+        "dec_unc": row.dec_err,
+        "filter": row.filter,
+        "mjd": row.mjd,
+        "instrument_id": row.instrument_id,
+        "origin": row.origin or None,
+        "altdata": _altdata(row),
+        "created_at": wire_time(row.created_at),
+    }
+
+
+def _embed(
+    session: Session,
+    viewer: Viewer,
+    form: PhotometryForm,
+    rows: Sequence[Row[Any]],
+    points: list[dict[str, Any]],
+) -> None:
+    """Tell what else was asked for of each point."""
+    for wanted, column, found in (
+        (form.annotations, "annotations", _annotations),
+        (form.validations, "validations", _validations),
+    ):
+        if wanted:
+            by_point = found(session, viewer, rows)
+            for point in points:
+                point[column] = by_point.get(point["id"], [])
+    if form.owners:
+        known = authors(session, (row.owner_id for row in rows))
+        for row, point in zip(rows, points, strict=True):
+            point["owner"] = known.get(row.owner_id)
+    if form.streams:
+        for point in points:
+            point["streams"] = []
 
 
 def _select(
