@@ -39,6 +39,8 @@ def test_whose_annotations_are_whose(world):
     assert status(cy.post_annotation, "SHARED", "c", {}) == 403
     assert status(bob.post_annotation, "OF_A", "b", {}) == 404
     ada.update_annotation("SHARED", number, {"x": 2}, group_ids=[world.groups["A"]])
+    world.client("root").post_annotation("OF_A", "s", {"k": 1}, group_ids=[world.groups["B"]])
+    assert bob.get("/api/internal/annotations_info").json()["data"] == {}
     other = ada.post_annotation("SHARED", "b", {}).annotation_id
     assert status(ada.update_annotation, "SHARED", other, {}, origin="a") == 409
 

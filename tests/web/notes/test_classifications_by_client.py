@@ -163,3 +163,14 @@ def test_odd_queries_get_an_answer(either):
         assert ada.get(f"/api/classification?{query}").status_code == 400, query
     for query in ("startDate=0001-01-01", "endDate=9999-12-31T23:59:59-12:00", "startDate="):
         assert ada.get(f"/api/classification?{query}").status_code in {200, 400}, query
+
+
+def test_a_tree_of_others_is_not_told(world):
+    ada, bob = world.client("ada"), world.client("bob")
+    tree = taxonomy(ada, group_ids=[world.groups["A"]])
+    number = ada.post_classification(post(tree)).classification_id
+    assert ada.fetch_classification(number, include_taxonomy=True).taxonomy.id == tree
+    assert bob.fetch_classification(number, include_taxonomy=True).taxonomy is None
+    assert bob.fetch_taxonomies() == []
+    assert status(bob.fetch_taxonomy, tree) == 404
+    assert status(bob.post_classification, post(tree)) == 404

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, InvalidInput, MissingError
 from firstlight.models.database import Database
 from firstlight.models.notes import Annotation
+from firstlight.models.object import Object
 from firstlight.services.access import Viewer
 from firstlight.services.objects.sharing import (
     account_of,
@@ -22,10 +22,12 @@ from firstlight.services.objects.sharing import (
     groups_by_audience,
     may_change,
     readable,
+    refusing_twins,
     tell,
 )
 from firstlight.services.objects.visible_objects import Subject, subject_of
 from firstlight.services.objects.wire_values import authors, plain_json, plain_text, wire_time
+from firstlight.services.visibility import seen_by
 
 __all__ = [
     "AnnotationExists",
@@ -140,13 +142,9 @@ class AnnotationService:
                     default=None if viewer.groups else subject.audience_id,
                 ),
             )
-            session.add(row)
-            try:
-                session.flush()
-            except IntegrityError as fault:  # another one came at the same moment
-                raise AnnotationExists(
-                    subject=subject.name, field="origin", found=origin
-                ) from fault
+            twin = AnnotationExists(subject=subject.name, field="origin", found=origin)
+            with refusing_twins(session, twin):
+                session.add(row)
             _tell(session, subject, row, "added")
             return row.id
 
@@ -180,7 +178,9 @@ class AnnotationService:
             may_change(viewer, row.author_id, "annotation")
             if origin not in {None, row.origin} and _taken(session, subject, str(origin)):
                 raise AnnotationExists(subject=subject.name, field="origin", found=origin)
-            row.data, row.origin = facts, origin or row.origin
+            twin = AnnotationExists(subject=subject.name, field="origin", found=origin)
+            with refusing_twins(session, twin):
+                row.data, row.origin = facts, origin or row.origin
             row.audience_id = chosen_audience(session, viewer, group_ids, default=row.audience_id)
             _tell(session, subject, row, "changed")
 
@@ -200,7 +200,12 @@ class AnnotationService:
         with self._database.reading() as session:
             rows = session.execute(
                 select(Annotation.origin, Annotation.data)
-                .where(readable(viewer, Annotation), Annotation.subject == _OBJECT)
+                .join(Object, Object.id == Annotation.object_id)
+                .where(
+                    readable(viewer, Annotation),
+                    seen_by(viewer, Object.audience_id),
+                    Annotation.subject == _OBJECT,
+                )
                 .order_by(Annotation.id.desc())
                 .limit(_MOST_LOOKED_AT)
             )

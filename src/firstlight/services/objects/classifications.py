@@ -404,7 +404,7 @@ def _shown(
     edits = _edits(session, ids)
     people = authors(session, (row.author_id for row in rows))
     groups = groups_by_audience(session, viewer, (row.audience_id for row in rows))
-    trees = _taxonomies(session, rows) if with_taxonomy else {}
+    trees = _taxonomies(session, viewer, rows) if with_taxonomy else {}
     return [
         {
             "id": row.id,
@@ -421,7 +421,7 @@ def _shown(
             "groups": groups[row.audience_id],
             "votes": votes.get(row.id, []),
             "edits": edits.get(row.id, []),
-            **({"taxonomy": trees[row.taxonomy_id]} if with_taxonomy else {}),
+            **({"taxonomy": trees.get(row.taxonomy_id)} if with_taxonomy else {}),
         }
         for row in rows
     ]
@@ -472,7 +472,11 @@ def _edits(session: Session, ids: Sequence[int]) -> dict[int, builtins.list[dict
     return found
 
 
-def _taxonomies(session: Session, rows: Sequence[Classification]) -> dict[int, dict[str, Any]]:
+def _taxonomies(
+    session: Session, viewer: Viewer, rows: Sequence[Classification]
+) -> dict[int, dict[str, Any]]:
     wanted = {row.taxonomy_id for row in rows}
-    found = session.scalars(select(Taxonomy).where(Taxonomy.id.in_(wanted)))
+    found = session.scalars(
+        select(Taxonomy).where(Taxonomy.id.in_(wanted), seen_by(viewer, Taxonomy.audience_id))
+    )
     return {row.id: taxonomy_row(row) for row in found}

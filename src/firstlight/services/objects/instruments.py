@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, InvalidInput, MissingError
@@ -21,6 +20,7 @@ from firstlight.models.photometry import Photometry
 from firstlight.models.spectrum import Spectrum
 from firstlight.services.access import Viewer
 from firstlight.services.objects.instruments_of_ours import OurInstruments
+from firstlight.services.objects.sharing import refusing_twins
 from firstlight.services.objects.telescopes import check_known, telescope_row
 from firstlight.services.objects.wire_values import (
     LARGEST_ID,
@@ -144,11 +144,8 @@ class InstrumentService:
         with self._database.begin() as session:
             _refuse_taken(session, given["name"])
             _apply(session, row, given)
-            session.add(row)
-            try:
-                session.flush()
-            except IntegrityError as fault:  # another one came at the same moment
-                raise InstrumentExists(subject=row.name) from fault
+            with refusing_twins(session, InstrumentExists(subject=row.name)):
+                session.add(row)
             return row.id
 
     def change(self, viewer: Viewer, instrument_id: int, given: Mapping[str, Any]) -> None:
@@ -166,7 +163,8 @@ class InstrumentService:
                 if row.name in instrument_names():
                     raise InstrumentUsed(subject=row.name)
                 _refuse_taken(session, plain_text(given["name"], "name", longest=_LONGEST_NAME))
-            _apply(session, row, given)
+            with refusing_twins(session, InstrumentExists(subject=given.get("name"))):
+                _apply(session, row, given)
 
     def remove(self, viewer: Viewer, instrument_id: int) -> None:
         """Remove an instrument to which nothing belongs.
@@ -186,7 +184,8 @@ class InstrumentService:
             )
             if used:
                 raise InstrumentUsed(subject=row.name)
-            session.delete(row)
+            with refusing_twins(session, InstrumentUsed(subject=row.name)):
+                session.delete(row)
 
     def check(self, viewer: Viewer, instrument_id: int) -> None:
         """Raise unless there is such an instrument."""

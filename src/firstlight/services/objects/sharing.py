@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from firstlight.errors import InvalidInput, UserError
+from firstlight.errors import FirstlightError, InvalidInput, UserError
 from firstlight.models.account import Group
 from firstlight.models.audience import Audience, AudienceGroup, AudienceSite, audience_of
 from firstlight.models.event import Event, record_events
@@ -24,6 +26,7 @@ __all__ = [
     "groups_by_audience",
     "may_change",
     "readable",
+    "refusing_twins",
     "tell",
 ]
 
@@ -162,6 +165,20 @@ def groups_by_audience(
         if not is_hidden or viewer.sees_all or group.id in viewer.groups:
             found[audience].append(_group(group))
     return found
+
+
+@contextmanager
+def refusing_twins(session: Session, fault: FirstlightError) -> Iterator[None]:
+    """Write what was changed within; what another one did at the same moment is a fault.
+
+    Looking first whether something is taken or used makes for the usual answer; the database's
+    own constraint decides between two that looked at once.
+    """
+    try:
+        yield
+        session.flush()
+    except IntegrityError as broken:
+        raise fault from broken
 
 
 def tell(

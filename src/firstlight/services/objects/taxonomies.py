@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, InvalidInput, MissingError
@@ -17,7 +16,11 @@ from firstlight.models.audience import public_audience
 from firstlight.models.database import Database
 from firstlight.models.notes import Classification, Taxonomy
 from firstlight.services.access import Viewer
-from firstlight.services.objects.sharing import chosen_audience, groups_by_audience
+from firstlight.services.objects.sharing import (
+    chosen_audience,
+    groups_by_audience,
+    refusing_twins,
+)
 from firstlight.services.objects.wire_values import (
     LARGEST_ID,
     optional_text,
@@ -134,11 +137,8 @@ class TaxonomyService:
                     session, viewer, group_ids, default=public_audience(session)
                 ),
             )
-            session.add(row)
-            try:
-                session.flush()
-            except IntegrityError as fault:  # another one came at the same moment
-                raise TaxonomyExists(subject=f"{name} {version}") from fault
+            with refusing_twins(session, TaxonomyExists(subject=f"{name} {version}")):
+                session.add(row)
             _be_the_only_latest(session, row)
             return row.id
 
@@ -163,11 +163,11 @@ class TaxonomyService:
             wanted = name or row.name, version or row.version
             if wanted != (row.name, row.version):
                 _refuse_taken(session, *wanted)
-            row.name, row.version = wanted
             row.provenance = provenance or row.provenance
             row.is_latest = row.is_latest if is_latest is None else is_latest
             row.audience_id = chosen_audience(session, viewer, group_ids, default=row.audience_id)
-            session.flush()
+            with refusing_twins(session, TaxonomyExists(subject=" ".join(wanted))):
+                row.name, row.version = wanted
             _be_the_only_latest(session, row)
 
     def remove(self, viewer: Viewer, taxonomy_id: int) -> None:
@@ -184,7 +184,8 @@ class TaxonomyService:
             used = select(Classification.id).where(Classification.taxonomy_id == row.id).limit(1)
             if session.scalar(used) is not None:
                 raise TaxonomyUsed(subject=f"{row.name} {row.version}")
-            session.delete(row)
+            with refusing_twins(session, TaxonomyUsed(subject=f"{row.name} {row.version}")):
+                session.delete(row)
 
     def for_classifying(self, viewer: Viewer) -> builtins.list[dict[str, Any]]:
         """The latest taxonomies; where the archive has none at all, the default one is added."""

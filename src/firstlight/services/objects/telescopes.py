@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select, true
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from firstlight.algorithms.twilight import next_passages
@@ -19,6 +18,7 @@ from firstlight.models.instrument_record import InstrumentRecord, Telescope
 from firstlight.models.site import Site
 from firstlight.services.access import NotSignedIn, Viewer
 from firstlight.services.objects.instruments_of_ours import OurInstruments
+from firstlight.services.objects.sharing import refusing_twins
 from firstlight.services.objects.wire_values import (
     LARGEST_ID,
     finite,
@@ -150,11 +150,8 @@ class TelescopeService:
         _apply(row, given)
         with self._database.begin() as session:
             _refuse_taken(session, row.name)
-            session.add(row)
-            try:
-                session.flush()
-            except IntegrityError as fault:  # another one came at the same moment
-                raise TelescopeExists(subject=row.name) from fault
+            with refusing_twins(session, TelescopeExists(subject=row.name)):
+                session.add(row)
             return row.id
 
     def change(self, viewer: Viewer, telescope_id: int, given: Mapping[str, Any]) -> None:
@@ -164,7 +161,8 @@ class TelescopeService:
             row = _one(session, viewer, telescope_id)
             if given.get("name") not in {None, row.name}:
                 _refuse_taken(session, plain_text(given["name"], "name", longest=128))
-            _apply(row, given)
+            with refusing_twins(session, TelescopeExists(subject=given.get("name"))):
+                _apply(row, given)
 
     def remove(self, viewer: Viewer, telescope_id: int) -> None:
         """Remove a telescope without instruments.
@@ -181,7 +179,8 @@ class TelescopeService:
                 select(InstrumentRecord.id).where(InstrumentRecord.telescope_id == row.id).limit(1)
             ) or session.scalar(select(Site.id).where(Site.name == row.name)):
                 raise TelescopeUsed(subject=row.name)
-            session.delete(row)
+            with refusing_twins(session, TelescopeUsed(subject=row.name)):
+                session.delete(row)
 
     def _nights(self, rows: Sequence[Telescope]) -> builtins.list[dict[str, Any]]:
         """Of each: the next ends of astronomical night, and whether it is night."""
