@@ -21,7 +21,7 @@ from firstlight.web.pages.rendering import render
 
 router = APIRouter(include_in_schema=False)
 
-_TOKEN_DAYS = 30
+_LONGEST_S = 366 * 86_400  # of the cookie; what it holds ends on the server, earlier
 _LOCAL = re.compile(r"/(?![/\\])[\x21-\x7e]{0,500}")
 
 Secret = Annotated[str, Path(alias="token", max_length=200)]
@@ -136,7 +136,7 @@ def _keep(request: Request, kept: str, address: str) -> Response:
     answer.set_cookie(
         COOKIE,
         kept,
-        max_age=_TOKEN_DAYS * 86_400,
+        max_age=_LONGEST_S,
         httponly=True,
         secure=absolute(request, "").startswith("https:"),
         samesite="lax",
