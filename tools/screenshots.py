@@ -30,7 +30,8 @@ from playwright.sync_api import BrowserContext, sync_playwright
 
 LARGEST = 150_000  # bytes of a picture
 TALLEST = 1500  # pixels; what is below is more of the same
-COLOURS = (192, 128, 96, 64, 48, 32, 16)
+COLOURS = (128, 64, 40)
+SHARES = (1.0, 0.8, 0.65, 0.5)
 VIEWS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
@@ -39,8 +40,9 @@ VIEWS: dict[str, dict[str, Any]] = {
 ALSO_DARK = ("home", "exposure", "object", "sky-map")
 ON_PHONE = ("home", "exposures", "exposure", "object", "site")
 SETTLE_MS = {"viewer": 6000, "object": 1500}
-START_S = 120.0
-ANALYSIS_S = 180.0
+START_S = 300.0
+ANALYSIS_S = 300.0
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class Server:
 
     def get(self, path: str) -> Any:
         """Ask the API; returns the data of the answer."""
-        answer = httpx.get(self.address + path, timeout=60)
+        answer = httpx.get(self.address + path, timeout=PATIENCE_S)
         answer.raise_for_status()
         return answer.json()["data"]
 
     def post(self, path: str, **form: Any) -> None:
         """Send a form, as a page does."""
         headers = {"Accept": "text/html"}
-        httpx.post(self.address + path, data=form, headers=headers, timeout=60)
+        httpx.post(self.address + path, data=form, headers=headers, timeout=PATIENCE_S)
 
 
 def run(*words: str) -> None:
@@ -107,7 +109,7 @@ def served(workspace: Path) -> Iterator[Server]:
         deadline = time.monotonic() + START_S
         while not answers(server):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("the server did not start")
+                raise SystemExit(f"the server did not start: {process.poll()}")
             time.sleep(0.3)
         yield server
     finally:
@@ -118,7 +120,7 @@ def served(workspace: Path) -> Iterator[Server]:
 def answers(server: Server) -> bool:
     """Whether the server does."""
     try:
-        return httpx.get(server.address + "/sites", timeout=5).status_code == 200
+        return httpx.get(server.address + "/sites", timeout=30).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -142,7 +144,7 @@ def pages(server: Server) -> dict[str, str]:
     clouds = next((each for each in night if "clouds" in each["name"]), night[0])
     clear = next(each for each in night if "clouds" not in each["name"])
     colours = server.get("/api/observations?unit=PAN001")["items"][0]
-    html = httpx.get(f"{server.address}/exposures/{clear['id']}", timeout=60).text
+    html = httpx.get(f"{server.address}/exposures/{clear['id']}", timeout=PATIENCE_S).text
     product = html.split("/provenance/", 1)[1].split('"', 1)[0]
     found = {
         "home": "/",
@@ -171,7 +173,7 @@ def pages(server: Server) -> dict[str, str]:
         "notifications": "/notifications",
         "sign-in": "/sign-in",
     }
-    home = httpx.get(server.address, timeout=60).text
+    home = httpx.get(server.address, timeout=PATIENCE_S).text
     if "/source/" in home:
         name = home.split('"/source/', 1)[1].split('"', 1)[0]
         found["object"] = f"/source/{name}"
@@ -184,11 +186,11 @@ def pages(server: Server) -> dict[str, str]:
 def analyse(server: Server, name: str, html: str) -> int | None:
     """Analyse one image of the night at the object; returns the number of the analysis."""
     image = html.split("/images/", 1)[1].split("/", 1)[0]
-    content = httpx.get(f"{server.address}/images/{image}/image.fits", timeout=60).content
+    content = httpx.get(f"{server.address}/images/{image}/image.fits", timeout=PATIENCE_S).content
     sent = httpx.post(
         f"{server.address}/api/sources/{name}/image_analyses",
         files={"file": ("night.fits", content)},
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     if sent.is_error:
         print("no analysis:", sent.text[:300])
@@ -204,21 +206,28 @@ def analyse(server: Server, name: str, html: str) -> int | None:
 
 
 def picture(png: bytes) -> bytes:
-    """The same picture in few colours, small enough for the documentation."""
+    """The same picture in few colours, made smaller where that is not enough."""
     whole = Image.open(io.BytesIO(png)).convert("RGB")
     whole = whole.crop((0, 0, whole.width, min(whole.height, TALLEST)))
-    for colours in COLOURS:
-        few = whole.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        stream = io.BytesIO()
-        few.save(stream, "PNG", optimize=True)
-        if stream.tell() <= LARGEST:
-            break
-    return stream.getvalue()
+    content = png
+    for share in SHARES:
+        size = (round(whole.width * share), round(whole.height * share))
+        shown = whole if share == 1.0 else whole.resize(size, Image.Resampling.LANCZOS)
+        for colours in COLOURS:
+            stream = io.BytesIO()
+            # Noise in the pictures of stars is what takes the bytes; dithering would add more.
+            few = shown.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            few.save(stream, "PNG", optimize=True)
+            content = stream.getvalue()
+            if len(content) <= LARGEST:
+                return content
+    return content
 
 
 def shoot(context: BrowserContext, server: Server, name: str, path: str) -> tuple[bytes, list[str]]:
     """One page as a picture, and what its console complained of."""
     page = context.new_page()
+    page.set_default_timeout(PATIENCE_S * 1000)
     complaints: list[str] = []
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda fault: complaints.append(str(fault)))
@@ -239,13 +248,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="Its executable.")
+    parser.add_argument("--workspace", type=Path, help="One that is there, in place of a new one.")
     parser.add_argument("--only", nargs="*", default=(), help="Names of pages.")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="firstlight-") as folder:
-        workspace = make_workspace(Path(folder))
+        workspace = asked.workspace or make_workspace(Path(folder))
         with served(workspace) as server, sync_playwright() as playwright:
             fill(server)
             browser = playwright.chromium.launch(executable_path=asked.chromium)

@@ -11,6 +11,8 @@ from firstlight.models.event import Event, record_events
 from firstlight.models.exposure import Exposure
 from firstlight.web.static_files import static_address
 
+expect = pytest.importorskip("playwright.sync_api").expect
+
 pytestmark = [
     pytest.mark.slow,
     # A browser that leaves a page breaks pictures off; their files close when they are forgotten.
@@ -81,7 +83,7 @@ def test_sources_are_told_of_and_hidden(look, exposure):
     circle = page.locator("#sources circle").first
     box = circle.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_function("document.getElementById('source-told').textContent.includes('S/N')")
+    expect(page.locator("#source-told")).to_contain_text("S/N")
     page.get_by_role("button", name="Hide sources").press("Enter")
     assert page.locator("#sources").is_hidden()
 
@@ -98,7 +100,6 @@ def test_without_scripts_the_picture_has_its_sources(look, exposure):
 
 def test_circles_are_where_the_stars_are(look, exposure):
     page = look(exposure)
-    page.wait_for_function("document.querySelector('.sky-picture img').complete")
     brightness = page.evaluate(
         """() => {
           const img = document.querySelector('.sky-picture img');
@@ -128,7 +129,7 @@ def test_the_viewer_reads_positions(look, exposure):
     box = page.locator("#JS9").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3)
-    page.wait_for_function("document.getElementById('js9-told').textContent.includes('RA ')")
+    expect(page.locator("#js9-told")).to_contain_text("RA ")
     page.get_by_label("Stretch").select_option("log")
     page.get_by_role("button", name="Add a region").click()
     assert page.evaluate("JS9.GetRegions('all').length") == 1
