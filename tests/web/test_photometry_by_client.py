@@ -261,6 +261,11 @@ def test_a_period_is_found_in_another_process(world, ask, address):
         assert (empty["best"], empty["candidates"]) == (None, [])
 
 
+def test_there_are_no_series_of_their_own(ask, world):
+    page = ask("keeper").fetch_photometric_series_page(object_id=world.object)
+    assert (page.series, page.total_matches) == ([], 0)
+
+
 def test_filters_are_listed(ask, world):
     answer = ask().get("/api/photometry/filters", params={"like": "ztfg"}).json()["data"]
     assert answer[0].keys() == {"name", "wavelength", "vega", "colour"}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from firstlight.services.objects.light_curve_export import FORMATS
 from firstlight.services.objects.photometry_reading import PhotometryForm
-from firstlight.web.api.portal_parameters import ObjectName, PortalRequest
+from firstlight.web.api.portal_parameters import ObjectName, Page, PerPage, PortalRequest
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import shows, success
@@ -66,6 +66,7 @@ _POINT: dict[str, Any] = {
 _POSTED = {"ids": [1, 2], "upload_id": "5f0c6a3e-3e0e-4a3e-8f43-a0b5f6a7f9b1"}
 _FILTER = {"name": "ztfg", "wavelength": 4814.0, "vega": -0.0958, "colour": "#209e87"}
 
+_NO_SERIES: dict[str, Any] = {"series": [], "totalMatches": 0, "pageNumber": 1, "numPerPage": 100}
 _CURVE: dict[str, Any] = {
     "object": "FL1",
     "ra": 120.5,
@@ -301,6 +302,12 @@ def revalidate_point(
 def unvalidate_point(request: Request, asker: Asker, photometry_id: PointId) -> Response:
     """Take it back."""
     return success({"id": services_of(request).photometry_validations.remove(asker, photometry_id)})
+
+
+@router.get("/photometric_series", responses=shows(_NO_SERIES))
+def list_series(page: Page = 1, per_page: PerPage = 100) -> Response:
+    """Series of photometry in files of their own: there are none, long ones are points too."""
+    return success({**_NO_SERIES, "pageNumber": page, "numPerPage": per_page})
 
 
 @router.get("/sources/{obj_id}/photometry", responses=shows([_POINT], 400, 401, 404))
