@@ -5,13 +5,16 @@ Uses the real night of HAT-P-32 where FIRSTLIGHT_SAMPLES holds it, and a simulat
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
+PORTAL = "http://127.0.0.1:8000"  # where `firstlight serve` answers
 HAT_P_32 = "02:04:10.28 +46:41:16.2"
 SETTINGS = "firstlight.toml"  # by it a workspace is known
 
@@ -36,6 +39,13 @@ def a_night(workspace: Path) -> tuple[Path, str]:
     return sky, (sky / "truth" / "transit.txt").read_text(encoding="utf-8").strip()
 
 
+def page_of(folder: str, target: str) -> str:
+    """Where the portal shows the star at a place."""
+    told = [sys.executable, "-m", "firstlight", "-w", folder, "lightcurve", target, "--json"]
+    found = json.loads(subprocess.run(told, check=True, capture_output=True).stdout)
+    return f"/objects/{quote(found['object'])}"
+
+
 def main(folder: str) -> None:
     """Make a workspace at `folder`, in place of an earlier demo, and run everything in it."""
     workspace = Path(folder)
@@ -50,6 +60,7 @@ def main(folder: str) -> None:
     run("-w", folder, "status")
     run("-w", folder, "stars", "--plot", str(scatter))
     run("-w", folder, "lightcurve", target, "--plot", str(curve))
+    page = page_of(folder, target)
     last = max(path.name for path in files.iterdir() if path.suffix.lower() == ".fits")
     print(  # noqa: T201, a script that prints
         f"\nDone in {time.monotonic() - started:.0f} s. Look at:\n"
@@ -57,7 +68,11 @@ def main(folder: str) -> None:
         f"  {scatter}: every star of the field\n"
         f"and try:\n"
         f"  firstlight -w {folder} show {last} --png {workspace / 'image.png'}\n"
-        f"  firstlight -w {folder} stars --all"
+        f"  firstlight -w {folder} stars --all\n"
+        f"or open the portal:\n"
+        f"  firstlight -w {folder} serve\n"
+        f"  {PORTAL}/           all of it\n"
+        f"  {PORTAL}{page}    the star with the transit"
     )
 
 
