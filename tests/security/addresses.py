@@ -56,6 +56,7 @@ def values_for(pattern: str, known: dict[str, str]) -> dict[str, str]:
         "key": known["exposure_id"],
         "number": "1",
         "what": "enable",
+        "rest": "1",
         "survey": "gaia",
         "token_id": known["token"],
         **known,
