@@ -1,112 +1,128 @@
-"""A small reduced night, served on this machine, and a headless Chromium to look at it."""
+"""A browser, and a portal as `firstlight serve` opens it on a laptop."""
+
+from __future__ import annotations
 
 import os
+import re
 import shutil
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import uvicorn
 
-from firstlight.catalogs.tycho2 import Tycho2
+from firstlight.config import load_settings
 from firstlight.factory import Factory
-from firstlight.services.night import NightService
-from firstlight.simulation import DetectorSettings, NightSettings, simulate_night
-from firstlight.web.app import create_app
-from firstlight.work.engine import WorkerSetup
-from firstlight.work.inline_engine import InlineEngine
 
-AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+READY_S = 120
 
 
-def missing(what):
-    """Skip, or fail where a browser must be there."""
-    if "browser" in os.environ.get("FIRSTLIGHT_REQUIRE", ""):
-        pytest.fail(what)
-    pytest.skip(what)
+def missing(reason):
+    """Skip, or fail where a browser is required."""
+    if "browser" in os.environ.get("FIRSTLIGHT_REQUIRE", "").replace(",", " ").split():
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """The browser."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        missing("no chromium on the path")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def browser():
+    """Headless Chromium."""
+    try:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415, where it is not
+    except ImportError:
+        missing("playwright is not installed")
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        missing(f"none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")
-def axe_source():
-    """The source of axe, which finds what keeps people out."""
-    if not AXE.exists():
+def axe():
+    """The script that finds what people with other senses stumble on."""
+    if not AXE.is_file():
         missing("axe-core is not installed: make web")
-    return AXE.read_text(encoding="utf-8")
+    return str(AXE)
 
 
-@pytest.fixture(scope="session")
-def reduced_workspace(tmp_path_factory):
-    """A workspace with one small night, reduced, and its light curves."""
-    folder = tmp_path_factory.mktemp("browser")
-    settings = NightSettings(
-        n_exposures=6, n_bias=3, n_dark=3, n_flat=3,
-        detector=DetectorSettings(rows=512, columns=512),
+class Portal:
+    """A workspace and the address of its server."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.address = ""
+        self.factory = Factory(folder, load_settings(folder))
+
+    @property
+    def database(self):
+        return self.factory.database
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory):
+    """A portal that needs no login from this machine."""
+    folder = tmp_path_factory.mktemp("portal") / "workspace"
+    command = [sys.executable, "-m", "firstlight"]
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("FIRSTLIGHT_")}
+    subprocess.run([*command, "init", folder], check=True, env=clean, capture_output=True)
+    made = Portal(folder)
+    log = (folder.parent / "serve.log").open("w+")
+    running = subprocess.Popen(
+        [*command, "-w", folder, "serve", "--port", "0", "--workers", "1"],
+        stdout=log, stderr=subprocess.STDOUT, env=clean, text=True,
     )  # fmt: skip
-    simulate_night(settings, folder / "sky", catalog=Tycho2())
-    factory = Factory.create(folder / "workspace")
-    factory.archive.ingest(factory.archive.find([folder / "sky"]))
-    setup = WorkerSetup(
-        initializer="firstlight.factory.jobs:start_worker", argument=str(folder / "workspace")
-    )
-    night = NightService(
-        make_engine=lambda: InlineEngine(factory.jobs(), setup), plans=factory.plans()
-    )
-    with night.running():
-        for stage in night.stages():
-            stage.run(lambda done: None)
-    yield factory
-    factory.database.dispose()
+    try:
+        made.address = address_in(Path(log.name), running)
+        yield made
+    finally:
+        running.terminate()
+        running.wait(60)
+        log.close()
 
 
-@pytest.fixture(scope="session")
-def portal(reduced_workspace):
-    """Where the workspace is served; from this machine no login is needed."""
-    app = create_app(reduced_workspace)
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-        assert thread.is_alive(), "the server did not start"
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    app.state.hub.close()
-    server.should_exit = True
-    thread.join(10)
+def address_in(log, running):
+    """Wait until the server has said where it is."""
+    for _ in range(READY_S * 5):
+        found = re.search(r"serving (http://\S+?)/?\s", log.read_text())
+        if found:
+            return found[1]
+        try:
+            running.wait(0.2)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    raise AssertionError(f"the server did not start: {log.read_text()}")
 
 
 @pytest.fixture
-def look(chromium, portal):
-    """Open a page; what its console complains of is in `page.complaints`."""
-    contexts = []
+def open_page(browser, portal):
+    """Open pages of the portal; what they complain of in the console fails the test."""
+    contexts, complaints = [], []
 
-    def open_page(path, *, width=1280, height=860, **options):
-        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+    def start(path, **options):
+        options.setdefault("viewport", {"width": 1360, "height": 900})
+        context = browser.new_context(base_url=portal.address, **options)
         contexts.append(context)
         page = context.new_page()
-        page.complaints = []
+        page.set_default_timeout(90_000)
         page.on(
             "console",
-            lambda said: page.complaints.append(said.text) if said.type == "error" else None,
+            lambda told: (
+                complaints.append(told.text) if told.type in ("error", "warning") else None
+            ),
         )
-        page.on("pageerror", lambda fault: page.complaints.append(str(fault)))
-        page.goto(portal + path, wait_until="load")
+        page.on("pageerror", lambda fault: complaints.append(str(fault)))
+        page.goto(path)
         return page
 
-    yield open_page
+    start.complaints = complaints
+    yield start
     for context in contexts:
         context.close()
+    assert complaints == []
