@@ -17,6 +17,8 @@ from firstlight.web.events import EventHub, StreamLimits
 from firstlight.web.faults import answer_faults
 from firstlight.web.guards import BodyLimit, HeadAnswers, RequestLog, SafeHeaders, SlowBodies
 from firstlight.web.metrics import Measured, Meters
+from firstlight.web.metrics import router as metrics_router
+from firstlight.web.packing import PackedJson
 from firstlight.web.pages import page_routers
 from firstlight.web.rate_limits import Buckets, RateLimit
 from firstlight.web.static_files import STATIC, StaticFolder
@@ -59,7 +61,7 @@ def create_app(services: Services) -> FastAPI:
         ),
     )
     app.state.meters = Meters(app)
-    for router in (*routers(), *page_routers()):
+    for router in (*routers(), metrics_router, *page_routers()):
         app.include_router(router)
     app.mount("/static", StaticFolder(directory=STATIC), name="static")
     answer_faults(app)
@@ -92,6 +94,7 @@ def _guard(app: FastAPI, settings: WebSettings) -> None:
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Range"],
             expose_headers=["Content-Disposition", "Content-Range", "ETag", "X-Next-Cursor"],
         )
+    app.add_middleware(PackedJson)
     app.add_middleware(HeadAnswers)
     app.add_middleware(SafeHeaders)
     app.add_middleware(Measured, meters=app.state.meters)
