@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 def draw_light_curve(curve: Curve) -> str:
     """SVG of a light curve against MJD: magnitudes where most points have one, else fluxes."""
     name, label = _quantity(curve)
-    y = curve.numbers.get(name, np.empty(0))
-    x = curve.numbers.get("mjd", np.empty(0))
+    none = np.full(len(curve.ids), np.nan)
+    x, y = curve.numbers.get("mjd", none), curve.numbers.get(name, none)
     good = np.isfinite(x) & np.isfinite(y)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
