@@ -22,6 +22,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from firstlight.models.database import Database
+
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
 
@@ -104,15 +106,32 @@ def _run(command: list[str], options: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """The URL of a new, empty database, dropped after the test."""
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of a new database without tables, dropped after the test."""
     with new_database(postgres_server) as url:
         yield url
 
 
+@pytest.fixture(scope="session")
+def postgres_tables(postgres_server: str) -> Iterator[str]:
+    """The name of a database with all tables and no rows, to be copied."""
+    with new_database(postgres_server) as url:
+        database = Database(url)
+        database.upgrade()
+        database.dispose()
+        yield str(sa.make_url(url).database)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_tables: str) -> Iterator[str]:
+    """The URL of a new database with all tables and no rows, dropped after the test."""
+    with new_database(postgres_server, template=postgres_tables) as url:
+        yield url
+
+
 @contextmanager
-def new_database(postgres_server: str) -> Iterator[str]:
-    """Make an empty database on a server; it is dropped at the end."""
+def new_database(postgres_server: str, template: str = "template1") -> Iterator[str]:
+    """Make a database on a server, a copy of another; it is dropped at the end."""
     name = f"firstlight_{uuid.uuid4().hex[:12]}"
     server = sa.make_url(postgres_server)
     administration = sa.create_engine(
@@ -121,7 +140,7 @@ def new_database(postgres_server: str) -> Iterator[str]:
         poolclass=sa.NullPool,
     )
     with administration.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     try:
         yield server.set(database=name, drivername="postgresql+psycopg").render_as_string(
             hide_password=False

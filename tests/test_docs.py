@@ -91,7 +91,7 @@ def _commands_shown() -> list[str]:
 
 @pytest.mark.parametrize("typed", _commands_shown())
 def test_commands_shown_are_commands(typed):
-    words = re.sub(r"^firstlight (-w \w+ )?", "", typed)
+    words = re.sub(r"^firstlight (-w \S+ )?", "", typed)
     name, *rest = shlex.split(words)
     COMMANDS.commands[name].make_context(name, rest)  # refuses what it does not know
 

@@ -77,9 +77,11 @@ class Factory(ReductionWiring, PortalWiring):
     @classmethod
     def upgrade(cls, workspace: Path) -> str:
         """Bring a workspace's database to the present version; says which."""
-        database = cls(workspace, load_settings(workspace)).database
-        database.upgrade()
-        return str(database.revision())
+        factory = cls(workspace, load_settings(workspace))
+        factory.database.upgrade()
+        # Light curves of an older version had no summaries.
+        factory.summaries.make_missing()
+        return str(factory.database.revision())
 
     @cached_property
     def health(self) -> HealthService:

@@ -87,11 +87,12 @@ class PhotometrySummary(Changing, Base):
     """
 
     __tablename__ = "photometry_summaries"
+    __table_args__ = (Index("ix_photometry_summaries_n_points", "n_points", "object_id"),)
 
     object_id: Mapped[uuid.UUID] = mapped_column(
         ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True
     )
-    n_points: Mapped[int] = mapped_column(index=True)
+    n_points: Mapped[int]
     n_detections: Mapped[int]
     first_detected_mjd: Mapped[float | None]
     last_detected_mjd: Mapped[float | None] = mapped_column(index=True)

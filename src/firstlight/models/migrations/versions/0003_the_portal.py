@@ -569,7 +569,7 @@ def _notes() -> None:
             batch_op.f("ix_photometry_summaries_peak_mag"), ["peak_mag"], unique=False
         )
         batch_op.create_index(
-            batch_op.f("ix_photometry_summaries_n_points"), ["n_points"], unique=False
+            "ix_photometry_summaries_n_points", ["n_points", "object_id"], unique=False
         )
 
     op.create_table(
