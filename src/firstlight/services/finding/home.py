@@ -15,6 +15,7 @@ from firstlight.instruments.header_values import MJD_EPOCH
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
+from firstlight.models.exposure_streams import EXPOSURES, opaque
 from firstlight.models.night import night_of
 from firstlight.models.object import Object
 from firstlight.models.photometry import LightCurve, LightCurveSet
@@ -158,7 +159,12 @@ class HomeService:
     ) -> NightCount:
         query = (
             select(Exposure.kind, Exposure.reduction_state, func.count())
-            .where(Exposure.night == night, Exposure.site == site, Exposure.collection == "data")
+            .where(
+                Exposure.night == night,
+                Exposure.site == site,
+                # The night tells most; its index is the one to take.
+                opaque(EXPOSURES.c.collection) == "data",
+            )
             .group_by(Exposure.kind, Exposure.reduction_state)
         )
         total, states = 0, dict[str, int]()

@@ -236,6 +236,7 @@ def show_viewer(
         "data": {
             "url": address,
             "sources": [[s.x + 1, s.y + 1, s.radius, s.mag] for s in sources],
+            "wcs": None if chosen is None or chosen.wcs is None else chosen.wcs.cards,
             "name": view(row)["name"],
         },
     }

@@ -13,9 +13,31 @@
     return `${signed ? (value < 0 ? "-" : "+") : ""}${String(a).padStart(2, "0")}:${String(b).padStart(2, "0")}:${c.padStart(signed ? 4 : 5, "0")}`;
   };
 
+  // The plate solution of the section (TAN, with SIP polynomials): it is kept beside the image,
+  // not in its header, so that the viewer does not know it. Pixels count from one here.
+  const terms = (name) => Object.entries(data.wcs || {}).flatMap(([key, value]) => {
+    const found = key.match(new RegExp(`^${name}_(\\d)_(\\d)$`));
+    return found ? [[Number(found[1]), Number(found[2]), value]] : [];
+  });
+  const [termsA, termsB] = [terms("A"), terms("B")];
+  const toSky = (x, y) => {
+    const c = data.wcs;
+    const [u, v] = [x - c.CRPIX1, y - c.CRPIX2];
+    const sum = (list) => list.reduce((all, [p, q, value]) => all + value * u ** p * v ** q, 0);
+    const [a, b] = [u + sum(termsA), v + sum(termsB)];
+    const turn = Math.PI / 180;
+    const xi = (c.CD1_1 * a + c.CD1_2 * b) * turn;
+    const eta = (c.CD2_1 * a + c.CD2_2 * b) * turn;
+    const dec0 = c.CRVAL2 * turn;
+    const depth = Math.cos(dec0) - eta * Math.sin(dec0);
+    const ra = c.CRVAL1 + Math.atan2(xi, depth) / turn;
+    const dec = Math.atan2(Math.sin(dec0) + eta * Math.cos(dec0), Math.hypot(xi, depth)) / turn;
+    return { ra: ((ra % 360) + 360) % 360, dec };
+  };
+
   // Where the pointer is: pixel, value, position.
   const tell = (im, ipos) => {
-    const wcs = JS9.PixToWCS(ipos.x, ipos.y, { display: im });
+    const wcs = data.wcs ? toSky(ipos.x, ipos.y) : JS9.PixToWCS(ipos.x, ipos.y, { display: im });
     const x = Math.floor(ipos.x - 0.5);
     const y = Math.floor(ipos.y - 0.5);
     const raw = im.raw;
@@ -75,7 +97,8 @@
     }
   };
 
-  JS9.imageOpts.onmousemove = (im, ipos) => tell(im, ipos);
+  // Plugins are told where the mouse is, whatever layer it moves over; `new` makes them.
+  JS9.RegisterPlugin("Firstlight", "Readout", function Readout() {}, { onmousemove: tell, winDims: [0, 0] });
   wire();
   if (JS9.inited) start();
   else window.jQuery(document).on("JS9:ready", start);
