@@ -25,6 +25,7 @@ _CELL = 10.0  # FWHM between artificial stars: they must not disturb each other
 _WIDE, _NARROW = 1.5, 0.7  # magnitudes around the guess, first and later
 _MATCH = 0.75  # FWHM
 _BINS = 12
+_MOST_AT_ONCE = 1000  # stars in one image, unless more are asked for
 _PASSES = 10
 
 
@@ -113,7 +114,7 @@ def measure_completeness(
     magnitude, found = np.zeros(0), np.zeros(0, dtype=np.bool_)
     middle, spread = guess, _WIDE
     for number in range(_PASSES):
-        x, y = _places(rng, data.shape, hidden, fwhm)
+        x, y = _fewer(rng, *_places(rng, data.shape, hidden, fwhm), max(stars, _MOST_AT_ONCE))
         mag = middle + rng.uniform(-spread, spread, len(x))
         light = 10.0 ** (-0.4 * (mag - zero(x, y)))
         changed = inject(data, psf, (x, y, light), rng)
@@ -199,6 +200,14 @@ def _places(
     x, y = x[inside], y[inside]
     free = ~hidden[np.rint(y).astype(int), np.rint(x).astype(int)]
     return x[free], y[free]
+
+
+def _fewer(rng: np.random.Generator, x: Floats, y: Floats, most: int) -> tuple[Floats, Floats]:
+    """At most so many of the places, all over the image: more would cost time and tell little."""
+    if len(x) <= most:
+        return x, y
+    chosen = rng.choice(len(x), most, replace=False)
+    return x[chosen], y[chosen]
 
 
 def _is_near(sources: tuple[Floats, Floats], places: tuple[Floats, Floats], radius: float) -> Bools:
