@@ -215,8 +215,8 @@ def picture(png: bytes) -> bytes:
         shown = whole if share == 1.0 else whole.resize(size, Image.Resampling.LANCZOS)
         for colours in COLOURS:
             stream = io.BytesIO()
-            # Noise in the pictures of stars is what takes the bytes; dithering would add more.
-            few = shown.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            # Noise in pictures of stars takes the bytes, and must not take all the colours.
+            few = shown.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             few.save(stream, "PNG", optimize=True)
             content = stream.getvalue()
             if len(content) <= LARGEST:
