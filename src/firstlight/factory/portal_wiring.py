@@ -333,7 +333,7 @@ class PortalWiring(ArchiveWiring):
         return ImageAnalysisService(
             database=self.database,
             files=self.served_files,
-            photometry=AcceptedPhotometry(Bandpasses().offset),
+            photometry=AcceptedPhotometry(Bandpasses(self.settings.photometry.filters).offset),
             catalogues=self._catalogues,
             engines=installed_engines,
             limits=self.settings.image_analysis,

@@ -168,9 +168,7 @@ class Factory(ReductionWiring, PortalWiring):
             ],
         )
         live.add(Chore("image analyses", self.image_analysis_queue(live).run))
-        live.add(
-            Chore("unused images", lambda: _every(SWEEP_S, self.image_uploads.remove_unused))
-        )
+        live.add(Chore("unused images", lambda: _every(SWEEP_S, self.image_uploads.remove_unused)))
         if reduce:
             reduction = LiveReduction(
                 database=self.database,

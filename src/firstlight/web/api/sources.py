@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 
-from firstlight.errors import MissingError
+from firstlight.services.objects.not_offered import NotOffered
 from firstlight.services.objects.photometry_reading import PhotometryForm
 from firstlight.services.objects.wire_values import LARGEST_ID
 from firstlight.web.api.portal_parameters import ObjectName, PortalRequest
@@ -49,12 +49,6 @@ _FLAGS = (
     "includeCommentExists", "includeDetectionStats", "includePeriodExists", "includeComments",
     "includeTags", "includeRequested", "pendingOnly",
 )  # fmt: skip
-
-
-class NotBuilt(MissingError):
-    """Firstlight does not do this."""
-
-    code = "web.not_built"
 
 
 class GroupRequest(PortalRequest):
@@ -267,7 +261,7 @@ def list_facilities(asker: Asker) -> Response:
 def not_built(request: Request, asker: Asker, name: ObjectName) -> Response:
     """Something that SkyPortal does with a source, and firstlight does not."""
     services_of(request).objects.position(asker, name)
-    raise NotBuilt(subject=request.url.path.rpartition("/")[2])
+    raise NotOffered(subject=request.url.path.rpartition("/")[2])
 
 
 def _geojson(rows: list[dict[str, Any]]) -> dict[str, Any]:
