@@ -10,6 +10,7 @@ from sqlalchemy import delete
 
 from firstlight.algorithms.sky_index import healpix_index
 from firstlight.models import Object
+from firstlight.models.audience import public_audience
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database, bulk_insert
 from firstlight.services.object_matching import match_objects
@@ -33,7 +34,8 @@ def _add(database: Database, ra, dec) -> list[uuid.UUID]:
         for n in range(len(ra))
     ]
     with database.begin() as session:
-        bulk_insert(session, Object, rows)
+        audience = public_audience(session)
+        bulk_insert(session, Object, [row | {"audience_id": audience} for row in rows])
     return ids
 
 

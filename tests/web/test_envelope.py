@@ -48,11 +48,11 @@ def test_a_token_in_the_url_opens_nothing(client, token):
 
 def test_a_cookie_reads_and_changes_nothing(client, token):
     secret = token("admin")["Authorization"].split()[1]
-    cookie = {"Cookie": f"firstlight_token={secret}"}
+    cookie = {"Cookie": f"firstlight_session={secret}"}
     assert client.get("/api/tokens", headers=cookie).status_code == 200
     new = {"name": "x", "scopes": ["read"]}
-    assert client.post("/api/tokens", headers=cookie, json=new).status_code == 401
-    assert client.delete("/api/tokens/token 1", headers=cookie).status_code == 401
+    assert client.post("/api/tokens", headers=cookie, json=new).status_code == 403
+    assert client.delete("/api/tokens/token 1", headers=cookie).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_a_wrong_field_is_named(client, token):
     wrong = {"name": "x", "scopes": ["write"]}
     answer = client.post("/api/tokens", headers=token("admin"), json=wrong)
     assert answer.status_code == 400
-    assert answer.json()["data"]["field"] == "scopes.0"
-    assert answer.json()["data"]["found"] == "'write'"
+    assert answer.json()["data"]["field"] == "scopes"
+    assert answer.json()["data"]["found"] == "write"
 
 
 def test_the_kinds_of_errors_have_statuses(client, token):
