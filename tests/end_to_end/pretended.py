@@ -64,7 +64,9 @@ def rows(url: str) -> dict[str, list[str]]:
         }
     with Session(engine) as session:
         told["arrivals"] = sorted({_outcome(row) for row in session.scalars(sa.select(Arrival))})
-        told["events"] = sorted({_subject(row) for row in session.scalars(sa.select(Event))})
+        # Those of jobs tell how it was done, not what.
+        events = sa.select(Event).where(Event.topic != "job")
+        told["events"] = sorted({_subject(row) for row in session.scalars(events)})
     engine.dispose()
     return told
 
