@@ -136,6 +136,7 @@ def test_engines_that_are_installed():
     assert ("stdpipe" in installed_engines()) == (find_spec("stdpipe") is not None)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(find_spec("stdpipe") is None, reason="STDPipe is not installed")
 def test_stdpipe_itself_agrees_with_the_truth(tmp_path):
     apart = []
