@@ -35,3 +35,22 @@ class AsgiClient:
 
     def delete(self, url, **options):
         return self.request("DELETE", url, **options)
+
+
+class AsgiTransport(httpx.BaseTransport):
+    """Lets a synchronous client ask an application in this process."""
+
+    def __init__(self, app):
+        self.app = app
+
+    def handle_request(self, request):
+        async def ask():
+            inner = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            copy = httpx.Request(
+                request.method, request.url, headers=request.headers, content=request.read()
+            )
+            answer = await inner.handle_async_request(copy)
+            body = b"".join([piece async for piece in answer.stream])
+            return httpx.Response(answer.status_code, headers=answer.headers, content=body)
+
+        return asyncio.run(ask())

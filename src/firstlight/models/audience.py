@@ -14,7 +14,15 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from firstlight.models.base import Base
 from firstlight.models.database import bulk_insert
 
-__all__ = ["Audience", "AudienceGroup", "AudienceSite", "audience_of", "public_audience", "widened"]
+__all__ = [
+    "Audience",
+    "AudienceGroup",
+    "AudienceSite",
+    "audience_of",
+    "members_of",
+    "public_audience",
+    "widened",
+]
 
 _PUBLIC = "public"
 
@@ -82,13 +90,17 @@ def widened(
     row = session.get_one(Audience, audience)
     if row.is_public:
         return audience
-    old_groups = session.scalars(
+    old_groups, old_sites = members_of(session, audience)
+    return audience_of(session, groups={*old_groups, *groups}, sites={*old_sites, *sites})
+
+
+def members_of(session: Session, audience: int) -> tuple[set[int], set[str]]:
+    """The groups and the sites of an audience."""
+    groups = session.scalars(
         select(AudienceGroup.group_id).where(AudienceGroup.audience_id == audience)
     )
-    old_sites = session.scalars(
-        select(AudienceSite.site).where(AudienceSite.audience_id == audience)
-    )
-    return audience_of(session, groups={*old_groups, *groups}, sites={*old_sites, *sites})
+    sites = session.scalars(select(AudienceSite.site).where(AudienceSite.audience_id == audience))
+    return set(groups), set(sites)
 
 
 def _number(session: Session, key: str, groups: list[int], sites: list[str]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -22,7 +22,18 @@ from starlette.requests import ClientDisconnect
 from firstlight.errors import UserError
 from firstlight.web.context import services_of
 
-__all__ = ["BadForm", "UploadBroken", "UploadReader", "limiter_of", "read_upload"]
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+__all__ = [
+    "BadForm",
+    "Disposition",
+    "UploadBroken",
+    "UploadReader",
+    "limiter_of",
+    "parse",
+    "read_upload",
+]
 
 T = TypeVar("T")
 
@@ -119,8 +130,6 @@ class _FormReader(UploadReader):
     def __init__(self, pieces: AsyncIterator[bytes], boundary: bytes) -> None:
         super().__init__(pieces)
         self._name = b""
-        self._header = b""
-        self._value = b""
         self._in_file = self._complete = False
         self._others = 0
         self._parser = MultipartParser(
@@ -129,9 +138,7 @@ class _FormReader(UploadReader):
                 "on_part_begin": self._on_begin,
                 "on_part_data": self._on_data,
                 "on_part_end": self._on_end,
-                "on_header_field": self._on_header_name,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
+                **Disposition(self._on_disposition).callbacks,
             },
         )
 
@@ -142,30 +149,18 @@ class _FormReader(UploadReader):
                 raise BadForm("the form ends before its file does", expected="a field 'file'")
             self._ended = True
             return
-        try:
-            self._parser.write(piece)
-        except FormParserError as fault:
-            raise BadForm(found=str(fault)[:200]) from fault
+        parse(self._parser, piece)
         if self._others > _OTHER_FIELDS:
             raise BadForm("the other fields are too long", expected=f"{_OTHER_FIELDS} bytes")
 
     def _on_begin(self) -> None:
         self._name = b""
 
-    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            _, options = parse_options_header(self._value)
-            self._name = options.get(b"name", b"")
-            if self._name == _FILE_FIELD and self._complete:
-                raise FormParserError("there are two files")
-            self._in_file = self._name == _FILE_FIELD
-        self._header = self._value = b""
+    def _on_disposition(self, options: dict[bytes, bytes]) -> None:
+        self._name = options.get(b"name", b"")
+        if self._name == _FILE_FIELD and self._complete:
+            raise FormParserError("there are two files")
+        self._in_file = self._name == _FILE_FIELD
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
@@ -176,6 +171,49 @@ class _FormReader(UploadReader):
     def _on_end(self) -> None:
         self._complete = self._complete or self._in_file
         self._in_file = False
+
+
+class Disposition:
+    """Puts the header of a part together, and tells what its Content-Disposition says."""
+
+    def __init__(self, tell: Callable[[dict[bytes, bytes]], None]) -> None:
+        self._tell = tell
+        self._name = self._value = b""
+
+    @property
+    def callbacks(self) -> MultipartCallbacks:
+        """For a parser of forms."""
+        return {
+            "on_header_field": self._on_name,
+            "on_header_value": self._on_value,
+            "on_header_end": self._on_end,
+        }
+
+    def _on_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_end(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            _, options = parse_options_header(self._value)
+            self._tell(options)
+        self._name = self._value = b""
+
+
+def parse(parser: MultipartParser, piece: bytes) -> None:
+    """Give a parser of forms what has come.
+
+    Raises
+    ------
+    BadForm
+        It is no form.
+    """
+    try:
+        parser.write(piece)
+    except FormParserError as fault:
+        raise BadForm(found=str(fault)[:200]) from fault
 
 
 async def _within_time(pieces: AsyncIterator[bytes]) -> bytes | None:

@@ -15,7 +15,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from firstlight.web.incoming import BadForm, UploadReader, limiter_of
+from firstlight.web.incoming import BadForm, Disposition, UploadReader, limiter_of, parse
 
 __all__ = ["FormPart", "FormParts", "is_form", "read_form"]
 
@@ -90,7 +90,6 @@ class FormParts:
         self._ended = False
         self._waiting: deque[FormPart] = deque()
         self._current: FormPart | None = None
-        self._header = self._value = b""
         self._fields = self._count = 0
         self._complete = False
         self._parser = MultipartParser(
@@ -99,9 +98,7 @@ class FormParts:
                 "on_part_begin": self._on_begin,
                 "on_part_data": self._on_data,
                 "on_part_end": self._on_end,
-                "on_header_field": self._on_header_name,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
+                **Disposition(self._on_disposition).callbacks,
                 "on_headers_finished": self._on_headers,
                 "on_end": self._on_form_end,
             },
@@ -134,10 +131,7 @@ class FormParts:
                 raise BadForm("the form ends too early")
             self._ended = True
             return
-        try:
-            self._parser.write(piece)
-        except FormParserError as fault:
-            raise BadForm(found=str(fault)[:200]) from fault
+        parse(self._parser, piece)
         if self._fields > _LONGEST_FIELDS:
             raise BadForm("the fields are too long", expected=f"{_LONGEST_FIELDS} bytes")
 
@@ -147,16 +141,8 @@ class FormParts:
         if self._count > _MOST_PARTS:
             raise FormParserError(f"more than {_MOST_PARTS} parts")
 
-    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            _, self._disposition = parse_options_header(self._value)
-        self._header = self._value = b""
+    def _on_disposition(self, options: dict[bytes, bytes]) -> None:
+        self._disposition = options
 
     def _on_headers(self) -> None:
         name, filename = (self._disposition.get(each) for each in (b"name", b"filename"))

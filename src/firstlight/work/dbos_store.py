@@ -17,6 +17,7 @@ from dbos import DBOS, DBOSClient, Serializer, WorkflowStatus
 from dbos import error as dbos_error
 
 from firstlight.errors import InternalError, MissingDependency, RemoteError
+from firstlight.work.dbos_states import STATES
 from firstlight.work.engine import (
     JobOutcome,
     JobRecord,
@@ -278,7 +279,7 @@ class JobStore:
         status = None
         if states is not None:
             sought = {JobState.FAILED if s is JobState.TIMED_OUT else s for s in states}
-            status = [name for name, state in _STATES.items() if state in sought]
+            status = [name for name, state in STATES.items() if state in sought]
         rows = self._client.list_workflows(
             name=WORKFLOW, status=status, limit=limit, offset=skip, sort_desc=True
         )
@@ -307,24 +308,13 @@ class JobStore:
             )
 
 
-_STATES = {
-    "ENQUEUED": JobState.QUEUED,
-    "DELAYED": JobState.QUEUED,
-    "PENDING": JobState.RUNNING,
-    "SUCCESS": JobState.DONE,
-    "ERROR": JobState.FAILED,
-    "CANCELLED": JobState.CANCELLED,
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobState.FAILED,
-}
-
-
 def _outcome(row: WorkflowStatus) -> JobOutcome:
     name = (row.attributes or {}).get("job", "")
     if row.status == "SUCCESS" and row.output is not None:
         return JobOutcome.from_dict(row.output)
     if isinstance(row.error, JobFailed):
         return JobOutcome.from_dict(row.error.record)
-    state = _STATES[row.status]
+    state = STATES[row.status]
     error = None
     if state is JobState.FAILED:
         fault = InternalError(str(row.error)) if row.error else CrashLoop()

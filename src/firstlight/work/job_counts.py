@@ -10,21 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import URL, make_url
 
+from firstlight.work.dbos_states import STATES
 from firstlight.work.engine import JobState
 
 __all__ = ["JobCounter", "JobCounts"]
 
-# As DBOS names them; what the engine asks for itself, it asks through DBOS's own client.
-_STATES = {
-    "ENQUEUED": JobState.QUEUED,
-    "DELAYED": JobState.QUEUED,
-    "PENDING": JobState.RUNNING,
-    "SUCCESS": JobState.DONE,
-    "ERROR": JobState.FAILED,
-    "CANCELLED": JobState.CANCELLED,
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobState.FAILED,
-}
-_WAITING = tuple(name for name, state in _STATES.items() if state is JobState.QUEUED)
+# DBOS's own names; what the engine asks for itself, it asks through DBOS's own client.
+_WAITING = tuple(name for name, state in STATES.items() if state is JobState.QUEUED)
 _SCHEMA = "firstlight_work"
 _JOBS = "workflow_status"
 _EXECUTORS = "executors"
@@ -113,8 +105,8 @@ class JobCounter:
         if _JOBS in self._tables:
             by_state = dict.fromkeys((state.value for state in JobState), 0)
             for status, count in connection.execute(self._by_status()):
-                if status in _STATES:
-                    by_state[_STATES[status].value] += count
+                if status in STATES:
+                    by_state[STATES[status].value] += count
             for queue, count, created_ms in connection.execute(self._waiting()):
                 queued[str(queue)] = count
                 waits[str(queue)] = max(0.0, now - created_ms / 1000)

@@ -1,15 +1,14 @@
 """A small portal: three users, two groups, three objects; asked by SkyPortal's own client."""
 
-import asyncio
 import uuid
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import get_args
 
-import httpx
 import numpy as np
 import pytest
 import skyportal_py
+from asgi_client import AsgiTransport
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
@@ -86,25 +85,6 @@ def asked_by(viewers):
         return viewers[token]
 
     return ask
-
-
-class Asgi(httpx.BaseTransport):
-    """Lets a synchronous client ask an application in this process."""
-
-    def __init__(self, app):
-        self.app = app
-
-    def handle_request(self, request):
-        async def ask():
-            inner = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            copy = httpx.Request(
-                request.method, request.url, headers=request.headers, content=request.read()
-            )
-            answer = await inner.handle_async_request(copy)
-            body = b"".join([piece async for piece in answer.stream])
-            return httpx.Response(answer.status_code, headers=answer.headers, content=body)
-
-        return asyncio.run(ask())
 
 
 class StarCatalog:
@@ -207,7 +187,9 @@ def portal(database, store, **settings):
     answer_faults(app)
 
     def client(name=None):
-        return skyportal_py.create_client("http://portal.example", name, transport=Asgi(app))
+        return skyportal_py.create_client(
+            "http://portal.example", name, transport=AsgiTransport(app)
+        )
 
     def events():
         with database.reading() as session:

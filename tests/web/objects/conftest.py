@@ -1,6 +1,5 @@
 """Sources as SkyPortal's own client sees them: three accounts, two groups, both databases."""
 
-import asyncio
 import uuid
 from types import SimpleNamespace
 
@@ -8,6 +7,7 @@ import httpx
 import pytest
 import skyportal_py
 import sqlalchemy as sa
+from asgi_client import AsgiTransport
 from fastapi import FastAPI
 
 from firstlight.models.account import Group, User
@@ -53,25 +53,6 @@ class Doors:
 
     def identify_token(self, token, address):
         return self.identify(token)
-
-
-class Asgi(httpx.BaseTransport):
-    """Lets a synchronous client ask an application in this process."""
-
-    def __init__(self, app):
-        self.app = app
-
-    def handle_request(self, request):
-        async def ask():
-            inner = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            copy = httpx.Request(
-                request.method, request.url, headers=request.headers, content=request.read()
-            )
-            answer = await inner.handle_async_request(copy)
-            body = b"".join([piece async for piece in answer.stream])
-            return httpx.Response(answer.status_code, headers=answer.headers, content=body)
-
-        return asyncio.run(ask())
 
 
 class Sky:
@@ -125,12 +106,14 @@ class Sky:
         return Viewer(name, scopes, none, none, self.users[name], groups)
 
     def client(self, name=None):
-        return skyportal_py.create_client("http://portal.example", name, transport=Asgi(self.app))
+        return skyportal_py.create_client(
+            "http://portal.example", name, transport=AsgiTransport(self.app)
+        )
 
     def web(self, name=None):
         headers = {} if name is None else {"Authorization": f"token {name}"}
         return httpx.Client(
-            transport=Asgi(self.app), base_url="http://portal.example", headers=headers
+            transport=AsgiTransport(self.app), base_url="http://portal.example", headers=headers
         )
 
     def add(self, name, ra=120.5, dec=-3.25, group="A", **facts):

@@ -20,7 +20,7 @@ from firstlight.services.accounts.authority import (
     managed_group,
     require_person,
 )
-from firstlight.services.accounts.facts import group_facts, naive, user_facts
+from firstlight.services.accounts.facts import group_facts, user_facts, wire_time
 from firstlight.services.accounts.membership import admit
 from firstlight.services.transaction_locks import lock_names
 
@@ -178,8 +178,8 @@ def _facts(session: Session, row: AdmissionRequest) -> dict[str, Any]:
     user: User = found_user(session, row.user_id)
     return {
         "id": row.id,
-        "created_at": naive(row.created_at),
-        "modified": naive(row.modified_at),
+        "created_at": wire_time(row.created_at),
+        "modified": wire_time(row.modified_at),
         "user_id": row.user_id,
         "group_id": row.group_id,
         "status": row.status,

@@ -11,17 +11,16 @@ from firstlight.services.accounts.permissions import permissions
 
 __all__ = [
     "account_facts",
-    "author_facts",
     "checked_moment",
     "checked_text",
     "group_facts",
     "membership_facts",
-    "naive",
     "user_facts",
+    "wire_time",
 ]
 
 
-def naive(moment: datetime | None) -> str | None:
+def wire_time(moment: datetime | None) -> str | None:
     """Write a time in UTC without saying so, as SkyPortal does."""
     return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None).isoformat()
 
@@ -36,8 +35,8 @@ def user_facts(user: User, *, private: bool = False) -> dict[str, Any]:
     """
     return {
         "id": user.id,
-        "created_at": naive(user.created_at),
-        "modified": naive(user.modified_at),
+        "created_at": wire_time(user.created_at),
+        "modified": wire_time(user.modified_at),
         "username": user.username,
         "first_name": user.first_name,
         "last_name": user.last_name,
@@ -47,7 +46,7 @@ def user_facts(user: User, *, private: bool = False) -> dict[str, Any]:
         "contact_phone": user.contact_phone if private else None,
         "oauth_uid": user.oauth_uid if private else None,
         "is_bot": user.is_bot,
-        "expiration_date": naive(user.expires_at) if private else None,
+        "expiration_date": wire_time(user.expires_at) if private else None,
     }
 
 
@@ -61,24 +60,12 @@ def account_facts(user: User) -> dict[str, Any]:
     }
 
 
-def author_facts(user: User) -> dict[str, Any]:
-    """What is shown beside something that an account has written."""
-    return {
-        "id": user.id,
-        "username": user.username,
-        "first_name": user.first_name,
-        "last_name": user.last_name,
-        "gravatar_url": None,
-        "is_bot": user.is_bot,
-    }
-
-
 def group_facts(group: Group) -> dict[str, Any]:
     """The columns of a group."""
     return {
         "id": group.id,
-        "created_at": naive(group.created_at),
-        "modified": naive(group.modified_at),
+        "created_at": wire_time(group.created_at),
+        "modified": wire_time(group.modified_at),
         "name": group.name,
         "nickname": group.nickname,
         "description": group.description,
@@ -92,8 +79,8 @@ def membership_facts(row: Membership) -> dict[str, Any]:
     """The columns of an account in a group."""
     return {
         "id": row.id,
-        "created_at": naive(row.created_at),
-        "modified": naive(row.modified_at),
+        "created_at": wire_time(row.created_at),
+        "modified": wire_time(row.modified_at),
         "group_id": row.group_id,
         "user_id": row.user_id,
         "admin": row.admin,

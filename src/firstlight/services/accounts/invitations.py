@@ -19,7 +19,7 @@ from firstlight.models.database import Database
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.accounts.account_viewers import viewer_of_account
 from firstlight.services.accounts.authority import check_grant, is_number, managed_group
-from firstlight.services.accounts.facts import checked_text, group_facts, naive, user_facts
+from firstlight.services.accounts.facts import checked_text, group_facts, user_facts, wire_time
 from firstlight.services.accounts.membership import SITEWIDE, active, admit, new_account
 from firstlight.services.accounts.passwords import Passwords
 from firstlight.services.accounts.permissions import FULL_USER, ROLES, checked_roles
@@ -374,8 +374,8 @@ def _facts(session: Session, row: Invitation) -> dict[str, Any]:
     inviter = None if row.invited_by_id is None else session.get(User, row.invited_by_id)
     return {
         "id": row.id,
-        "created_at": naive(row.created_at),
-        "modified": naive(row.modified_at),
+        "created_at": wire_time(row.created_at),
+        "modified": wire_time(row.modified_at),
         "token": None,
         "user_email": row.user_email,
         "role_id": row.role,
@@ -384,7 +384,7 @@ def _facts(session: Session, row: Invitation) -> dict[str, Any]:
         "can_save_to_groups": [each["can_save"] for each in kept],
         "can_share_photometry_for_groups": [each["can_share_photometry"] for each in kept],
         "used": row.used_at is not None,
-        "user_expiration_date": naive(row.user_expires_at),
+        "user_expiration_date": wire_time(row.user_expires_at),
         "groups": [group_facts(groups[each["id"]]) for each in kept],
         "streams": [],
         "invited_by": None if inviter is None else user_facts(inviter),

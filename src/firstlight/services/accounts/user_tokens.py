@@ -20,7 +20,7 @@ from firstlight.models.token import SCOPES, Token
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.accounts.account_viewers import NAME_PREFIX, viewer_of_account
 from firstlight.services.accounts.authority import UserMissing, found_user, require_person
-from firstlight.services.accounts.facts import naive, user_facts
+from firstlight.services.accounts.facts import user_facts, wire_time
 from firstlight.services.accounts.permissions import acls_of, implied
 from firstlight.services.accounts.tokens import (
     NewToken,
@@ -250,7 +250,7 @@ def _check_free(session: Session, kept: str) -> None:
 
 
 def _facts(row: Token, user: User) -> dict[str, Any]:
-    made = naive(row.created_at)
+    made = wire_time(row.created_at)
     return {
         "id": str(row.id),
         "created_at": made,

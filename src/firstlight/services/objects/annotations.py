@@ -17,13 +17,13 @@ from firstlight.models.object import Object
 from firstlight.services.access import Viewer
 from firstlight.services.objects.sharing import (
     account_of,
+    by_object,
     chosen_audience,
-    common_audience,
     groups_by_audience,
     may_change,
     readable,
     refusing_twins,
-    tell,
+    tell_of_row,
 )
 from firstlight.services.objects.visible_objects import Subject, subject_of
 from firstlight.services.objects.wire_values import authors, plain_json, plain_text, wire_time
@@ -145,7 +145,7 @@ class AnnotationService:
             twin = AnnotationExists(subject=subject.name, field="origin", found=origin)
             with refusing_twins(session, twin):
                 session.add(row)
-            _tell(session, subject, row, "added")
+            tell_of_row(session, subject, "annotation", row, "added")
             return row.id
 
     def change(
@@ -182,7 +182,7 @@ class AnnotationService:
             with refusing_twins(session, twin):
                 row.data, row.origin = facts, origin or row.origin
             row.audience_id = chosen_audience(session, viewer, group_ids, default=row.audience_id)
-            _tell(session, subject, row, "changed")
+            tell_of_row(session, subject, "annotation", row, "changed")
 
     def remove(self, viewer: Viewer, kind: str, which: str, annotation_id: int) -> None:
         """Take one's own annotation away."""
@@ -192,7 +192,7 @@ class AnnotationService:
             row = _one(session, viewer, subject, annotation_id)
             may_change(viewer, row.author_id, "annotation")
             session.delete(row)
-            _tell(session, subject, row, "removed")
+            tell_of_row(session, subject, "annotation", row, "removed")
 
     def known_keys(self, viewer: Viewer) -> dict[str, builtins.list[dict[str, str]]]:
         """Of each origin, the keys in use and the kind of their values, for forms of searches."""
@@ -240,10 +240,7 @@ def annotation_rows(
         )
         .order_by(Annotation.origin)
     ).all()
-    found: dict[uuid.UUID, builtins.list[dict[str, Any]]] = {}
-    for row, shown in zip(rows, shown_annotations(session, viewer, rows, objects), strict=True):
-        found.setdefault(row.object_id, []).append(shown)
-    return found
+    return by_object(rows, shown_annotations(session, viewer, rows, objects))
 
 
 def _facts(data: object) -> dict[str, Any]:
@@ -286,12 +283,6 @@ def _one(session: Session, viewer: Viewer, subject: Subject, annotation_id: int)
     if row is None:
         raise AnnotationMissing(subject=annotation_id)
     return row
-
-
-def _tell(session: Session, subject: Subject, row: Annotation, change: str) -> None:
-    # Whoever may not see the object is not told of it, with whomever a note is shared.
-    audience = common_audience(session, subject.audience_id, row.audience_id)
-    tell(session, subject.name, "annotation", audience, {"id": row.id, "change": change})
 
 
 def shown_annotations(

@@ -7,7 +7,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 
 from firstlight.algorithms.photometric_systems import st_offset
@@ -162,18 +162,25 @@ class Bandpasses(Mapping[str, Bandpass]):
 
     @cached_property
     def _all(self) -> dict[str, Bandpass]:
-        text = files("firstlight.services.objects").joinpath(_TABLE).read_text("ascii")
-        found = {}
-        for row in csv.DictReader(text.splitlines()):
-            offsets = {name: float(row[name]) for name in ("vega", "bd17") if row[name]}
-            offsets["st"] = st_offset(float(row["pivot"]))
-            wavelength = float(row["wavelength"])
-            found[row["name"]] = Bandpass(row["name"], wavelength, offsets, _drawn(wavelength))
+        found = dict(_shipped())
         for name, given in self._own.items():
             offsets = {} if given.vega is None else {"vega": given.vega}
             colour = given.colour or _drawn(given.wavelength)
             found[name] = Bandpass(name, given.wavelength, offsets, colour)
         return found
+
+
+@cache
+def _shipped() -> Mapping[str, Bandpass]:
+    """The filters of the package's table."""
+    text = files("firstlight.services.objects").joinpath(_TABLE).read_text("ascii")
+    found = {}
+    for row in csv.DictReader(text.splitlines()):
+        offsets = {name: float(row[name]) for name in ("vega", "bd17") if row[name]}
+        offsets["st"] = st_offset(float(row["pivot"]))
+        wavelength = float(row["wavelength"])
+        found[row["name"]] = Bandpass(row["name"], wavelength, offsets, _drawn(wavelength))
+    return found
 
 
 # Colours that a light and a dark page both show, by wavelength in Angstrom.

@@ -23,12 +23,12 @@ from firstlight.models.object import Object
 from firstlight.services.access import Viewer
 from firstlight.services.objects.sharing import (
     account_of,
+    by_object,
     chosen_audience,
-    common_audience,
     groups_by_audience,
     may_change,
     readable,
-    tell,
+    tell_of_row,
 )
 from firstlight.services.objects.taxonomies import class_names, taxonomy_row, visible_taxonomy
 from firstlight.services.objects.visible_objects import visible_object
@@ -52,6 +52,7 @@ __all__ = [
 _LONGEST_ORIGIN = 128
 _LONGEST_PAGE = 500
 _MOST_AT_ONCE = 1000
+_WHAT = "classification"
 
 
 class ClassificationMissing(MissingError):
@@ -111,8 +112,8 @@ class ClassificationService:
     ) -> dict[str, Any]:
         """One classification."""
         with self._database.reading() as session:
-            row, name = _one(session, viewer, classification_id)
-            return _shown(session, viewer, [row], {row.object_id: name}, with_taxonomy)[0]
+            row, thing = _one(session, viewer, classification_id)
+            return _shown(session, viewer, [row], {thing.id: thing.name}, with_taxonomy)[0]
 
     def search(
         self,
@@ -193,9 +194,9 @@ class ClassificationService:
             )
         with self._database.begin() as session:
             made = [_made(session, viewer, each, author) for each in new]
-            for row, audience, name, _ in made:
-                tell(session, name, "classification", audience, {"id": row.id, "change": "added"})
-            return [row.id for row, *_ in made]
+            for row, thing in made:
+                tell_of_row(session, thing, _WHAT, row, "added")
+            return [row.id for row, _ in made]
 
     def change(self, viewer: Viewer, classification_id: int, given: Mapping[str, Any]) -> None:
         """Change one's own classification; what is not given stays.
@@ -208,8 +209,8 @@ class ClassificationService:
         """
         viewer.require("classify")
         with self._database.begin() as session:
-            row, name = _one(session, viewer, classification_id)
-            may_change(viewer, row.author_id, "classification")
+            row, thing = _one(session, viewer, classification_id)
+            may_change(viewer, row.author_id, _WHAT)
             row.taxonomy_id = given.get("taxonomy_id") or row.taxonomy_id
             row.classification = given.get("classification") or row.classification
             if {"taxonomy_id", "classification"} & set(given):
@@ -224,16 +225,16 @@ class ClassificationService:
             row.audience_id = chosen_audience(
                 session, viewer, given.get("group_ids"), default=row.audience_id
             )
-            _tell(session, row, name, "changed")
+            tell_of_row(session, thing, _WHAT, row, "changed")
 
     def remove(self, viewer: Viewer, classification_id: int) -> None:
         """Take one's own classification back."""
         viewer.require("classify")
         with self._database.begin() as session:
-            row, name = _one(session, viewer, classification_id)
-            may_change(viewer, row.author_id, "classification")
+            row, thing = _one(session, viewer, classification_id)
+            may_change(viewer, row.author_id, _WHAT)
             session.delete(row)
-            _tell(session, row, name, "removed")
+            tell_of_row(session, thing, _WHAT, row, "removed")
 
     def remove_of_object(self, viewer: Viewer, name: str) -> int:
         """Take back all classifications of an object that the viewer may; returns how many."""
@@ -249,7 +250,7 @@ class ClassificationService:
             for row in rows:
                 session.delete(row)
             for row in rows:
-                _tell(session, row, thing.name, "removed")
+                tell_of_row(session, thing, _WHAT, row, "removed")
             return len(rows)
 
     def vote(self, viewer: Viewer, classification_id: int, vote: int) -> None:
@@ -259,22 +260,22 @@ class ClassificationService:
         if vote not in {1, -1}:
             raise InvalidInput(field="vote", found=vote, expected="1 or -1")
         with self._database.begin() as session:
-            row, name = _one(session, viewer, classification_id)
+            row, thing = _one(session, viewer, classification_id)
             mine = {"classification_id": row.id, "voter_id": voter, "vote": vote}
             bulk_insert(session, ClassificationVote, [mine])
             session.scalars(_vote_of(voter, row.id)).one().vote = vote
-            _tell(session, row, name, "voted")
+            tell_of_row(session, thing, _WHAT, row, "voted")
 
     def take_vote_back(self, viewer: Viewer, classification_id: int) -> None:
         """Take one's vote back; without one nothing happens."""
         viewer.require("classify")
         voter = account_of(viewer)
         with self._database.begin() as session:
-            row, name = _one(session, viewer, classification_id)
+            row, thing = _one(session, viewer, classification_id)
             ours = session.scalar(_vote_of(voter, row.id))
             if ours is not None:
                 session.delete(ours)
-                _tell(session, row, name, "voted")
+                tell_of_row(session, thing, _WHAT, row, "voted")
 
     def _reconsider(
         self, session: Session, viewer: Viewer, row: Classification, probability: float
@@ -307,15 +308,12 @@ def classification_rows(
         .where(Classification.object_id.in_(objects), readable(viewer, Classification))
         .order_by(Classification.id)
     ).all()
-    found: dict[uuid.UUID, builtins.list[dict[str, Any]]] = {}
-    for row, shown in zip(rows, _shown(session, viewer, rows, objects), strict=True):
-        found.setdefault(row.object_id, []).append(shown)
-    return found
+    return by_object(rows, _shown(session, viewer, rows, objects))
 
 
 def _made(
     session: Session, viewer: Viewer, new: NewClassification, author: int
-) -> tuple[Classification, int, str, bool]:
+) -> tuple[Classification, Object]:
     thing = visible_object(session, viewer, new.obj_id)
     _check_class(visible_taxonomy(session, viewer, new.taxonomy_id), new.classification)
     row = Classification(
@@ -332,8 +330,7 @@ def _made(
     session.flush()
     if new.vote:
         session.add(ClassificationVote(classification_id=row.id, voter_id=author, vote=1))
-    audience = common_audience(session, thing.audience_id, row.audience_id)
-    return row, audience, thing.name, new.vote
+    return row, thing
 
 
 def _check_class(taxonomy: Taxonomy, name: str) -> None:
@@ -364,9 +361,9 @@ def _between(
     return known
 
 
-def _one(session: Session, viewer: Viewer, classification_id: int) -> tuple[Classification, str]:
+def _one(session: Session, viewer: Viewer, classification_id: int) -> tuple[Classification, Object]:
     row = session.execute(
-        select(Classification, Object.name)
+        select(Classification, Object)
         .join(Object, Object.id == Classification.object_id)
         .where(
             Classification.id == classification_id,
@@ -384,12 +381,6 @@ def _vote_of(voter: int, classification_id: int) -> Any:
         ClassificationVote.classification_id == classification_id,
         ClassificationVote.voter_id == voter,
     )
-
-
-def _tell(session: Session, row: Classification, name: str, change: str) -> None:
-    thing = session.get_one(Object, row.object_id)
-    audience = common_audience(session, thing.audience_id, row.audience_id)
-    tell(session, name, "classification", audience, {"id": row.id, "change": change})
 
 
 def _shown(

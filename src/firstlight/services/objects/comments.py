@@ -23,12 +23,12 @@ from firstlight.services.objects.comment_attachments import (
 from firstlight.services.objects.comment_settings import CommentSettings
 from firstlight.services.objects.sharing import (
     account_of,
+    by_object,
     chosen_audience,
-    common_audience,
     groups_by_audience,
     may_change,
     readable,
-    tell,
+    tell_of_row,
 )
 from firstlight.services.objects.visible_objects import Subject, subject_of
 from firstlight.services.objects.wire_values import (
@@ -178,7 +178,7 @@ class CommentService:
                     return {"comment_id": same, "message": "Same comment already exists."}
                 session.add(row)
                 session.flush()
-                _tell(session, subject, row, "added")
+                tell_of_row(session, subject, "comment", row, "added")
                 return {"comment_id": row.id}
         except BaseException:
             self._attachments.forget(key)
@@ -218,7 +218,7 @@ class CommentService:
                 )
                 if key is not None:
                     row.attachment_name, row.attachment_key = name, key
-                _tell(session, subject, row, "changed")
+                tell_of_row(session, subject, "comment", row, "changed")
         except BaseException:
             self._attachments.forget(key)
             raise
@@ -234,7 +234,7 @@ class CommentService:
             may_change(viewer, row.author_id, "comment")
             key = row.attachment_key
             session.delete(row)
-            _tell(session, subject, row, "removed")
+            tell_of_row(session, subject, "comment", row, "removed")
         self._attachments.forget(key)
 
     def attachment(self, viewer: Viewer, kind: str, which: str, comment_id: int) -> Attachment:
@@ -291,10 +291,7 @@ def comment_rows(
         )
         .order_by(Comment.id.desc())
     ).all()
-    found: dict[uuid.UUID, builtins.list[dict[str, Any]]] = {}
-    for row, shown in zip(rows, shown_comments(session, viewer, rows, objects), strict=True):
-        found.setdefault(row.object_id, []).append(shown)
-    return found
+    return by_object(rows, shown_comments(session, viewer, rows, objects))
 
 
 def _one(session: Session, viewer: Viewer, subject: Subject, comment_id: int) -> Comment:
@@ -323,12 +320,6 @@ def _same(session: Session, new: Comment) -> int | None:
             Comment.attachment_key.is_(None),
         )
     )
-
-
-def _tell(session: Session, subject: Subject, row: Comment, change: str) -> None:
-    # Whoever may not see the object is not told of it, with whomever a comment is shared.
-    audience = common_audience(session, subject.audience_id, row.audience_id)
-    tell(session, subject.name, "comment", audience, {"id": row.id, "change": change})
 
 
 def shown_comments(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
@@ -12,15 +13,17 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import FirstlightError, InvalidInput, UserError
 from firstlight.models.account import Group
-from firstlight.models.audience import Audience, AudienceGroup, AudienceSite, audience_of
+from firstlight.models.audience import Audience, AudienceGroup, audience_of, members_of
 from firstlight.models.event import Event, record_events
 from firstlight.services.access import Forbidden, Viewer
-from firstlight.services.objects.wire_values import LARGEST_ID, wire_time
+from firstlight.services.accounts.facts import group_facts
+from firstlight.services.objects.wire_values import LARGEST_ID
 from firstlight.services.visibility import seen_by
 
 __all__ = [
     "AccountNeeded",
     "account_of",
+    "by_object",
     "chosen_audience",
     "common_audience",
     "groups_by_audience",
@@ -28,7 +31,10 @@ __all__ = [
     "readable",
     "refusing_twins",
     "tell",
+    "tell_of_row",
 ]
+
+T = TypeVar("T")
 
 _MOST_GROUPS = 200  # of one row; the key of an audience names each
 
@@ -128,19 +134,9 @@ def common_audience(session: Session, one: int, other: int) -> int:
     for given, instead in ((one, other), (other, one)):
         if session.get_one(Audience, given).is_public:
             return instead
-    groups = [
-        set(
-            session.scalars(
-                select(AudienceGroup.group_id).where(AudienceGroup.audience_id == audience)
-            )
-        )
-        for audience in (one, other)
-    ]
-    sites = [
-        set(session.scalars(select(AudienceSite.site).where(AudienceSite.audience_id == audience)))
-        for audience in (one, other)
-    ]
-    return audience_of(session, groups=groups[0] & groups[1], sites=sites[0] & sites[1])
+    groups, sites = members_of(session, one)
+    other_groups, other_sites = members_of(session, other)
+    return audience_of(session, groups=groups & other_groups, sites=sites & other_sites)
 
 
 def groups_by_audience(
@@ -163,7 +159,7 @@ def groups_by_audience(
     for audience, group in rows:
         is_hidden = group.private or group.single_user_group
         if not is_hidden or viewer.sees_all or group.id in viewer.groups:
-            found[audience].append(_group(group))
+            found[audience].append(group_facts(group))
     return found
 
 
@@ -189,6 +185,37 @@ def tell(
     record_events(session, [Event(topic="object", site=None, audience_id=audience_id, data=data)])
 
 
+class Named(Protocol):
+    """An object, or another thing that has one's name, and who may see it."""
+
+    @property
+    def name(self) -> str:
+        """Of the object."""
+        ...
+
+    @property
+    def audience_id(self) -> int:
+        """Who may see it."""
+        ...
+
+
+def tell_of_row(session: Session, thing: Named, what: str, row: Any, change: str) -> None:
+    """As `tell`, of a row with an audience of its own.
+
+    Whoever may not see the object is not told of it, with whomever the row is shared.
+    """
+    audience = common_audience(session, thing.audience_id, row.audience_id)
+    tell(session, thing.name, what, audience, {"id": row.id, "change": change})
+
+
+def by_object(rows: Iterable[Any], shown: Iterable[T]) -> dict[uuid.UUID, list[T]]:
+    """What is shown of each row, by the object that the row is about, in the same order."""
+    found: dict[uuid.UUID, list[T]] = {}
+    for row, each in zip(rows, shown, strict=True):
+        found.setdefault(row.object_id, []).append(each)
+    return found
+
+
 def _numbers(value: object) -> set[int]:
     if isinstance(value, list | tuple) and len(value) <= _MOST_GROUPS:
         whole = [each for each in value if isinstance(each, int) and not isinstance(each, bool)]
@@ -199,17 +226,3 @@ def _numbers(value: object) -> set[int]:
         found=repr(value)[:100],
         expected=f"a list of at most {_MOST_GROUPS} numbers, or 'all'",
     )
-
-
-def _group(group: Group) -> dict[str, Any]:
-    return {
-        "id": group.id,
-        "created_at": wire_time(group.created_at),
-        "modified": wire_time(group.modified_at),
-        "name": group.name,
-        "nickname": group.nickname,
-        "description": group.description,
-        "private": group.private,
-        "auto_accept_requests": group.auto_accept_requests,
-        "single_user_group": group.single_user_group,
-    }

@@ -22,10 +22,9 @@ from firstlight.services.objects.photometry_targets import own_group
 from firstlight.services.objects.sharing import (
     account_of,
     chosen_audience,
-    common_audience,
     may_change,
     readable,
-    tell,
+    tell_of_row,
 )
 from firstlight.services.objects.spectra_input import apply_to_spectrum, as_array
 from firstlight.services.objects.spectra_rows import SpectrumForm, spectrum_rows
@@ -205,7 +204,7 @@ class SpectrumService:
             row.audience_id = _audience(session, viewer, given.get("group_ids"), owner)
             session.add(row)
             session.flush()
-            _tell(session, thing, row, "added")
+            tell_of_row(session, thing, "spectrum", row, "added")
             return row.id
 
     def add_text(self, viewer: Viewer, given: Mapping[str, Any]) -> int:
@@ -269,7 +268,7 @@ class SpectrumService:
             apply_to_spectrum(session, row, given)
             if given.get("group_ids"):
                 row.audience_id = _audience(session, viewer, given["group_ids"], row.owner_id)
-            _tell(session, thing, row, "changed")
+            tell_of_row(session, thing, "spectrum", row, "changed")
 
     def remove(self, viewer: Viewer, spectrum_id: int) -> None:
         """Remove one's own spectrum, with the notes on it."""
@@ -283,7 +282,7 @@ class SpectrumService:
                 )
             ).all()
             session.delete(row)
-            _tell(session, thing, row, "removed")
+            tell_of_row(session, thing, "spectrum", row, "removed")
         for key in attached:
             self._store.delete(str(key))
 
@@ -333,8 +332,3 @@ def _refuse_too_many(session: Session, known: builtins.list[ColumnElement[bool]]
             expected=f"at most {_MOST_AT_ONCE}",
             hint="name an object, an instrument or a shorter period",
         )
-
-
-def _tell(session: Session, thing: Object, row: Spectrum, change: str) -> None:
-    audience = common_audience(session, thing.audience_id, row.audience_id)
-    tell(session, thing.name, "spectrum", audience, {"id": row.id, "change": change})

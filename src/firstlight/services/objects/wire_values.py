@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput
 from firstlight.models.account import User
+from firstlight.services.accounts.facts import wire_time
 
 __all__ = [
     "LARGEST_ID",
@@ -122,11 +123,6 @@ def plain_json(value: Any, field: str, depth: int = 0) -> Any:
     if isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
         raise InvalidInput("a number in it is too large", field=field, expected="64 bits")
     return value
-
-
-def wire_time(value: datetime | None) -> str | None:
-    """A time as clients of SkyPortal expect it: UTC, without saying so."""
-    return None if value is None else value.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 def authors(session: Session, ids: Iterable[int | None]) -> dict[int, dict[str, Any]]:
