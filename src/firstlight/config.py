@@ -15,10 +15,10 @@ from firstlight.errors import BadSettings, MissingError
 from firstlight.pipeline.settings import RecipeSettings
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.services.accounts.settings import AccountSettings
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
 from firstlight.services.colour_settings import ColourPictureSettings, StampLightCurveSettings
 from firstlight.services.expiry.expiration_rules import ExpirationSettings
 from firstlight.services.expiry.lifecycle_settings import LifecycleSettings
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
 from firstlight.services.intake.archive_settings import ArchiveSettings
 from firstlight.services.intake.source_settings import SourceSettings, UploadSettings
 from firstlight.services.objects.comment_settings import CommentSettings

@@ -19,7 +19,7 @@ from firstlight.models.event import Event
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
 from firstlight.services.access import operator
-from firstlight.services.analyses.image_analysis_shapes import STEP_NAMES
+from firstlight.services.image_analysis.image_analysis_shapes import STEP_NAMES
 from firstlight.simulation import DetectorSettings, NightSettings, simulate_night
 
 HATP32 = 31.0428, 46.6878

@@ -13,12 +13,12 @@ from astropy.io import fits
 from firstlight.algorithms.sky_index import healpix_index
 from firstlight.models.audience import public_audience
 from firstlight.models.object import Object
-from firstlight.services.analyses.accepted_photometry import AcceptedPhotometry
-from firstlight.services.analyses.image_analyses import Catalogues, ImageAnalysisService
-from firstlight.services.analyses.image_analysis_engines import FirstlightMeasurer
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_analysis_run import ImageAnalysisRun
-from firstlight.services.analyses.image_uploads import ImageUploadService
+from firstlight.services.image_analysis.accepted_photometry import AcceptedPhotometry
+from firstlight.services.image_analysis.image_analyses import Catalogues, ImageAnalysisService
+from firstlight.services.image_analysis.image_analysis_engines import FirstlightMeasurer
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_analysis_run import ImageAnalysisRun
+from firstlight.services.image_analysis.image_uploads import ImageUploadService
 from firstlight.services.objects.bandpasses import Bandpasses
 from simulated_image import simulated_image
 

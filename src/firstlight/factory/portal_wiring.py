@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.sign_in import SignInService
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
-    from firstlight.services.analyses.image_analyses import Catalogues, ImageAnalysisService
-    from firstlight.services.analyses.image_analysis_queue import ImageAnalysisQueue, Jobs
-    from firstlight.services.analyses.image_analysis_run import ImageAnalysisRun
-    from firstlight.services.analyses.image_uploads import ImageUploadService
     from firstlight.services.finding.exposure_view import ExposureViewService
     from firstlight.services.finding.home import HomeService
     from firstlight.services.finding.previews import PreviewService
     from firstlight.services.finding.sky_map import SkyMapService
+    from firstlight.services.image_analysis.image_analyses import Catalogues, ImageAnalysisService
+    from firstlight.services.image_analysis.image_analysis_queue import ImageAnalysisQueue, Jobs
+    from firstlight.services.image_analysis.image_analysis_run import ImageAnalysisRun
+    from firstlight.services.image_analysis.image_uploads import ImageUploadService
     from firstlight.services.lineage_graph import LineageGraphService
     from firstlight.services.objects.annotations import AnnotationService
     from firstlight.services.objects.annotations_from_catalogs import CatalogAnnotations
@@ -316,7 +316,7 @@ class PortalWiring(ArchiveWiring):
     @cached_property
     def image_uploads(self) -> ImageUploadService:
         """Images for analysis."""
-        from firstlight.services.analyses.image_uploads import ImageUploadService
+        from firstlight.services.image_analysis.image_uploads import ImageUploadService
 
         return ImageUploadService(
             database=self.database, store=self.store, limits=self.settings.image_analysis
@@ -325,9 +325,9 @@ class PortalWiring(ArchiveWiring):
     @cached_property
     def image_analyses(self) -> ImageAnalysisService:
         """Analyses of uploaded images."""
-        from firstlight.services.analyses.accepted_photometry import AcceptedPhotometry
-        from firstlight.services.analyses.image_analyses import ImageAnalysisService
-        from firstlight.services.analyses.stdpipe_engine import installed_engines
+        from firstlight.services.image_analysis.accepted_photometry import AcceptedPhotometry
+        from firstlight.services.image_analysis.image_analyses import ImageAnalysisService
+        from firstlight.services.image_analysis.stdpipe_engine import installed_engines
         from firstlight.services.objects.bandpasses import Bandpasses
 
         return ImageAnalysisService(
@@ -344,9 +344,9 @@ class PortalWiring(ArchiveWiring):
         """Does one analysis, in a worker."""
         from firstlight.catalogs.quad_index import quad_index
         from firstlight.catalogs.tycho2 import Tycho2
-        from firstlight.services.analyses.image_analysis_engines import FirstlightMeasurer
-        from firstlight.services.analyses.image_analysis_run import ImageAnalysisRun
-        from firstlight.services.analyses.stdpipe_engine import StdpipeMeasurer
+        from firstlight.services.image_analysis.image_analysis_engines import FirstlightMeasurer
+        from firstlight.services.image_analysis.image_analysis_run import ImageAnalysisRun
+        from firstlight.services.image_analysis.stdpipe_engine import StdpipeMeasurer
 
         return ImageAnalysisRun(
             database=self.database,
@@ -361,7 +361,7 @@ class PortalWiring(ArchiveWiring):
 
     def image_analysis_queue(self, jobs: Jobs) -> ImageAnalysisQueue:
         """Hands analyses to an engine."""
-        from firstlight.services.analyses.image_analysis_queue import ImageAnalysisQueue
+        from firstlight.services.image_analysis.image_analysis_queue import ImageAnalysisQueue
 
         return ImageAnalysisQueue(
             database=self.database, jobs=jobs, limits=self.settings.image_analysis
@@ -375,7 +375,7 @@ class PortalWiring(ArchiveWiring):
 
     def _catalogues(self) -> Catalogues:
         from firstlight.catalogs.registry import catalog_names, choose_catalog, offline_catalogs
-        from firstlight.services.analyses.image_analyses import Catalogues
+        from firstlight.services.image_analysis.image_analyses import Catalogues
 
         catalogs = self.settings.catalogs
         return Catalogues(

@@ -34,7 +34,7 @@ PRELOADED = (
     "firstlight.services.reduction",
     "firstlight.services.light_curves",
     "firstlight.services.intake.arrivals",
-    "firstlight.services.analyses.image_analysis_run",
+    "firstlight.services.image_analysis.image_analysis_run",
 )
 
 TIDY_S = 30.0

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.sign_in import SignInService
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
-    from firstlight.services.analyses.image_analyses import ImageAnalysisService
-    from firstlight.services.analyses.image_uploads import ImageUploadService
     from firstlight.services.expiry.expiration import ExpirationService
     from firstlight.services.finding.downloads import DownloadService
     from firstlight.services.finding.exposure_view import ExposureViewService
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from firstlight.services.finding.served_files import FileService
     from firstlight.services.finding.sky_map import SkyMapService
     from firstlight.services.finding.zip_links import ZipLinks
+    from firstlight.services.image_analysis.image_analyses import ImageAnalysisService
+    from firstlight.services.image_analysis.image_uploads import ImageUploadService
     from firstlight.services.intake.info_images import InfoImageService
     from firstlight.services.intake.upload_log import UploadLogService
     from firstlight.services.intake.uploads import UploadService

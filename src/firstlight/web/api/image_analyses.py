@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 
 from firstlight.errors import InvalidInput
 from firstlight.services.access import Viewer
-from firstlight.services.analyses.data_url import decoded_data_url
-from firstlight.services.analyses.image_analysis_parameters import ImageAnalysisParameters
+from firstlight.services.image_analysis.data_url import decoded_data_url
+from firstlight.services.image_analysis.image_analysis_parameters import ImageAnalysisParameters
 from firstlight.web.api.portal_parameters import Groups, ObjectName, PortalRequest, RowId
 from firstlight.web.auth import Asker
 from firstlight.web.context import Services, services_of

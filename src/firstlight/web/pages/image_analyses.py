@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 
 from firstlight.errors import InvalidInput
 from firstlight.services.access import Viewer
-from firstlight.services.analyses.image_analysis_parameters import ImageAnalysisParameters
+from firstlight.services.image_analysis.image_analysis_parameters import ImageAnalysisParameters
 from firstlight.services.objects.wire_values import LARGEST_ID
 from firstlight.web.auth import CSRF_FIELD, Asker, viewer_of
 from firstlight.web.context import services_of

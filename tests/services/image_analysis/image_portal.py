@@ -16,14 +16,14 @@ from firstlight.models.object import Object
 from firstlight.models.token import SCOPES
 from firstlight.services.access import Viewer
 from firstlight.services.accounts.membership import groups_of, new_account
-from firstlight.services.analyses.accepted_photometry import AcceptedPhotometry
-from firstlight.services.analyses.image_analyses import Catalogues, ImageAnalysisService
-from firstlight.services.analyses.image_analysis_engines import FirstlightMeasurer
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_analysis_queue import ImageAnalysisQueue
-from firstlight.services.analyses.image_analysis_run import ImageAnalysisRun
-from firstlight.services.analyses.image_uploads import ImageUploadService
 from firstlight.services.finding.served_files import FileService
+from firstlight.services.image_analysis.accepted_photometry import AcceptedPhotometry
+from firstlight.services.image_analysis.image_analyses import Catalogues, ImageAnalysisService
+from firstlight.services.image_analysis.image_analysis_engines import FirstlightMeasurer
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_analysis_queue import ImageAnalysisQueue
+from firstlight.services.image_analysis.image_analysis_run import ImageAnalysisRun
+from firstlight.services.image_analysis.image_uploads import ImageUploadService
 from firstlight.services.objects.bandpasses import Bandpasses
 
 OPERATOR = Viewer("operator", frozenset(SCOPES), None, sees_all=True)

@@ -22,21 +22,21 @@ from firstlight.models.instrument_record import InstrumentRecord
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
 from firstlight.services.access import Forbidden, Viewer
-from firstlight.services.analyses.accepted_photometry import AcceptedPhotometry
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_analysis_parameters import (
+from firstlight.services.finding.served_files import FileService, ServedFile
+from firstlight.services.image_analysis.accepted_photometry import AcceptedPhotometry
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_analysis_parameters import (
     ENGINES,
     ImageAnalysisParameters,
 )
-from firstlight.services.analyses.image_analysis_run import ended, state_event
-from firstlight.services.analyses.image_analysis_shapes import analysis_shape, steps_waiting
-from firstlight.services.analyses.image_uploads import (
+from firstlight.services.image_analysis.image_analysis_run import ended, state_event
+from firstlight.services.image_analysis.image_analysis_shapes import analysis_shape, steps_waiting
+from firstlight.services.image_analysis.image_uploads import (
     SUFFIXES,
     own_audience,
     upload_shape,
     uploads_of,
 )
-from firstlight.services.finding.served_files import FileService, ServedFile
 from firstlight.services.objects.sharing import chosen_audience
 from firstlight.services.objects.visible_objects import visible_object
 from firstlight.services.visibility import seen_by

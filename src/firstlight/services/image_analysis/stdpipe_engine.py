@@ -34,7 +34,7 @@ from firstlight.pipeline.image_bench import Bench
 from firstlight.pipeline.steps.find_sources import NoSources
 from firstlight.pipeline.steps.solve_astrometry import NotSolvedError
 from firstlight.pipeline.steps.solve_photometry import NoZeroPoint
-from firstlight.services.analyses.image_analysis_engines import Measured
+from firstlight.services.image_analysis.image_analysis_engines import Measured
 from firstlight.services.image_measurement import read_raw_image
 
 __all__ = ["StdpipeMeasurer", "installed_engines"]

@@ -14,9 +14,9 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.image_analysis import AnalysisState, ImageAnalysis
 from firstlight.models.object import Object
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_analysis_run import ended
-from firstlight.services.analyses.image_analysis_shapes import STEP_NAMES, error_shape
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_analysis_run import ended
+from firstlight.services.image_analysis.image_analysis_shapes import STEP_NAMES, error_shape
 from firstlight.work.engine import JobOutcome, JobRequest, JobState
 
 __all__ = ["JOB", "ImageAnalysisQueue", "Jobs", "next_ones"]

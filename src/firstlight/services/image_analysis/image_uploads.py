@@ -18,8 +18,8 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.image_analysis import ImageAnalysis, UploadedImage
 from firstlight.services.access import Viewer
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_facts import image_facts
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_facts import image_facts
 from firstlight.services.visibility import seen_by
 from firstlight.storage import Store, build_key, safe_segment
 

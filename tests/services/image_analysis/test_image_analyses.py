@@ -18,16 +18,16 @@ from firstlight.models.object import PhotometrySummary
 from firstlight.models.photometry import Photometry
 from firstlight.models.provenance import Provenance
 from firstlight.services.access import Forbidden, NotSignedIn, Viewer
-from firstlight.services.analyses.image_analyses import (
+from firstlight.services.image_analysis.image_analyses import (
     ImageAnalysisMissing,
     QueueFull,
     ReportMissing,
     WrongState,
 )
-from firstlight.services.analyses.image_analysis_engines import FirstlightMeasurer
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_analysis_shapes import STEP_NAMES
-from firstlight.services.analyses.image_uploads import (
+from firstlight.services.image_analysis.image_analysis_engines import FirstlightMeasurer
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_analysis_shapes import STEP_NAMES
+from firstlight.services.image_analysis.image_uploads import (
     ImageEmpty,
     ImageTooLarge,
     ImageUploadMissing,

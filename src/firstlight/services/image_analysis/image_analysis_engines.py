@@ -12,7 +12,7 @@ from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.pipeline.image_analysis import OnStep, analyse_image
 from firstlight.pipeline.image_analysis_result import ImageAnalysisResult
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
-from firstlight.services.analyses.image_analysis_shapes import plots_of
+from firstlight.services.image_analysis.image_analysis_shapes import plots_of
 from firstlight.services.image_measurement import read_raw_image
 from firstlight.services.measurement_pictures import draw_report
 

@@ -12,8 +12,8 @@ from image_portal import Portal
 from sqlalchemy import select
 
 from firstlight.models.account import UserNotification
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_analysis_queue import job_id, next_ones
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_analysis_queue import job_id, next_ones
 from firstlight.work.engine import JobOutcome, JobState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

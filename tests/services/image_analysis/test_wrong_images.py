@@ -14,9 +14,9 @@ from sqlalchemy import select
 
 from firstlight.models.account import UserNotification
 from firstlight.models.image_analysis import UploadedImage
-from firstlight.services.analyses.image_analysis_engines import FirstlightMeasurer
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_analysis_shapes import STEP_NAMES
+from firstlight.services.image_analysis.image_analysis_engines import FirstlightMeasurer
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_analysis_shapes import STEP_NAMES
 from simulated_image import simulated_image
 
 STARS = 130
@@ -206,7 +206,9 @@ def test_a_report_that_cannot_be_drawn_does_not_lose_the_magnitude(
     def broken(bench, folder):
         raise ValueError("no ink")
 
-    monkeypatch.setattr("firstlight.services.analyses.image_analysis_engines.draw_report", broken)
+    monkeypatch.setattr(
+        "firstlight.services.image_analysis.image_analysis_engines.draw_report", broken
+    )
     portal.object("star", simulated.ra, simulated.dec, [ada])
     told = portal.analysed(ada, simulated)
     assert told["state"] == "done"

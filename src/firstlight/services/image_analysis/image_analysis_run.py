@@ -30,10 +30,10 @@ from firstlight.pipeline.image_analysis_result import StepReport
 from firstlight.provenance.code_version import software_id
 from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
-from firstlight.services.analyses.image_analysis_engines import Measured, Measurer
-from firstlight.services.analyses.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.analyses.image_analysis_parameters import ImageAnalysisParameters
-from firstlight.services.analyses.image_analysis_shapes import (
+from firstlight.services.image_analysis.image_analysis_engines import Measured, Measurer
+from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
+from firstlight.services.image_analysis.image_analysis_parameters import ImageAnalysisParameters
+from firstlight.services.image_analysis.image_analysis_shapes import (
     REPORT,
     STEP_NAMES,
     error_shape,
@@ -42,8 +42,8 @@ from firstlight.services.analyses.image_analysis_shapes import (
     step_shape,
     steps_waiting,
 )
-from firstlight.services.analyses.image_facts import check_is_no_picture
-from firstlight.services.analyses.memory_limit import memory_limit
+from firstlight.services.image_analysis.image_facts import check_is_no_picture
+from firstlight.services.image_analysis.memory_limit import memory_limit
 from firstlight.services.image_measurement import ImageTooLong
 from firstlight.storage import Store, build_key
 

@@ -12,7 +12,7 @@ from astropy.table import Table
 from image_portal import Portal, fits_bytes
 
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
-from firstlight.services.analyses.stdpipe_engine import StdpipeMeasurer, installed_engines
+from firstlight.services.image_analysis.stdpipe_engine import StdpipeMeasurer, installed_engines
 from simulated_image import GAIN, ZERO, simulated_image
 
 MAG, STARS = 17.0, 130
