@@ -10,6 +10,14 @@ from firstlight.models.account import (
     User,
     UserNotification,
 )
+from firstlight.models.analysis import (
+    Analysis,
+    AnalysisFile,
+    AnalysisFileKind,
+    AnalysisService,
+    AnalysisStatus,
+    DefaultAnalysis,
+)
 from firstlight.models.arrival import Arrival, ArrivalState
 from firstlight.models.astrometry import Registration, WorldCoordinates
 from firstlight.models.audience import Audience, AudienceGroup, AudienceSite
@@ -50,7 +58,12 @@ from firstlight.models.zero_point import ZeroPoint
 
 __all__ = [
     "AdmissionRequest",
+    "Analysis",
+    "AnalysisFile",
+    "AnalysisFileKind",
+    "AnalysisService",
     "AnalysisState",
+    "AnalysisStatus",
     "Annotation",
     "Arrival",
     "ArrivalState",
@@ -62,6 +75,7 @@ __all__ = [
     "ClassificationEdit",
     "ClassificationVote",
     "Comment",
+    "DefaultAnalysis",
     "Event",
     "Exposure",
     "ExposureCard",
