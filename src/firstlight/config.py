@@ -15,6 +15,7 @@ from firstlight.errors import BadSettings, MissingError
 from firstlight.pipeline.settings import RecipeSettings
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.services.accounts.settings import AccountSettings
+from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.colour_settings import ColourPictureSettings, StampLightCurveSettings
 from firstlight.services.expiry.expiration_rules import ExpirationSettings
 from firstlight.services.expiry.lifecycle_settings import LifecycleSettings
@@ -95,6 +96,7 @@ class Settings(BaseSettings):
     comments: CommentSettings = CommentSettings()
     photometry: PhotometrySettings = PhotometrySettings()
     image_analysis: ImageAnalysisLimits = ImageAnalysisLimits()
+    analyses: AnalysisSettings = AnalysisSettings()
     web: WebSettings = WebSettings()
 
     @classmethod

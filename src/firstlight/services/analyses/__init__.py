@@ -1,0 +1,1 @@
+"""External analysis services: who they are, their runs, and what came of them."""
