@@ -65,12 +65,14 @@ class Portal:
 
 
 @pytest.fixture(scope="module")
-def portal(tmp_path_factory):
-    """A portal that needs no login from this machine."""
+def portal(tmp_path_factory, request):
+    """A portal that needs no login from this machine, with the `SETTINGS` of the module."""
     folder = tmp_path_factory.mktemp("portal") / "workspace"
     command = [sys.executable, "-m", "firstlight"]
     clean = {name: text for name, text in os.environ.items() if not name.startswith("FIRSTLIGHT_")}
     subprocess.run([*command, "init", folder], check=True, env=clean, capture_output=True)
+    with (folder / "firstlight.toml").open("a", encoding="utf-8") as settings:
+        settings.write(getattr(request.module, "SETTINGS", ""))
     made = Portal(folder)
     log = (folder.parent / "serve.log").open("w+")
     running = subprocess.Popen(

@@ -2,30 +2,19 @@
 
 import subprocess
 import sys
-import uuid
 
+import numpy as np
 import pytest
 from astropy.io import fits
+from image_analysis_page import add_object, ended, upload
 from pyarrow.parquet import read_table
 
-from firstlight.algorithms.sky_index import healpix_index
-from firstlight.models.audience import public_audience
-from firstlight.models.object import Object
+from firstlight.catalogs.tycho2 import Tycho2
 
 pytestmark = pytest.mark.slow
 
 HAT_P_32 = (31.042833, 46.687833)
 VT_OF_HAT_P_32 = 11.4  # Tycho-2: 11.44 +- 0.1
-
-
-def add_object(portal, name, ra, dec):
-    with portal.database.begin() as session:
-        session.add(
-            Object(
-                id=uuid.uuid4(), name=name, ra=ra, dec=dec, hpx=int(healpix_index(ra, dec)),
-                origin="test", audience_id=public_audience(session),
-            )
-        )  # fmt: skip
 
 
 def packed(source, target):
@@ -35,23 +24,6 @@ def packed(source, target):
         image = fits.CompImageHDU(plain.data, plain.header, compression_type="RICE_1")
         fits.HDUList([fits.PrimaryHDU(), image]).writeto(target)
     return target
-
-
-def upload(page, *files):
-    """From the page of the object to the form that is filled in."""
-    page.click("section >> text=Image Analysis")
-    page.wait_for_selector("#upload")
-    page.set_input_files("#files", [str(each) for each in files])
-    page.wait_for_selector("#choices")
-
-
-def ended(page):
-    """Start the analysis, look at its steps as they go, and wait for its end."""
-    page.click("#choices button.primary")
-    page.wait_for_selector("#run")
-    page.wait_for_selector(".steps .done, #fault")
-    page.wait_for_selector("#run[data-state=done], #run[data-state=failed]", timeout=180_000)
-    return page.get_attribute("#run", "data-state")
 
 
 @pytest.mark.sample
@@ -92,6 +64,25 @@ def test_the_way_of_a_real_image(portal, open_page, samples, tmp_path):
     page.wait_for_selector("text=No photometry yet")
 
 
+@pytest.mark.sample
+def test_the_way_of_a_colour_mosaic(portal, open_page, samples):
+    """A PANOPTES frame without a WCS: a star of Tycho-2 has the catalogue's magnitude."""
+    stars = Tycho2().cone(303.2, 46.02, 0.6, epoch=2016.7)
+    star = int(np.flatnonzero(stars.mag > 9.6)[0])
+    add_object(portal, "Tycho star", float(stars.ra[star]), float(stars.dec[star]))
+    page = open_page("/objects/Tycho star")
+    upload(page, samples / "panoptes" / "unsolved.fits")
+    assert page.input_value("[name=instrument]") == "PANOPTES"
+    assert ended(page) == "done", page.inner_text("#fault")
+    assert "solved" in page.inner_text(".steps .done:has-text('Plate solution')")
+    magnitude, error = (float(each) for each in page.inner_text(".result b").split("±"))
+    assert abs(magnitude - stars.mag[star]) < 3 * np.hypot(error, stars.mag_err[star])
+    assert error < 0.2
+    page.click("button:has-text('Accept')")
+    page.click("#decision >> text=Look at it")
+    page.wait_for_selector("#light-curve[data-points='1']")
+
+
 def test_the_way_of_a_simulated_image(portal, open_page, tmp_path):
     sky = tmp_path / "sky"
     command = [sys.executable, "-m", "firstlight", "simulate", sky, "--exposures", "1"]
@@ -115,32 +106,6 @@ def test_the_way_of_a_simulated_image(portal, open_page, tmp_path):
     assert abs(float(result[0]) - chosen["magnitude"]) < 4 * float(result[1]) + 0.02
     page.click("#decision >> text=Look at it")
     page.wait_for_selector("#light-curve[data-points='1']")
-
-
-def test_a_picture_that_is_no_image_says_so(portal, open_page, tmp_path):
-    add_object(portal, "Nowhere", 10.0, 10.0)
-    wrong = tmp_path / "picture.fits"
-    wrong.write_bytes(b"\xff\xd8\xff\xe0" + bytes(5000))
-    page = open_page("/objects/Nowhere")
-    upload(page, wrong)
-    assert page.locator("#upload .note.error").count() == 1
-    assert ended(page) == "failed"
-    assert "picture.fits" in page.inner_text("h1")
-    fault = page.inner_text("#fault")
-    assert "Look at the image" in fault
-    assert "What to try" in fault
-    page.wait_for_selector(".toast.error:has-text('picture.fits')")
-
-
-def test_an_image_that_is_too_large_is_not_sent(portal, open_page, tmp_path):
-    add_object(portal, "Far", 11.0, 10.0)
-    page = open_page("/objects/Far/image_analysis")
-    large = tmp_path / "large.fits"
-    with large.open("wb") as file:
-        file.truncate(600 * 1024 * 1024)
-    page.set_input_files("#files", str(large))
-    page.wait_for_selector(".files .wrong")
-    assert "at most" in page.inner_text(".files .wrong")
 
 
 def test_an_image_is_uploaded_without_scripts(portal, open_page, tmp_path):

@@ -19,7 +19,7 @@ from firstlight.web.envelope import (
 )
 from firstlight.web.pages.rendering import render
 
-__all__ = ["answer_faults"]
+__all__ = ["answer_fault", "answer_faults"]
 
 log = logging.getLogger("firstlight.web")
 
@@ -36,7 +36,7 @@ def answer_faults(app: FastAPI) -> None:
 
 async def _known(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, FirstlightError)  # noqa: S101, it is registered for no other
-    return _answer(request, fault)
+    return answer_fault(request, fault)
 
 
 async def _invalid(request: Request, fault: Exception) -> Response:
@@ -45,7 +45,7 @@ async def _invalid(request: Request, fault: Exception) -> Response:
     first = problems[0]
     place = [str(part) for part in first["loc"]]
     found = first.get("input")
-    return _answer(
+    return answer_fault(
         request,
         InvalidInput(
             str(first["msg"]),
@@ -60,23 +60,24 @@ async def _invalid(request: Request, fault: Exception) -> Response:
 async def _http(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)  # noqa: S101, it is registered for no other
     if isinstance(fault.__cause__, FirstlightError):  # raised while a body was being read
-        return _answer(request, fault.__cause__)
+        return answer_fault(request, fault.__cause__)
     if fault.status_code == HTTPStatus.NOT_FOUND:
-        return _answer(request, NoSuchAddress(subject=request.url.path[:200]))
+        return answer_fault(request, NoSuchAddress(subject=request.url.path[:200]))
     if fault.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (fault.headers or {}).get("Allow", "")
-        answer = _answer(request, MethodRefused(found=request.method, expected=allowed))
+        answer = answer_fault(request, MethodRefused(found=request.method, expected=allowed))
         answer.headers["Allow"] = allowed
         return answer
-    return _answer(request, InvalidInput(str(fault.detail)))
+    return answer_fault(request, InvalidInput(str(fault.detail)))
 
 
 async def _unknown(request: Request, fault: Exception) -> Response:
     log.error("%s failed", request.method, exc_info=fault)
-    return _answer(request, InternalError())
+    return answer_fault(request, InternalError())
 
 
-def _answer(request: Request, fault: FirstlightError) -> Response:
+def answer_fault(request: Request, fault: FirstlightError) -> Response:
+    """What somebody is told of an error: a page for people, JSON for programs."""
     path = request.url.path
     for_people = "text/html" in request.headers.get("accept", "")
     if path.startswith(_PROGRAMS) or not for_people:

@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from firstlight.web.envelope import BodyTooLarge, BodyTooSlow, failure
+from firstlight.web.envelope import BodyTooLarge, BodyTooSlow
+from firstlight.web.faults import answer_fault
 
 __all__ = ["UPLOADS", "BodyLimit", "HeadAnswers", "RequestLog", "SafeHeaders", "SlowBodies"]
 
@@ -101,7 +103,8 @@ class BodyLimit:
         limit = self._limit_of(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isascii() and announced.isdigit() and int(announced) > limit:
-            await failure(_too_large(limit))(scope, receive, send)
+            fault = _too_large(limit, int(announced))
+            await answer_fault(Request(scope), fault)(scope, receive, send)
             return
         received = 0
 
@@ -110,7 +113,7 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise _too_large(limit)
+                raise _too_large(limit, received)
             return message
 
         await self._app(scope, receiving, send)
@@ -247,5 +250,13 @@ def shown_path(scope: Any) -> str:
     return quote(path[:500], safe="/()-_.:")
 
 
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(expected=f"at most {limit} bytes")
+def _too_large(limit: int, size: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        found=_in_words(size),
+        expected=f"at most {_in_words(limit)}",
+        hint="send less at once; images are packed with fpack or gzip",
+    )
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size} bytes"
