@@ -24,7 +24,7 @@ PHOTOMETRY_UNITS = {
     "zp": "mag",
 }
 _PHOTOMETRY_TEXTS = ("filter", "magsys", "instrument_name")
-_OTHER_NUMBERS = ("predicted_mag",)
+_OTHER_NUMBERS = ("predicted_mag", "rel_flux", "rel_fluxerr", "bjd_tdb", "airmass")
 _RECORD_LITERALS = ("data", "altdata")
 _RECORD_NUMBERS = ("probability",)
 
@@ -48,7 +48,9 @@ class Inputs:
         Sorted by ``mjd`` (UTC, at mid-exposure). ``flux`` and ``fluxerr`` are µJy with AB zero
         point 23.9 (``zp``), so ``magsys`` is always ``ab``. An upper limit has NaN in ``flux``,
         ``mag`` and ``magerr``, and its depth in ``limiting_mag``. ``filter`` and
-        ``instrument_name`` are text. ``None`` where no photometry was sent.
+        ``instrument_name`` are text. Where they are known, which only the plain form tells:
+        ``rel_flux`` and ``rel_fluxerr`` (relative to the star's mean), ``bjd_tdb``,
+        ``airmass``. ``None`` where no photometry was sent.
     spectra
         One table a spectrum: ``wavelength`` (Å, rising order is not promised), ``flux``, and
         ``error`` (NaN where unknown). ``meta`` has observed_at, units, origin, type, altdata.
@@ -127,7 +129,8 @@ def _photometry(columns: Mapping[str, list[Any]]) -> Table:
         table[name] = np.array(texts(columns.get(name, [""] * rows)), dtype=str)
     for name in _OTHER_NUMBERS:
         if name in columns:
-            table[name] = numbers("photometry", name, columns[name])
+            unit = "d" if name == "bjd_tdb" else None
+            table[name] = Column(numbers("photometry", name, columns[name]), unit=unit)
     if "zp" not in columns:
         table["zp"] = 23.9
     order = np.argsort(np.asarray(table["mjd"]), kind="stable")
