@@ -129,8 +129,8 @@ def _photometry(columns: Mapping[str, list[Any]]) -> Table:
         table[name] = np.array(texts(columns.get(name, [""] * rows)), dtype=str)
     for name in _OTHER_NUMBERS:
         if name in columns:
-            unit = "d" if name == "bjd_tdb" else None
-            table[name] = Column(numbers("photometry", name, columns[name]), unit=unit)
+            values = numbers("photometry", name, columns[name])
+            table[name] = Column(values, unit="d" if name == "bjd_tdb" else None)
     if "zp" not in columns:
         table["zp"] = 23.9
     order = np.argsort(np.asarray(table["mjd"]), kind="stable")
