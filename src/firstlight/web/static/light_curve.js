@@ -54,6 +54,7 @@
       this.quantity = null;
       this.fold = null;
       this.hiddenSeries = new Set();
+      this.models = [];
       this.find = (name) => figure.querySelector(`[data-${name}]`);
       this.stage = this.find("stage");
       this.tip = this.find("tip");
@@ -76,6 +77,35 @@
       this.listen();
       this.show(true);
       this.figure.dataset.points = String(this.columns.n);
+      if (this.figure.dataset.models) await this.fetchModels();
+    }
+
+    // What analyses have fitted: lines with bands, at first those that are asked for.
+    async fetchModels() {
+      const answer = await fetch(this.figure.dataset.models, { headers: { Accept: "application/json" } });
+      if (!answer.ok) return;
+      const { data } = await answer.json();
+      this.models = data.flatMap((run) => Object.entries(run.models).flatMap(([model, filters]) =>
+        Object.entries(filters).map(([filter, rows]) => ({
+          name: [run.name, model !== run.name && model, filter].filter(Boolean).join(" · "), filter, shown: run.shown, run: run.id,
+          mjd: Float64Array.from(rows, (row) => row[0]), flux: [1, 2, 3].map((at) => Float64Array.from(rows, (row) => row[at] ?? NaN)),
+        }))));
+      this.legend();
+      this.show(false);
+    }
+
+    modelSeries() {
+      if (this.fold || this.quantity === "rel") return [];
+      const magnitude = (flux) => (flux > 0 ? ZERO_POINT - 2.5 * Math.log10(flux) : NaN);
+      return this.models.filter((model) => model.shown).map(({ name, filter, mjd, flux }) => {
+        const [y, low, high] = this.quantity === "mag" ? flux.map((column) => column.map(magnitude)) : flux;
+        return { name, color: this.colourOf(filter), line: true, x: mjd, y, low, high };
+      });
+    }
+
+    colourOf(filter) {
+      const which = this.columns.series.findIndex((each) => each.filter === filter);
+      return which < 0 ? "hsl(265 45% 55%)" : this.colour(which);
     }
 
     // Which quantities there are; the first one that most points have is shown first.
@@ -140,12 +170,26 @@
         button.append(dot, `${this.name(which)} `, Object.assign(document.createElement("span"), { className: "quiet", textContent: String(count) }));
         button.title = "Show or hide; with Shift only this one";
         return button;
+      }), ...this.models.map((model, at) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.className = "key model";
+        button.dataset.model = String(at);
+        button.append(document.createElement("i"), model.name);
+        button.title = "Show or hide; with Shift all lines of this analysis";
+        return button;
       }));
       this.paintLegend();
     }
 
     paintLegend() {
       for (const button of this.find("legend").children) {
+        if (button.dataset.model) {
+          const model = this.models[Number(button.dataset.model)];
+          button.querySelector("i").style.color = this.colourOf(model.filter);
+          button.setAttribute("aria-pressed", String(model.shown));
+          continue;
+        }
         const which = Number(button.dataset.which);
         button.querySelector("i").style.color = this.colour(which);
         button.setAttribute("aria-pressed", String(!this.hiddenSeries.has(which)));
@@ -208,7 +252,7 @@
       }
       const labels = { mag: "Magnitude (AB)", flux: "Flux (µJy)", rel: "Relative flux" };
       this.chart.show({
-        series: made, whole, x: this.timeAxis(), y: { label: labels[this.quantity], up: this.quantity !== "mag" },
+        series: [...made, ...this.modelSeries()], whole, x: this.timeAxis(), y: { label: labels[this.quantity], up: this.quantity !== "mag" },
       });
       for (const button of this.figure.querySelectorAll("[data-quantity]")) button.setAttribute("aria-pressed", String(button.dataset.quantity === this.quantity));
     }
@@ -353,6 +397,7 @@
         if (button.dataset.quantity) { this.quantity = button.dataset.quantity; this.show(true); }
         if (button.dataset.mode) this.setMode(button.dataset.mode);
         if (button.dataset.which) this.toggle(Number(button.dataset.which), event.shiftKey);
+        if (button.dataset.model) this.toggleModel(Number(button.dataset.model), event.shiftKey);
         if ("whole" in button.dataset) this.chart.whole();
         if ("zoomIn" in button.dataset) this.chart.zoom(1 / 1.4);
         if ("zoomOut" in button.dataset) this.chart.zoom(1.4);
@@ -387,6 +432,13 @@
         const only = all.every((n) => (n === which) !== this.hiddenSeries.has(n));
         this.hiddenSeries = new Set(only ? [] : all.filter((n) => n !== which));
       } else if (!this.hiddenSeries.delete(which)) this.hiddenSeries.add(which);
+      this.paintLegend();
+      this.show(false);
+    }
+
+    toggleModel(at, all) {
+      const { run, shown } = this.models[at];
+      this.models.forEach((model, which) => { if (which === at || (all && model.run === run)) model.shown = !shown; });
       this.paintLegend();
       this.show(false);
     }

@@ -3,7 +3,8 @@
 // new firstlight.Chart(box, { label, onHover(point|null), onSelect(indices) }) draws into an
 // element that has its size already. chart.show({ series, x, y }) takes series of
 //   { name, color, marker, line, x, y, low, high, limit, key }
-// arrays of one length: y errors as low and high ends, `limit` marks upper limits, `key` is the
+// arrays of one length: y errors as low and high ends, which are a band around a line, `limit`
+// marks upper limits, `key` is the
 // number of the point in the caller's columns. x and y are { label, up, offset, integer }.
 (() => {
   "use strict";
@@ -238,8 +239,9 @@
       pen.restore();
     }
 
-    drawLine({ x, y, color }) {
+    drawLine({ x, y, low, high, color }) {
       const { pen } = this;
+      if (low) this.drawBand({ x, low, high, color });
       pen.strokeStyle = color;
       pen.lineWidth = 1.2;
       pen.beginPath();
@@ -251,6 +253,20 @@
         down = true;
       }
       pen.stroke();
+    }
+
+    // What a line may be off by, upwards and downwards.
+    drawBand({ x, low, high, color }) {
+      const { pen } = this;
+      const known = [...x.keys()].filter((n) => Number.isFinite(low[n]) && Number.isFinite(high[n]));
+      pen.beginPath();
+      for (const n of known) pen.lineTo(this.toX(x[n]), this.toY(high[n]));
+      for (const n of known.reverse()) pen.lineTo(this.toX(x[n]), this.toY(low[n]));
+      pen.closePath();
+      pen.fillStyle = color;
+      pen.globalAlpha = 0.18;
+      pen.fill();
+      pen.globalAlpha = 1;
     }
 
     // Points that would fall on one another are drawn once.
