@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from firstlight.factory.archive_wiring import ArchiveWiring
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from firstlight.catalogs.base import ReferenceCatalog
     from firstlight.services.accounts.admission import AdmissionService
     from firstlight.services.accounts.groups import GroupService
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.sign_in import SignInService
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
+    from firstlight.services.analyses.analyses_start import AnalysisStarter
+    from firstlight.services.analyses.analysis_services import AnalysisServices
+    from firstlight.services.analyses.sealed_secrets import SealedSecrets
     from firstlight.services.finding.exposure_view import ExposureViewService
     from firstlight.services.finding.home import HomeService
     from firstlight.services.finding.previews import PreviewService
@@ -262,6 +267,37 @@ class PortalWiring(ArchiveWiring):
 
         return TaxonomyService(database=self.database)
 
+    # --- external analysis services --------------------------------------------------------
+
+    @cached_property
+    def sealed_secrets(self) -> SealedSecrets:
+        """What other systems want to see of us, encrypted."""
+        from firstlight.services.analyses.sealed_secrets import SealedSecrets
+
+        return SealedSecrets(self.secret)
+
+    @cached_property
+    def analysis_services(self) -> AnalysisServices:
+        """Programs that analyse objects."""
+        from firstlight.services.analyses.analysis_services import AnalysisServices
+        from firstlight.services.analyses.service_fields import UrlRules
+
+        return AnalysisServices(
+            database=self.database,
+            secrets=self.sealed_secrets,
+            rules=UrlRules(self._outgoing.check_url, _local_services),
+            settings=self.settings.analyses,
+        )
+
+    @cached_property
+    def analysis_starter(self) -> AnalysisStarter:
+        """Starts runs of analysis services."""
+        from firstlight.services.analyses.analyses_start import AnalysisStarter
+
+        return AnalysisStarter(
+            database=self.database, secret=self.secret, settings=self.settings.analyses
+        )
+
     # --- what pages show of the archive ----------------------------------------------------
 
     @cached_property
@@ -425,3 +461,10 @@ class PortalWiring(ArchiveWiring):
             annotations=self.annotations,
             find_catalog=patient_settings(self.settings.catalogs),
         )
+
+
+def _local_services() -> Collection[str]:
+    """Names of the services that installed packages offer to run in workers."""
+    from importlib.metadata import entry_points
+
+    return {each.name for each in entry_points(group="firstlight.analyses")}

@@ -49,6 +49,7 @@ _BY_CODE = {
     "access.forbidden": 403,
     "access.sign_in_failed": 401,
     "access.too_many_attempts": 429,
+    "analysis.too_many_waiting": 429,
     "database.outdated": 503,
     "database.unreachable": 503,
     "image_analysis.queue_full": 429,

@@ -34,6 +34,8 @@ class AnalysisSettings(BaseModel):
     """Seconds between two looks for runs to send, and for runs that have timed out."""
     longest_timeout_s: float = Field(default=7 * 86_400.0, gt=0)
     """The longest time limit that a service may have."""
+    max_parameter_bytes: int = Field(default=1_048_576, ge=1024)
+    """The longest file that may be given as a parameter of a run."""
     max_result_bytes: int = Field(default=67_108_864, ge=1024)
     """The longest body in which a service sends its results."""
     max_unpacked_bytes: int = Field(default=134_217_728, ge=1024)
