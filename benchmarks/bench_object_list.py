@@ -3,9 +3,11 @@
     python benchmarks/bench_object_list.py fill sqlite:///objects.sqlite
     python benchmarks/bench_object_list.py time sqlite:///objects.sqlite
 
-Half of the objects are seen by one group, two hundred by another, the rest by neither. Some
-values are traps: a class and a small group that have only the oldest objects, a class that a
-third has, redshifts that few have.
+Half of the objects are seen by one group and two hundred by another. Each of six teams has saved
+a fifth of all objects, so that many are in several lists at once; some are seen by nobody. A
+tenth of the light curves have points that only one of the teams sees. Some values are traps: a
+class and a small group that have only the oldest objects, a class that a third has, redshifts
+that few have.
 """
 
 from __future__ import annotations
@@ -15,18 +17,27 @@ import statistics
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from firstlight.algorithms.sky_index import healpix_index
 from firstlight.models.account import Group, User
 from firstlight.models.audience import audience_of
 from firstlight.models.database import Database, bulk_insert
-from firstlight.models.notes import Classification, Taxonomy
+from firstlight.models.notes import (
+    Annotation,
+    Classification,
+    ClassificationVote,
+    ObjectTag,
+    Tag,
+    Taxonomy,
+)
 from firstlight.models.object import Object, PhotometrySummary, SavedObject, coordinate_name
 from firstlight.services.access import Viewer, operator
 from firstlight.services.objects.object_list import ObjectList
@@ -36,10 +47,23 @@ from firstlight.services.objects.saved_objects import SavedWhen
 
 COUNT = 100_000
 SMALL = 200
+TEAMS = 6
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CLASSES = ["RR Lyrae", "Eclipsing binary", "SN Ia", "AGN", "Exoplanet host"]
 PARTS = [0.3, 0.04, 0.01, 0.005, 0.0005]
 OLD_CLASS = "Nova"
+
+
+@dataclass(frozen=True)
+class People:
+    """Numbers of groups, of who has saved and said everything, and of audiences."""
+
+    half: int
+    small: int
+    teams: tuple[int, ...]
+    user: int
+    taxonomy: int
+    tags: tuple[int, ...]
 
 
 def fill(database: Database) -> None:
@@ -47,35 +71,56 @@ def fill(database: Database) -> None:
     database.upgrade()
     random = np.random.default_rng(11)
     with database.begin() as session:
-        groups = [Group(name="half"), Group(name="small")]
-        session.add_all([*groups, user := User(username="ada"), tree := Taxonomy(
-            name="classes", version="1", hierarchy={"class": "all"},
-            audience_id=audience_of(session),
-        )])  # fmt: skip
-        session.flush()
-        half, small = (audience_of(session, groups=[each.id]) for each in groups)
-        nobody = audience_of(session)
-        ra, dec = _sky(random)
+        people = _people(session)
+        in_half = random.random(COUNT) < 0.5
+        in_teams = random.random((COUNT, TEAMS)) < 0.2
+        in_half[:SMALL], in_teams[:SMALL] = False, False
+        audience = _audiences(session, people, in_half, in_teams)
+        team_only = audience_of(session, groups=people.teams[:1])
+        sky = _sky(random)
         ids = [uuid.UUID(bytes=random.bytes(16)) for _ in range(COUNT)]
-        audience = np.where(random.random(COUNT) < 0.5, half, nobody)
-        audience[:SMALL] = small
-        bulk_insert(session, Object, _objects(random, ids, (ra, dec), audience))
-        bulk_insert(session, PhotometrySummary, _summaries(random, ids, audience))
-        notes = _classes(random, ids, audience)
-        bulk_insert(
-            session,
-            Classification,
-            [{**note, "taxonomy_id": tree.id, "author_id": user.id} for note in notes],
-        )
-        common = {"group_id": groups[0].id, "active": True, "requested": False}
-        saved = [
-            {**common, "object_id": ids[n], "saved_at": START + timedelta(minutes=n)}
-            for n in np.flatnonzero(audience == half)[::2].tolist()
-        ]
-        bulk_insert(session, SavedObject, saved)
-    with database.engine.connect() as connection:
-        connection.execute(text("ANALYZE"))
-        connection.commit()
+        bulk_insert(session, Object, _objects(random, ids, sky, audience))
+        bulk_insert(session, PhotometrySummary, _summaries(random, ids, audience, team_only))
+        bulk_insert(session, Classification, _classes(random, ids, audience, people))
+        numbers = session.scalars(select(Classification.id))
+        votes = [{"classification_id": n, "voter_id": people.user, "vote": 1} for n in numbers]
+        bulk_insert(session, ClassificationVote, votes)
+        bulk_insert(session, Annotation, _annotations(random, ids, audience, people))
+        bulk_insert(session, ObjectTag, _tags(random, ids, audience, people))
+        lists = {people.half: in_half & (np.arange(COUNT) % 2 == 0)}
+        lists |= dict(zip(people.teams, in_teams.T, strict=True))
+        bulk_insert(session, SavedObject, _saved(ids, lists, people))
+    analyse = "ANALYZE" if database.is_sqlite else "VACUUM ANALYZE"
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(analyse))
+
+
+def _people(session: Session) -> People:
+    names = ["half", "small", *(f"team {n}" for n in range(1, TEAMS + 1))]
+    groups = [Group(name=name) for name in names]
+    tree = Taxonomy(
+        name="classes",
+        version="1",
+        hierarchy={"class": "all"},
+        audience_id=audience_of(session),
+    )
+    tags = [Tag(name=name) for name in ("follow up", "bogus", "published")]
+    session.add_all([*groups, user := User(username="ada"), tree, *tags])
+    session.flush()
+    half, small, *teams = (each.id for each in groups)
+    return People(half, small, tuple(teams), user.id, tree.id, tuple(tag.id for tag in tags))
+
+
+def _audiences(
+    session: Session, people: People, in_half: np.ndarray, in_teams: np.ndarray
+) -> np.ndarray:
+    """Of each object, the audience of the groups that see it."""
+    member = np.column_stack([in_half, in_teams])
+    member = np.column_stack([member, np.arange(COUNT) < SMALL])
+    groups = np.array([people.half, *people.teams, people.small])
+    kinds, which = np.unique(member, axis=0, return_inverse=True)
+    numbers = [audience_of(session, groups=groups[kind].tolist()) for kind in kinds]
+    return np.array(numbers)[which.ravel()]
 
 
 def _sky(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -117,8 +162,9 @@ def _objects(
 
 
 def _summaries(
-    random: np.random.Generator, ids: list[uuid.UUID], audience: np.ndarray
+    random: np.random.Generator, ids: list[uuid.UUID], audience: np.ndarray, team_only: int
 ) -> list[dict[str, Any]]:
+    """Statistics of one filter, and in every tenth of another that fewer may see."""
     mag = random.normal(16.0, 2.0, COUNT)
     rows = []
     for n in np.flatnonzero(random.random(COUNT) < 0.95):
@@ -130,27 +176,34 @@ def _summaries(
             "peak_mag": last - 0.2, "peak_mjd": 60350.0, "faintest_mag": last + 0.2,
             "mean_mag": last, "rms_mag": 0.05,
         }  # fmt: skip
+        pieces = [piece]
+        if n % 10 == 0:
+            pieces.append(piece | {"filter": "R", "audience": team_only, "peak_mag": last - 0.3})
         rows.append(
             {
                 "object_id": ids[n],
-                "n_points": 200,
-                "n_detections": 190,
+                "n_points": 200 * len(pieces),
+                "n_detections": 190 * len(pieces),
                 "first_detected_mjd": 60300.0,
                 "last_detected_mjd": piece["last_mjd"],
                 "last_detected_mag": last,
                 "last_detected_filter": "G",
-                "peak_mag": last - 0.2,
+                "peak_mag": pieces[-1]["peak_mag"],
                 "peak_mjd": 60350.0,
-                "peak_filter": "G",
+                "peak_filter": pieces[-1]["filter"],
                 "mean_mag": last,
-                "filters": {"audiences": [int(audience[n])], "pieces": {"G": [piece]}},
+                "only_audience_id": pieces[0]["audience"] if len(pieces) == 1 else None,
+                "filters": {
+                    "audiences": sorted({each["audience"] for each in pieces}),
+                    "pieces": {each["filter"]: [each] for each in pieces},
+                },
             }
         )
     return rows
 
 
 def _classes(
-    random: np.random.Generator, ids: list[uuid.UUID], audience: np.ndarray
+    random: np.random.Generator, ids: list[uuid.UUID], audience: np.ndarray, people: People
 ) -> list[dict[str, Any]]:
     rows = []
     for name, part in zip(CLASSES, PARTS, strict=True):
@@ -159,9 +212,50 @@ def _classes(
     return [
         {
             "object_id": ids[n], "classification": name, "probability": 0.9, "ml": False,
-            "audience_id": int(audience[n]),
+            "audience_id": int(audience[n]), "taxonomy_id": people.taxonomy,
+            "author_id": people.user,
         }
         for n, name in rows
+    ]  # fmt: skip
+
+
+def _annotations(
+    random: np.random.Generator, ids: list[uuid.UUID], audience: np.ndarray, people: People
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "object_id": ids[n], "subject": "object", "origin": "crossmatch",
+            "data": {"distance": 1.5, "catalog": "Tycho-2", "period": 0.53},
+            "author_id": people.user, "audience_id": int(audience[n]),
+        }
+        for n in np.flatnonzero(random.random(COUNT) < 0.3)
+    ]  # fmt: skip
+
+
+def _tags(
+    random: np.random.Generator, ids: list[uuid.UUID], audience: np.ndarray, people: People
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "object_id": ids[n], "tag_id": tag, "author_id": people.user,
+            "audience_id": int(audience[n]),
+        }
+        for tag, part in zip(people.tags, (0.1, 0.01, 0.001), strict=True)
+        for n in np.flatnonzero(random.random(COUNT) < part)
+    ]  # fmt: skip
+
+
+def _saved(
+    ids: list[uuid.UUID], lists: dict[int, np.ndarray], people: People
+) -> list[dict[str, Any]]:
+    """Entries in the lists of groups, each made a little after the object."""
+    return [
+        {
+            "object_id": ids[n], "group_id": group, "active": True, "requested": False,
+            "saved_at": START + timedelta(minutes=n, hours=group), "saved_by_id": people.user,
+        }
+        for group, chosen in lists.items()
+        for n in np.flatnonzero(chosen).tolist()
     ]  # fmt: skip
 
 
@@ -202,15 +296,7 @@ def measure(database: Database, repeats: int) -> None:
     Of processor time, which a busy machine does not lengthen; that of a server is not in it.
     """
     lists = ObjectList(database=database)
-    with database.reading() as session:
-        half, small = (session.query(Group).filter_by(name=n).one().id for n in ("half", "small"))
-    none: frozenset[str] = frozenset()
-    read = frozenset({"read"})
-    viewers = {
-        "all": operator(),
-        "half": Viewer("half", read, none, none, 1, frozenset({half})),
-        "small": Viewer("small", read, none, none, 1, frozenset({small})),
-    }
+    viewers = {"all": operator(), **_viewers(database)}
     every: dict[str, list[float]] = {name: [] for name in viewers}
     print(f"{'':28}" + "".join(f"{name:>22}" for name in viewers))
     for what, (query, order) in QUERIES.items():
@@ -225,6 +311,24 @@ def measure(database: Database, repeats: int) -> None:
         worst = statistics.quantiles(times, n=20)[-1]
         print(f"{name}: median {_median(times):.0f} ms, p95 {worst:.0f} ms (page and count)")
     _numbered(lists, viewers, repeats)
+
+
+def _viewers(database: Database) -> dict[str, Viewer]:
+    """Members of one group or of several, by what they are called here."""
+    with database.reading() as session:
+        numbers = {group.name: group.id for group in session.scalars(select(Group))}
+    none: frozenset[str] = frozenset()
+    read = frozenset({"read"})
+    members = {
+        "half": ["half"],
+        "small": ["small"],
+        "teams": ["half", "team 1", "team 2", "team 3"],
+    }
+    # The number of nobody's account, so that nothing is seen as one's own.
+    return {
+        name: Viewer(name, read, none, none, 1_000_000, frozenset(numbers[each] for each in groups))
+        for name, groups in members.items()
+    }
 
 
 def _numbered(lists: ObjectList, viewers: dict[str, Viewer], repeats: int) -> None:

@@ -1,6 +1,6 @@
 """Pages and lists of a full portal over HTTP, idle and while an image is analysed.
 
-    python benchmarks/bench_portal.py fill WORKSPACE [--exposures 1000000]
+    python benchmarks/bench_portal.py fill WORKSPACE [--exposures 1000000] [--database URL]
     python benchmarks/bench_portal.py time WORKSPACE [--clients 4] [--seconds 20] [--load]
 
 The workspace gets a million exposures, a hundred thousand objects and one object with fifty
@@ -54,9 +54,9 @@ PAGES = (
 )
 
 
-def fill(workspace: Path, exposures: int) -> None:
+def fill(workspace: Path, exposures: int, database_url: str | None) -> None:
     """Make the workspace and everything in it."""
-    factory = Factory.create(workspace)
+    factory = Factory.create(workspace, database_url)
     bench_object_list.fill(factory.database)
     search_million.fill(factory.database, exposures)
     fill_curve(factory)
@@ -197,12 +197,13 @@ def main() -> None:
     parser.add_argument("part", choices=("fill", "time"))
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--exposures", type=int, default=search_million.COUNT)
+    parser.add_argument("--database", help="URL of an empty database; else SQLite")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--load", action="store_true", help="analyse an image meanwhile")
     chosen = parser.parse_args()
     if chosen.part == "fill":
-        fill(chosen.workspace, chosen.exposures)
+        fill(chosen.workspace, chosen.exposures, chosen.database)
     else:
         measure(chosen.workspace, chosen)
 

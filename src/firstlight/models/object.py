@@ -60,12 +60,25 @@ class Object(OnSky, Changing, Base):
 
 
 class SavedObject(Changing, Base):
-    """An object in the list of a group."""
+    """An object in the list of a group, or asked to be.
+
+    Members of the group see the object: its audience is widened when it is put here, and no
+    audience of an object is ever narrowed.
+    """
 
     __tablename__ = "saved_objects"
     __table_args__ = (
         UniqueConstraint("object_id", "group_id"),
         Index("ix_saved_objects_group_id_saved_at", "group_id", "active", "saved_at"),
+        # Lists by the time of saving are walked and counted by these alone.
+        Index(
+            "ix_saved_objects_saved_at",
+            *("saved_at", "object_id", "group_id", "active", "requested"),
+        ),
+        Index(
+            "ix_saved_objects_object_id",
+            *("object_id", "group_id", "active", "requested", "saved_at"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -80,14 +93,29 @@ class SavedObject(Changing, Base):
     unsaved_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
 
 
+_LISTED_BY = ("n_points", "last_detected_mjd", "last_detected_mag", "peak_mag", "mean_mag")
+
+
 class PhotometrySummary(Changing, Base):
     """What the list of objects shows of a light curve; made anew from its points.
 
     Magnitudes are AB. A detection has a signal of at least three sigma.
+
+    Attributes
+    ----------
+    only_audience_id
+        The audience of all its points; None where they have several.
     """
 
     __tablename__ = "photometry_summaries"
-    __table_args__ = (Index("ix_photometry_summaries_n_points", "n_points", "object_id"),)
+    __table_args__ = (
+        # Lists by a number are walked by one of these, which tells at once who sees it all.
+        *(
+            Index(f"ix_photometry_summaries_{name}", name, "object_id", "only_audience_id")
+            for name in _LISTED_BY
+        ),
+        Index("ix_photometry_summaries_only_audience_id", "only_audience_id"),
+    )
 
     object_id: Mapped[uuid.UUID] = mapped_column(
         ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True
@@ -95,13 +123,14 @@ class PhotometrySummary(Changing, Base):
     n_points: Mapped[int]
     n_detections: Mapped[int]
     first_detected_mjd: Mapped[float | None]
-    last_detected_mjd: Mapped[float | None] = mapped_column(index=True)
-    last_detected_mag: Mapped[float | None] = mapped_column(index=True)
+    last_detected_mjd: Mapped[float | None]
+    last_detected_mag: Mapped[float | None]
     last_detected_filter: Mapped[str | None] = mapped_column(String(64))
-    peak_mag: Mapped[float | None] = mapped_column(index=True)
+    peak_mag: Mapped[float | None]
     peak_mjd: Mapped[float | None]
     peak_filter: Mapped[str | None] = mapped_column(String(64))
-    mean_mag: Mapped[float | None] = mapped_column(index=True)
+    mean_mag: Mapped[float | None]
+    only_audience_id: Mapped[int | None]
     filters: Mapped[dict[str, Any]]
     """Of each filter: counts, first, last, peak, mean, scatter and the deepest limit."""
 

@@ -191,13 +191,12 @@ def _row(ident: uuid.UUID, pieces: list[Piece]) -> dict[str, Any]:
     filters: dict[str, list[Piece]] = defaultdict(list)
     for piece in pieces:
         filters[piece["filter"]].append(piece)
+    audiences = sorted({piece["audience"] for piece in pieces})
     return {
         "object_id": ident,
         **{name: numbers[name] for name in _COLUMNS},
-        "filters": {
-            "audiences": sorted({piece["audience"] for piece in pieces}),
-            "pieces": dict(filters),
-        },
+        "only_audience_id": audiences[0] if len(audiences) == 1 else None,
+        "filters": {"audiences": audiences, "pieces": dict(filters)},
     }
 
 

@@ -240,10 +240,51 @@ def upgrade() -> None:
             name=op.f("uq_analysis_files_analysis_id_kind_number_name"),
         ),
     )
+    _lists_of_objects()
+
+
+_NUMBERS = ("n_points", "last_detected_mjd", "last_detected_mag", "peak_mag", "mean_mag")
+_SAVED = {
+    "ix_saved_objects_saved_at": ["saved_at", "object_id", "group_id", "active", "requested"],
+    "ix_saved_objects_object_id": ["object_id", "group_id", "active", "requested", "saved_at"],
+}
+
+
+def _lists_of_objects() -> None:
+    """Indexes that lists of objects are walked by, and who sees a whole light curve."""
+    table = "photometry_summaries"
+    op.add_column(table, sa.Column("only_audience_id", sa.Integer(), nullable=True))
+    kind = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+    known = sa.table(table, sa.column("only_audience_id", sa.Integer()), sa.column("filters", kind))
+    seen_by = known.c.filters["audiences"]
+    length = sa.func.json_array_length(seen_by)
+    if op.get_bind().dialect.name == "postgresql":
+        length = sa.func.jsonb_array_length(seen_by)
+    only = known.c.filters[("audiences", 0)].as_integer()
+    op.execute(known.update().values(only_audience_id=only).where(length == 1))
+    for name in _NUMBERS:
+        op.drop_index(f"ix_{table}_{name}", table)
+        op.create_index(f"ix_{table}_{name}", table, [name, "object_id", "only_audience_id"])
+    op.create_index(f"ix_{table}_only_audience_id", table, ["only_audience_id"])
+    for name, columns in _SAVED.items():
+        op.create_index(name, "saved_objects", columns)
+
+
+def _lists_as_before() -> None:
+    table = "photometry_summaries"
+    for name in _SAVED:
+        op.drop_index(name, "saved_objects")
+    op.drop_index(f"ix_{table}_only_audience_id", table)
+    for name in _NUMBERS:
+        columns = [name, "object_id"] if name == "n_points" else [name]
+        op.drop_index(f"ix_{table}_{name}", table)
+        op.create_index(f"ix_{table}_{name}", table, columns)
+    with op.batch_alter_table(table, schema=None) as batch_op:
+        batch_op.drop_column("only_audience_id")
 
 
 def downgrade() -> None:
-
+    _lists_as_before()
     op.drop_table("analysis_files")
     with op.batch_alter_table("analyses", schema=None) as batch_op:
         batch_op.drop_index("ix_analyses_status_next_try_at")
