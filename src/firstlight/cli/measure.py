@@ -21,6 +21,9 @@ def measure(  # noqa: PLR0913, PLR0917, each option of the command is one
     image_filter: Annotated[
         str | None, typer.Option("--filter", help="What the image was taken through.")
     ] = None,
+    section: Annotated[
+        str | None, typer.Option(help="Part of a file of several images: name or number.")
+    ] = None,
     gain: Annotated[float | None, typer.Option(help="Electrons per ADU.")] = None,
     saturation: Annotated[float | None, typer.Option(help="ADU of a saturated pixel.")] = None,
     aperture: Annotated[float | None, typer.Option(help="Radius of the circle, in FWHM.")] = None,
@@ -48,6 +51,7 @@ def measure(  # noqa: PLR0913, PLR0917, each option of the command is one
 
     given = {
         "filter": image_filter,
+        "section": section,
         "gain": gain,
         "saturation": saturation,
         "aperture": aperture,
@@ -109,6 +113,8 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("time", f"MJD {told['mjd']:.6f} UTC, middle of the exposure"))
     if told["catalog"]:
         lines.append(("catalogue", told["catalog"]))
+    if told["section"]:
+        lines.append(("section", told["section"]))
     if told["flags"]:
         lines.append(("flags", ", ".join(told["flags"])))
     return lines + [("note", note) for note in told["notes"]]

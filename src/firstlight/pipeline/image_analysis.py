@@ -17,9 +17,10 @@ from firstlight.pipeline.image_analysis_frame import (
     sources,
 )
 from firstlight.pipeline.image_analysis_result import STEPS, ImageAnalysisResult, StepReport
+from firstlight.pipeline.image_analysis_sections import SectionSearch
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
 from firstlight.pipeline.image_analysis_sky import plate_solve_image, zero_point
-from firstlight.pipeline.image_analysis_target import limit, target
+from firstlight.pipeline.image_analysis_target import OutsideImage, limit, target
 from firstlight.pipeline.image_bench import Bench, RawImage
 
 __all__ = ["NotEnoughMemory", "analyse_image"]
@@ -51,6 +52,8 @@ _WORK: dict[str, Callable[[Bench], dict[str, Any]]] = {
 }
 # The limit is that of the image: it needs no target.
 _NOT_NEEDED = {"limit": {"target"}}
+# Where a section ends that is not the right one.
+_SEARCHED = frozenset({"inspect", "sources", "plate_solve"})
 
 
 def analyse_image(
@@ -61,6 +64,7 @@ def analyse_image(
     settings: ImageAnalysisSettings | None = None,
     quads: Callable[[], QuadTable] | None = None,
     on_step: OnStep | None = None,
+    search: SectionSearch | None = None,
 ) -> Bench:
     """Measure the brightness at a place of the sky.
 
@@ -77,7 +81,10 @@ def analyse_image(
     quads
         Gives the index of the whole sky when a blind search needs it.
     on_step
-        Told whenever a step changes its state.
+        Told whenever a step changes its state. Where another section is tried, the steps begin
+        again.
+    search
+        Of a file of several images: where to look after `raw`, if the target is not in there.
 
     Returns
     -------
@@ -90,8 +97,21 @@ def analyse_image(
         The place is not one.
     """
     ra, dec = checked_place(*place)
-    result = ImageAnalysisResult(name=raw.name, ra=ra, dec=dec)
-    bench = Bench(raw, settings or ImageAnalysisSettings(), ra, dec, catalog, quads, result)
+    settings = settings or ImageAnalysisSettings()
+    while True:
+        result = ImageAnalysisResult(name=raw.name, ra=ra, dec=dec, section=raw.section or None)
+        bench = Bench(raw, settings, ra, dec, catalog, quads, result)
+        following = _all_steps(bench, on_step, search)
+        if following is None:
+            return bench
+        raw = following
+
+
+def _all_steps(
+    bench: Bench, on_step: OnStep | None, search: SectionSearch | None
+) -> RawImage | None:
+    """Do the steps in their order; returns the section to go on with, if this is the wrong one."""
+    result = bench.result
     for number, name in enumerate(STEPS):
         report = result.step(name)
         missing = [
@@ -100,12 +120,37 @@ def analyse_image(
         ]  # fmt: skip
         if missing:
             report.state, report.facts = "skipped", {"why": f"{missing[0]} was not done"}
-        else:
-            report.state = "running"
             _say(on_step, report)
-            _run(name, bench, report)
+            continue
+        report.state = "running"
         _say(on_step, report)
-    return bench
+        _run(name, bench, report)
+        if search is not None and (name in _SEARCHED or report.state == "failed"):
+            following = _elsewhere(bench, name, search)
+            if following is not None:
+                return following
+        _say(on_step, report)
+    return None
+
+
+def _elsewhere(bench: Bench, name: str, search: SectionSearch) -> RawImage | None:
+    """The next section to try; where there is none left, what is wrong is told of all tried."""
+    result = bench.result
+    failed = result.step(name).state == "failed"
+    fault = result.fault if failed else None
+    if name in _SEARCHED and (failed or name == "plate_solve"):
+        try:
+            following = search.after(bench, fault)
+        except FirstlightError as unread:
+            result.fail(name, unread)
+            return None
+        if following is not None:
+            return following
+    is_nowhere = isinstance(fault, OutsideImage) or (name in _SEARCHED and bool(search.tried))
+    if fault is not None and is_nowhere:
+        result.fault = None
+        result.fail(name, search.nowhere(bench, fault))
+    return None
 
 
 def checked_place(ra: float, dec: float) -> tuple[float, float]:

@@ -92,6 +92,8 @@ def inspect(bench: Bench) -> dict[str, Any]:
         "rows": int(raw.pixels.shape[0]),
         "columns": int(raw.pixels.shape[1]),
         "instrument": camera.name,
+        "section": raw.section or None,
+        "sections": raw.sections,
         "gain": bench.frame.gain,
         "gain_from": told["gain"],
         "saturation": bench.frame.saturation,

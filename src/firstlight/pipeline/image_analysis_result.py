@@ -71,6 +71,8 @@ class ImageAnalysisResult:
         What the image was taken through.
     mjd
         Middle of the exposure, UTC.
+    section
+        Which part of the file it is; None where there is only one.
     method
         ``psf`` or ``aperture``.
     measurements
@@ -99,6 +101,7 @@ class ImageAnalysisResult:
     exp_time: float | None = None
     instrument: str | None = None
     catalog: str | None = None
+    section: str | None = None
     method: str | None = None
     measurements: dict[str, dict[str, Any]] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)

@@ -16,6 +16,9 @@ class ImageAnalysisSettings(BaseModel):
 
     instrument: str | None = None
     """Name of a registered instrument; told by header and file name if not given."""
+    section: str | None = None
+    """Part of a file of several images: its name, or what its camera calls it; the one that holds
+    the target if not given."""
     filter: str | None = None
     """What the image was taken through; the header's if not given."""
     gain: float | None = Field(default=None, gt=0)

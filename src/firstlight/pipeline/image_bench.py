@@ -46,6 +46,8 @@ class RawImage:
         What knows its header, and which part of that camera it is.
     in_colour
         Whether it is one colour of a mosaic, of whose stars every second pixel is left.
+    section, sections
+        Its name within its file, and how many there are; empty where it is the only one.
     """
 
     name: str
@@ -54,6 +56,8 @@ class RawImage:
     camera: Instrument
     section_id: str
     in_colour: bool = False
+    section: str = ""
+    sections: int = 1
 
 
 @dataclass(frozen=True)

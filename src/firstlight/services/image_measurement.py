@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from astropy.io.fits import Header
 
 from firstlight.algorithms.colour_channels import CHANNELS
-from firstlight.algorithms.projection import Projection
 from firstlight.algorithms.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import BadFile, FirstlightError, InvalidInput, UserError
 from firstlight.instruments import get_instrument_instance, guess_instrument
 from firstlight.instruments.base import Instrument
 from firstlight.instruments.header_values import parse_angle, parse_right_ascension
-from firstlight.pipeline.header_projection import header_projection
 from firstlight.pipeline.image_analysis import OnStep, analyse_image, checked_place
 from firstlight.pipeline.image_analysis_result import ImageAnalysisResult
+from firstlight.pipeline.image_analysis_sections import FileSection, SectionSearch
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
 from firstlight.pipeline.image_bench import RawImage
+from firstlight.services.image_sections import (
+    colour_sections,
+    file_sections,
+    named_section,
+    of_the_sky,
+    plane_shape,
+    with_primary,
+)
 from firstlight.services.measurement_pictures import draw_report
 
-__all__ = ["ImageMeasurementService", "ImageTooLong", "parse_place", "read_raw_image"]
+__all__ = [
+    "ImageMeasurementService",
+    "ImageTooLong",
+    "open_image",
+    "parse_place",
+    "read_raw_image",
+]
 
 
 class ImageTooLong(UserError):
@@ -67,7 +80,7 @@ class ImageMeasurementService:
         ----------
         path
             FITS: plain, ``.fz``, ``.gz``, ``.bz2`` or ``.xz``. Of a file of several images the
-            one whose WCS holds the place is taken, else the first.
+            one that holds the place is found, by their WCS or by solving them.
         place
             ICRS right ascension and declination, degrees.
         settings
@@ -93,7 +106,7 @@ class ImageMeasurementService:
         ra, dec = checked_place(*place)
         catalog = self._catalog(settings.catalog)
         try:
-            raw = read_raw_image(path, (ra, dec), settings)
+            raw, search = open_image(path, (ra, dec), settings)
         except FirstlightError as fault:
             result = ImageAnalysisResult(name=path.name, ra=ra, dec=dec)
             result.fail("inspect", fault)
@@ -102,8 +115,9 @@ class ImageMeasurementService:
             _write(result, report)
             return result
         bench = analyse_image(
-            raw, (ra, dec), catalog=catalog, settings=settings, quads=self._quads, on_step=on_step
-        )
+            raw, (ra, dec), catalog=catalog, settings=settings, quads=self._quads,
+            on_step=on_step, search=search,
+        )  # fmt: skip
         if report is not None:
             draw_report(bench, report)
         _write(bench.result, report)
@@ -144,12 +158,29 @@ def read_raw_image(
     *,
     max_pixels: int | None = None,
 ) -> RawImage:
-    """Read the image of a file that holds a place.
+    """Read the image of a file that holds a place, or the likeliest one; see `open_image`."""
+    return open_image(path, place, settings, max_pixels=max_pixels)[0]
+
+
+def open_image(
+    path: Path,
+    place: tuple[float, float],
+    settings: ImageAnalysisSettings,
+    *,
+    max_pixels: int | None = None,
+) -> tuple[RawImage, SectionSearch | None]:
+    """Read the image of a file to begin with, and what finds the one that holds a place.
 
     Parameters
     ----------
     max_pixels
         Largest image that is read; None for no limit.
+
+    Returns
+    -------
+    tuple
+        The second one is None where there is no choice: the file has one image, the colours of
+        one, or the section was named.
 
     Raises
     ------
@@ -157,67 +188,71 @@ def read_raw_image(
         It has more pixels than `max_pixels`; none was read.
     BadFile, BadHeader
         It cannot be read; the class says why.
-    UnknownInstrument
-        No instrument has the name that was given.
+    UnknownInstrument, UnknownSection
+        There is none of the name that was given.
     """
     name = settings.instrument
     first = get_instrument_instance(name or "GenericFITS").read_header(path)
     camera = get_instrument_instance(name or guess_instrument(path.name, first))
-    primary = camera.read_header(path)
-    sections = [str(section) for section in camera.section_ids_of_file(path)]
-    chosen = _choose(camera, path, sections, place, settings.filter)
-    header = camera.read_header(path, chosen)
-    if not primary.get("NAXIS"):
-        header = _merged(primary, header)
-    _check_size(header, max_pixels, path.name)
-    pixels = camera.load_section_image(path, chosen)
-    name = path.name if len(sections) == 1 else f"{path.name}[{chosen}]"
-    if pixels.ndim != 2:
-        raise BadFile(subject=name, found=pixels.shape, expected="rows and columns")
-    in_colour = camera.get_cfa_pattern(primary) is not None
-    return RawImage(name, pixels, header, camera, chosen, in_colour=in_colour)
+    file = _ImageFile(path, camera, max_pixels)
+    chosen = _chosen(file, settings)
+    if chosen is not None:
+        return file.read(chosen), None
+    search = SectionSearch(of_the_sky(file.sections), place, file.read)
+    return search.first(), search
 
 
-def _choose(
-    camera: Instrument,
-    path: Path,
-    sections: Sequence[str],
-    place: tuple[float, float],
-    wanted: str | None,
-) -> str:
-    """The section of the filter asked for, else the one whose WCS holds the place, else the first.
+def _chosen(file: _ImageFile, settings: ImageAnalysisSettings) -> FileSection | None:
+    """The section that was asked for, or the only one; None where it is to be found.
 
-    Of a colour camera the green one: it has the most light, and is the nearest to V.
+    Of a colour camera that of the filter, else the green one: it has the most light, and is the
+    nearest to V.
     """
+    sections, subject = file.sections, file.path.name
+    if settings.section is not None:
+        return named_section(sections, settings.section, subject)
     if len(sections) == 1:
         return sections[0]
-    by_filter = {section.upper(): section for section in sections}
-    if wanted is not None and wanted.upper() in by_filter:
-        return by_filter[wanted.upper()]
-    if set(by_filter) == set(CHANNELS):
-        return by_filter["G"]
-    return next((s for s in sections if _holds(camera, path, s, place)), sections[0])
+    if not colour_sections(file.camera, file.path):
+        return None
+    wanted = (settings.filter or "").upper()
+    return named_section(sections, wanted if wanted in CHANNELS else "G", subject)
 
 
-def _merged(primary: Header, own: Header) -> Header:
-    """The cards of an image, and those of the primary header that it does not have itself."""
-    header = own.copy()
-    for card in primary.cards:
-        known = card.keyword in header or card.keyword in ("", "COMMENT", "HISTORY")
-        if not known:
-            header.append((card.keyword, card.value, card.comment))
-    return header
+class _ImageFile:
+    """A file with its sections, which are read one at a time."""
 
+    def __init__(self, path: Path, camera: Instrument, max_pixels: int | None) -> None:
+        self.path = path
+        self.camera = camera
+        self.sections = file_sections(camera, path)
+        self._max_pixels = max_pixels
+        self._primary = camera.read_header(path)
 
-def _shape(header: Header) -> tuple[int, int]:
-    """Rows and columns, of tiles those of the unpacked image; 0 where they are not told."""
-    sides = ("ZNAXIS2", "ZNAXIS1") if "ZNAXIS1" in header else ("NAXIS2", "NAXIS1")
-    rows, columns = (int(header.get(side, 0) or 0) for side in sides)
-    return rows, columns
+    def read(self, section: FileSection) -> RawImage:
+        """One image, with what its own header and the primary one tell."""
+        count = len(self.sections)
+        own = self.camera.read_header(self.path, section.id)
+        header = with_primary(self._primary, own, among_others=count > 1)
+        _check_size(header, self._max_pixels, self.path.name)
+        pixels = self.camera.load_section_image(self.path, section.id)
+        name = self.path.name if count == 1 else f"{self.path.name}[{section.name}]"
+        if pixels.ndim != 2:
+            raise BadFile(subject=name, found=pixels.shape, expected="rows and columns")
+        return RawImage(
+            name,
+            pixels,
+            header,
+            self.camera,
+            section.id,
+            in_colour=self.camera.get_cfa_pattern(self._primary) is not None,
+            section="" if count == 1 else section.name,
+            sections=count,
+        )
 
 
 def _check_size(header: Header, largest: int | None, subject: str) -> None:
-    rows, columns = _shape(header)
+    rows, columns = plane_shape(header)
     if largest is not None and rows * columns > largest:
         raise ImageTooLong(
             subject=subject,
@@ -225,13 +260,3 @@ def _check_size(header: Header, largest: int | None, subject: str) -> None:
             expected=f"at most {largest / 1e6:g} million pixels",
             hint="cut out the field around the target, or bin the image",
         )
-
-
-def _holds(camera: Instrument, path: Path, section: str, place: tuple[float, float]) -> bool:
-    header = camera.read_header(path, section)
-    shape = _shape(header)
-    projection: Projection | None = header_projection(header, shape)
-    if projection is None:
-        return False
-    x, y = projection.sky_to_pixel(*place)
-    return bool(-0.5 <= x <= shape[1] - 0.5 and -0.5 <= y <= shape[0] - 0.5)

@@ -112,6 +112,7 @@ class AcceptedPhotometry:
             "altdata": {
                 "method": method,
                 "image_filter": preview["image_filter"],
+                "section": preview.get("section"),
                 "catalog": preview["catalog"],
                 "zero_point": measured["zero_point"],
                 "colour_term": measured["colour_term"],

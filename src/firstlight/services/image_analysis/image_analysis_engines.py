@@ -13,7 +13,7 @@ from firstlight.pipeline.image_analysis import OnStep, analyse_image
 from firstlight.pipeline.image_analysis_result import ImageAnalysisResult
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
 from firstlight.services.image_analysis.image_analysis_shapes import plots_of
-from firstlight.services.image_measurement import read_raw_image
+from firstlight.services.image_measurement import open_image
 from firstlight.services.measurement_pictures import draw_report
 
 __all__ = ["FirstlightMeasurer", "Measured", "Measurer"]
@@ -82,8 +82,9 @@ class FirstlightMeasurer:
         on_step: OnStep,
     ) -> Measured:
         """See `Measurer`."""
-        raw = read_raw_image(path, place, settings, max_pixels=max_pixels)
+        raw, search = open_image(path, place, settings, max_pixels=max_pixels)
         bench = analyse_image(
-            raw, place, catalog=catalog, settings=settings, quads=self._quads, on_step=on_step
-        )
+            raw, place, catalog=catalog, settings=settings, quads=self._quads,
+            on_step=on_step, search=search,
+        )  # fmt: skip
         return Measured(bench.result, lambda folder: draw_report(bench, folder), plots_of(bench))

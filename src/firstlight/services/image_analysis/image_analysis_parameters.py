@@ -26,6 +26,12 @@ class ImageAnalysisParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     instrument: str | None = Field(default=None, description="Name of a registered instrument.")
+    section: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Part of a file of several images, by name or number; by default the one "
+        "that holds the target.",
+    )
     filter: str | None = Field(default=None, max_length=64, description="Of the image.")
     obstime: float | str | None = Field(
         default=None, description="Middle of the exposure: ISO date and time (UTC), or MJD."
@@ -63,6 +69,8 @@ class ImageAnalysisParameters(BaseModel):
         kept = {name: value for name, value in values.items() if value not in (None, "")}
         if isinstance(kept.get("scale"), str):
             kept["scale"] = kept["scale"].replace(",", " ").split()
+        if isinstance(kept.get("section"), int) and not isinstance(kept["section"], bool):
+            kept["section"] = str(kept["section"])
         order = kept.get("spatial_order")
         if isinstance(order, str) and order.isdecimal():
             kept["spatial_order"] = int(order)

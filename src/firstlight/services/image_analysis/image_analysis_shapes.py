@@ -88,13 +88,21 @@ def _message(report: StepReport) -> str | None:
     facts = report.facts
     if report.state != "done" or facts.get("done") is False:
         why = facts.get("why")
-        return None if why is None else str(why)
+        return None if why is None else _with_titles(str(why))
     with_facts = _SENTENCES.get(report.name)
     return None if with_facts is None else with_facts(facts)
 
 
+def _with_titles(why: str) -> str:
+    """The names of steps as people read them."""
+    first, _, rest = why.partition(" ")
+    return f"{TITLES[first]} {rest}" if first in TITLES else why
+
+
 def _inspected(facts: Mapping[str, Any]) -> str:
     size = f"{facts['columns']} × {facts['rows']} pixels by {facts['instrument']}"
+    if facts.get("section") is not None:
+        size = f"section {facts['section']} of {facts['sections']}, {size}"
     return f"{size}, gain {facts['gain']:.3g} ({facts['gain_from']})"
 
 
@@ -191,7 +199,7 @@ def preview_of(result: ImageAnalysisResult) -> dict[str, Any] | None:
 
 _KEPT = (
     *("ra", "dec", "image_filter", "filter", "system", "mjd", "exp_time", "instrument"),
-    *("catalog", "limit", "limit_err", "flags", "notes"),
+    *("catalog", "limit", "limit_err", "flags", "notes", "section"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,21 @@ from astropy.time import Time
 
 from firstlight.errors import BadFile, FirstlightError
 from firstlight.formats.fits_file import read_header
+from firstlight.formats.fits_layout import scan
+from firstlight.formats.packed_stream import compression_of
 from firstlight.instruments import get_instrument_instance, guess_instrument
 from firstlight.instruments.base import Instrument
 from firstlight.pipeline.header_projection import header_projection
+from firstlight.services.image_sections import (
+    colour_sections,
+    file_sections,
+    of_the_sky,
+    with_primary,
+)
 
 __all__ = ["NotFits", "check_is_no_picture", "image_facts", "image_shape"]
 
+_MOST_HDUS = 100  # of a file whose sections are listed
 _PICTURES = {
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x89PNG\r\n": "a PNG picture",
@@ -45,6 +55,7 @@ _NOTHING: dict[str, Any] = {
     "saturation": None,
     "saturation_from": "unknown",
     "shape": None,
+    "sections": [],
     "has_wcs": False,
     "ra": None,
     "dec": None,
@@ -76,14 +87,27 @@ def image_facts(path: Path, name: str) -> dict[str, Any]:
         check_is_no_picture(path, name)
         own = read_header(path, None)
         first = read_header(path, 0)
-        header = own if first.get("NAXIS") else _with_primary(own, first)
+        header = own if first.get("NAXIS") else with_primary(first, own, among_others=False)
         camera = get_instrument_instance(guess_instrument(name, header))
         facts["instrument"] = camera.name
+        facts["sections"] = _sections(camera, path)
         facts["shape"] = image_shape(header)
         facts |= _told(camera, header, name)
     except FirstlightError as fault:
         facts["error"] = fault.as_dict() | {"subject": name}
     return facts
+
+
+def _sections(camera: Instrument, path: Path) -> list[str]:
+    """Names of the images in a file, to choose from; of one alone, and of colours, none."""
+    if compression_of(path):
+        return []  # it would have to be unpacked as a whole
+    with path.open("rb") as stream:
+        hdus = list(islice(scan(stream, path, path.stat().st_size), _MOST_HDUS))
+    images = sum(hdu.is_image for hdu in hdus)
+    if images < 2 or len(hdus) == _MOST_HDUS or colour_sections(camera, path):
+        return []
+    return [each.name for each in of_the_sky(file_sections(camera, path))]
 
 
 def check_is_no_picture(path: Path, name: str) -> None:
@@ -111,14 +135,6 @@ def image_shape(header: Header) -> list[int] | None:
     names = ("ZNAXIS2", "ZNAXIS1") if "ZNAXIS1" in header else ("NAXIS2", "NAXIS1")
     sides = [header.get(each) for each in names]
     return [int(each) for each in sides] if all(isinstance(s, int) for s in sides) else None
-
-
-def _with_primary(own: Header, first: Header) -> Header:
-    header = own.copy()
-    for card in first.cards:
-        if card.keyword not in ("", "COMMENT", "HISTORY") and card.keyword not in header:
-            header.append((card.keyword, card.value, card.comment))
-    return header
 
 
 def _told(camera: Instrument, header: Header, name: str) -> dict[str, Any]:
