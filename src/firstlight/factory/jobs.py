@@ -14,6 +14,7 @@ __all__ = [
     "make_timelapse",
     "reduce_section",
     "register",
+    "run_local_analysis",
     "solve_light_curves",
     "stamp_light_curves",
     "start_worker",
@@ -69,3 +70,8 @@ def analyse_uploaded_image(payload: dict[str, Any], factory: Factory) -> dict[st
 def make_timelapse(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
     """Job: the movie of one observation in colours."""
     return factory.colour_pictures.make_timelapse(payload)
+
+
+def run_local_analysis(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: one run of an analysis service that lives here."""
+    return factory.local_runs.run(payload)

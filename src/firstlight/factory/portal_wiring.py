@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.users import UserService
     from firstlight.services.analyses.analyses_start import AnalysisStarter
     from firstlight.services.analyses.analysis_services import AnalysisServices
+    from firstlight.services.analyses.callbacks import CallbackService, RunResults
+    from firstlight.services.analyses.connection_test import ConnectionTest
+    from firstlight.services.analyses.delivery_packing import RunPacker
+    from firstlight.services.analyses.local_runs import LocalRunQueue, LocalRuns
+    from firstlight.services.analyses.run_queue import RunQueue
     from firstlight.services.analyses.sealed_secrets import SealedSecrets
+    from firstlight.services.analyses.sweeper import RunSweeper
     from firstlight.services.finding.exposure_view import ExposureViewService
     from firstlight.services.finding.home import HomeService
     from firstlight.services.finding.previews import PreviewService
@@ -298,6 +304,107 @@ class PortalWiring(ArchiveWiring):
             database=self.database, secret=self.secret, settings=self.settings.analyses
         )
 
+    @cached_property
+    def run_packer(self) -> RunPacker:
+        """Collects what services are sent."""
+        from firstlight.services.analyses.delivery_packing import RunPacker
+        from firstlight.services.objects.bandpasses import Bandpasses
+
+        return RunPacker(
+            database=self.database,
+            files=self.result_files,
+            public_sites=self.access.public_sites,
+            bandpasses=Bandpasses(self.settings.photometry.filters),
+        )
+
+    @cached_property
+    def run_results(self) -> RunResults:
+        """Ends runs with what came of them."""
+        from firstlight.services.analyses.callbacks import RunResults
+
+        return RunResults(
+            database=self.database, reader=self.submission_reader, files=self.result_files
+        )
+
+    @cached_property
+    def analysis_callbacks(self) -> CallbackService:
+        """Takes what services post back."""
+        from firstlight.services.analyses.callbacks import CallbackService
+
+        return CallbackService(
+            database=self.database, results=self.run_results, settings=self.settings.analyses
+        )
+
+    @cached_property
+    def run_queue(self) -> RunQueue:
+        """Sends runs to their services."""
+        from firstlight.remotes.analysis_client import AnalysisClient
+        from firstlight.services.analyses.delivery import RunDelivery
+        from firstlight.services.analyses.run_queue import RunQueue
+
+        delivery = RunDelivery(
+            database=self.database,
+            packer=self.run_packer,
+            client=AnalysisClient(self._outgoing),
+            secret=self.secret,
+            base_url=self._callback_address,
+            settings=self.settings.analyses,
+        )
+        return RunQueue(
+            database=self.database, delivery=delivery, settings=self.settings.analyses
+        )
+
+    @cached_property
+    def run_sweeper(self) -> RunSweeper:
+        """Ends runs whose time is over."""
+        from firstlight.services.analyses.sweeper import RunSweeper
+
+        return RunSweeper(database=self.database, settings=self.settings.analyses)
+
+    def local_run_queue(self, jobs: Jobs) -> LocalRunQueue:
+        """Hands runs of local services to an engine."""
+        from firstlight.services.analyses.local_runs import LocalRunQueue
+
+        return LocalRunQueue(database=self.database, jobs=jobs, settings=self.settings.analyses)
+
+    @cached_property
+    def local_runs(self) -> LocalRuns:
+        """Does one run of a local service, in a worker."""
+        from firstlight.services.analyses.local_runs import LocalRuns
+
+        return LocalRuns(
+            database=self.database,
+            packer=self.run_packer,
+            results=self.run_results,
+            callbacks=self.analysis_callbacks,
+            services=_local_functions,
+            settings=self.settings.analyses,
+        )
+
+    @cached_property
+    def connection_test(self) -> ConnectionTest:
+        """Whether services answer."""
+        from firstlight.remotes.analysis_client import AnalysisClient
+        from firstlight.services.analyses.connection_test import ConnectionTest
+
+        return ConnectionTest(
+            database=self.database,
+            client=AnalysisClient(self._outgoing),
+            seals=self.sealed_secrets,
+            local_names=_local_services,
+        )
+
+    serving_at: str | None = None
+    """Where this process answers requests, once it does."""
+
+    def _callback_address(self) -> str:
+        web = self.settings.web
+        everywhere = web.host in ("0.0.0.0", "::")  # noqa: S104, where it listens is no address
+        host = "127.0.0.1" if everywhere else web.host
+        own = f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}"
+        given = self.settings.analyses.callback_url or web.base_url or self.serving_at
+        return (given or own).rstrip("/")
+
     # --- what pages show of the archive ----------------------------------------------------
 
     @cached_property
@@ -468,3 +575,10 @@ def _local_services() -> Collection[str]:
     from importlib.metadata import entry_points
 
     return {each.name for each in entry_points(group="firstlight.analyses")}
+
+
+def _local_functions() -> dict[str, str]:
+    """``module:function`` of each of them."""
+    from importlib.metadata import entry_points
+
+    return {each.name: each.value for each in entry_points(group="firstlight.analyses")}

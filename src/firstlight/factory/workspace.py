@@ -226,6 +226,13 @@ class Factory(ReductionWiring, PortalWiring):
                 retries={},  # an image that has taken its worker down once would do so again
                 lane=Lane.ASKED,
             ),
+            "analysis": JobKind(
+                handler + "run_local_analysis",
+                # Each service has a limit of its own, which the run itself keeps.
+                timeout_s=self.settings.analyses.longest_timeout_s + timeout,
+                retries={},  # the rows count how often one was begun
+                lane=Lane.ASKED,
+            ),
         }
 
 

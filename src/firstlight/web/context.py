@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.sign_in import SignInService
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
+    from firstlight.services.analyses.callbacks import CallbackService
+    from firstlight.services.analyses.connection_test import ConnectionTest
     from firstlight.services.expiry.expiration import ExpirationService
     from firstlight.services.finding.downloads import DownloadService
     from firstlight.services.finding.exposure_view import ExposureViewService
@@ -289,6 +291,16 @@ class Services(Protocol):
     @property
     def image_analyses(self) -> ImageAnalysisService:
         """Analyses of uploaded images."""
+        ...
+
+    @property
+    def analysis_callbacks(self) -> CallbackService:
+        """Takes what analysis services post back."""
+        ...
+
+    @property
+    def connection_test(self) -> ConnectionTest:
+        """Whether analysis services answer."""
         ...
 
     @property

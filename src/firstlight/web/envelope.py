@@ -50,6 +50,8 @@ _BY_CODE = {
     "access.sign_in_failed": 401,
     "access.too_many_attempts": 429,
     "analysis.too_many_waiting": 429,
+    "analysis.already_updated": 403,
+    "analysis.token_invalid": 403,
     "database.outdated": 503,
     "database.unreachable": 503,
     "image_analysis.queue_full": 429,

@@ -20,14 +20,19 @@ __all__ = ["UPLOADS", "BodyLimit", "HeadAnswers", "RequestLog", "SafeHeaders", "
 
 UPLOADS = "/api/uploads/"
 """Requests below this address carry files."""
-_DATA = ("/api/photometry", "/api/spectr", "/api/thumbnail", "/api/sources/")
-"""Below these, tables, spectra and pictures come as JSON."""
+_DATA = ("/api/photometry", "/api/spectr", "/api/thumbnail", "/api/sources/", "/api/obj/")
+"""Below these, tables, spectra, pictures and files of parameters come as JSON."""
 _IMAGES = re.compile(
     r"/api/(image_uploads|sources/[^/]+/image_analyses)|/objects/[^/]+/image_(uploads|analysis)"
 )
 """Forms with images for analysis."""
 _ENCODED_IMAGE = re.compile(r"/api/internal/sources/[^/]+/image_analysis")
 """An image in base64 within JSON, which is read as a whole."""
+_RESULTS = "/api/webhook/obj_analysis/"
+"""Below this, analysis services send their results; a token comes next."""
+_UPLOADED_RESULTS = re.compile(r"/api/obj/[^/]+/analysis_upload(/[^/]*)?")
+"""Results that people upload."""
+_RESULTS_TOKEN = re.compile(r"(/obj_analysis/)[^/]+", re.IGNORECASE)
 _MULTIPART_OVERHEAD = 65_536
 
 _WITH_HEAD = ("/files/", "/api/events", "/api/arrivals/", "/static/")
@@ -119,8 +124,10 @@ class BodyLimit:
         await self._app(scope, receiving, send)
 
     def _limit_of(self, path: str) -> int:
-        if path.startswith(UPLOADS) or _IMAGES.fullmatch(path):
+        if path.startswith((UPLOADS, _RESULTS)) or _IMAGES.fullmatch(path):
             return self._upload_limit
+        if _UPLOADED_RESULTS.fullmatch(path):
+            return self._upload_limit  # their handler has the limit of results
         data = path.startswith(_DATA) or _ENCODED_IMAGE.fullmatch(path)
         return max(self._limit, self._data_limit) if data else self._limit
 
@@ -247,6 +254,8 @@ def shown_path(scope: Any) -> str:
         path = path.replace(str(token), "(token)")
     elif scope.get("route") is None:
         path = "/".join(part if len(part) <= 40 else "(long)" for part in path.split("/"))
+    # Also where a request was refused before its route was looked for.
+    path = _RESULTS_TOKEN.sub(r"\1(token)", path)
     return quote(path[:500], safe="/()-_.:")
 
 

@@ -24,6 +24,11 @@ class AnalysisSettings(BaseModel):
     """Services called at the same time by one worker; half as many again are for retries."""
     local_at_once: int = Field(default=1, ge=1, le=64)
     """Local services that run at the same time."""
+    local_memory_mb: int = Field(default=2048, ge=64)
+    """Memory that a run of a local service may take."""
+    callback_url: str | None = None
+    """Address of this server as services reach it: ``http://10.0.0.7:8000``. Without it that of
+    ``web.base_url``, or the server's own address."""
     retry_after_s: tuple[float, ...] = Field(default=(1, 5, 30, 120, 600), min_length=1)
     """Pauses after the first, second ... call that failed; the last one holds for all others."""
     give_up: Age = timedelta(hours=6)
@@ -50,5 +55,9 @@ class AnalysisSettings(BaseModel):
     """Memory that reading one result or drawing one corner plot may take."""
     reader_timeout_s: float = Field(default=60.0, gt=0)
     """Seconds that it may take."""
+    readers_at_once: int = Field(default=2, ge=1, le=64)
+    """Results that are read, and corner plots that are drawn, at the same time by one process."""
+    drawn_samples: int = Field(default=5000, ge=100, le=100_000)
+    """Draws of a posterior that pages are given to draw; the others are kept as well."""
     most_daily_runs: int = Field(default=1000, ge=1)
     """The highest daily limit that a default analysis may have."""

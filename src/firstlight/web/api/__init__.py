@@ -34,6 +34,7 @@ _NOUNS = (
     "tags",
     "taxonomies",
     "image_analyses",
+    "analysis_callbacks",
     "users",
     "groups",
     "admission",

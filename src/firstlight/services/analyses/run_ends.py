@@ -1,0 +1,133 @@
+"""How a run ends: once, whoever comes first, and told to those who wait for it.
+
+Every change of a run's status is one update that holds only while the run still waits, so that
+a late answer, a second callback or a sweep at the same moment changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, cast
+from urllib.parse import quote
+
+from sqlalchemy import ColumnElement, CursorResult, update
+from sqlalchemy.orm import Session
+
+from firstlight.models.account import UserNotification
+from firstlight.models.analysis import Analysis, AnalysisStatus
+from firstlight.models.database import bulk_insert
+from firstlight.models.object import Object
+from firstlight.provenance.fingerprint import product_id
+from firstlight.services.objects.sharing import common_audience, tell
+
+__all__ = ["WAITING", "change_run", "end_run", "page_of", "tell_end", "tell_run"]
+
+WAITING = (AnalysisStatus.QUEUED, AnalysisStatus.PENDING)
+_WORDS = {
+    AnalysisStatus.COMPLETED: "done",
+    AnalysisStatus.FAILURE: "failed",
+    AnalysisStatus.TIMED_OUT: "timed out",
+    AnalysisStatus.CANCELLED: "cancelled",
+}
+_LONGEST_MESSAGE = 2000
+
+
+def change_run(
+    session: Session,
+    number: int,
+    values: Mapping[str, Any],
+    *conditions: ColumnElement[bool],
+    holding: Collection[AnalysisStatus] = WAITING,
+) -> Analysis | None:
+    """Change a run that is in one of these states; None where it is no longer. No commit.
+
+    Parameters
+    ----------
+    conditions
+        What else must hold.
+    """
+    done = session.execute(
+        update(Analysis)
+        .where(Analysis.id == number, Analysis.status.in_(holding), *conditions)
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+    if cast("CursorResult[Any]", done).rowcount != 1:
+        return None
+    return session.get_one(Analysis, number, populate_existing=True)
+
+
+def end_run(
+    session: Session,
+    number: int,
+    status: AnalysisStatus,
+    *conditions: ColumnElement[bool],
+    now: datetime,
+    message: str,
+    error: Mapping[str, Any] | None = None,
+) -> bool:
+    """End a run that still waits, and tell of it: the last thing before the commit.
+
+    Returns
+    -------
+    bool
+        Whether this was the end; False where it had ended before.
+    """
+    row = change_run(session, number, ending(status, now, message, error), *conditions)
+    if row is None:
+        return False
+    tell_end(session, row)
+    return True
+
+
+def ending(
+    status: AnalysisStatus,
+    now: datetime,
+    message: str,
+    error: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The values of a run that has ended."""
+    return {
+        "status": status,
+        "status_message": message[:_LONGEST_MESSAGE],
+        "error": None if error is None else dict(error),
+        "finished_at": now,
+        "next_try_at": None,
+    }
+
+
+def tell_end(session: Session, row: Analysis) -> None:
+    """Tell the owner, and whoever watches the object: the last thing before the commit."""
+    thing = session.get_one(Object, row.object_id)
+    if row.owner_id is not None and row.status != AnalysisStatus.CANCELLED:
+        session.flush()
+        bulk_insert(session, UserNotification, [_notification(row, thing)])
+    tell_run(session, row, thing, "ended")
+
+
+def tell_run(session: Session, row: Analysis, thing: Object, change: str) -> None:
+    """Tell whoever watches the object: the last thing before the commit."""
+    facts = {"id": row.id, "change": change, "status": str(row.status), "progress": row.progress}
+    audience = common_audience(session, thing.audience_id, row.audience_id)
+    tell(session, thing.name, "analysis", audience, facts)
+
+
+def page_of(object_name: str, number: int) -> str:
+    """Path of a run's page."""
+    return f"/objects/{quote(object_name, safe='')}/analyses/{number}"
+
+
+def _notification(row: Analysis, thing: Object) -> dict[str, Any]:
+    done = row.status == AnalysisStatus.COMPLETED
+    text = f"{row.service_name} on {thing.name}: {_WORDS[row.status]}"
+    if row.status_message:
+        text += f" ({row.status_message})"
+    return {
+        "user_id": row.owner_id,
+        "kind": "success" if done else "error",
+        "text": text[:1000],
+        "url": page_of(thing.name, row.id),
+        # Told once, however often somebody comes to the end of this run.
+        "key": product_id("analysis.ended", [row.id]),
+    }
