@@ -20,7 +20,7 @@ _FALSE = ("false", "f", "no", "0")
 
 
 def check_grammar(declared: Mapping[str, Any]) -> None:
-    """Raise ValueError or TypeError unless each parameter is declared as `ServiceDeclaration` says."""
+    """Raise ValueError or TypeError unless each is declared as `ServiceDeclaration` says."""
     for name, rule in declared.items():
         if isinstance(rule, list | tuple):
             if not rule:

@@ -109,7 +109,7 @@ class Results:
             analysis["model_name"] = self.model_name
         if self.n_detections is not None:
             analysis["n_detections"] = int(self.n_detections)
-        return {"status": "success", "message": self.message, "analysis": analysis}
+        return {"status": "success", "message": str(self.message), "analysis": analysis}
 
 
 def _plot(given: Any) -> Plot:

@@ -18,6 +18,7 @@ from firstlight.analysis_kit.results import Results
 __all__ = ["answer", "read_inputs"]
 
 _LONGEST_MESSAGE = 1000
+_LIBRARIES = ("site-packages", "dist-packages", sys.base_prefix, "<frozen")
 
 
 def answer(service: LoadedService, body: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -72,11 +73,12 @@ def _failure(message: str) -> dict[str, Any]:
 
 
 def _place(trace: TracebackType | None) -> str:
-    """File and line where it went wrong."""
+    """File and line where it went wrong: the deepest that is in no library, where there is one."""
     frames = traceback.extract_tb(trace)
     if not frames:
         return ""
-    last = frames[-1]
+    own = [each for each in frames if not any(part in each.filename for part in _LIBRARIES)]
+    last = (own or frames)[-1]
     name = last.filename.replace("\\", "/").rpartition("/")[2]
     return f" ({name}, line {last.lineno})"
 

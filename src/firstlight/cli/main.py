@@ -11,6 +11,7 @@ import firstlight
 from firstlight.cli import (
     access,
     accounts,
+    analysis_commands,
     archive,
     expiry,
     info_images,
@@ -90,6 +91,7 @@ for name, command in (
 # A southern declination begins with a hyphen: it is no option.
 app.command("measure", context_settings={"ignore_unknown_options": True})(guarded(measure.measure))
 for name, group in (
+    ("analysis", analysis_commands.analysis),
     ("archive", search.archive),
     ("object", objects.objects),
     ("observations", observations.observations),
