@@ -210,10 +210,11 @@ def test_a_fault_is_told_and_the_next_run_is_done(runs, portal, do, message):
 
 
 def test_a_process_is_kept_from_run_to_run(runs, portal):
+    found = []
     for token in "ab":
         runs.accept(portal.request(token, do="echo"))
-    first, second = (portal.result(token)["analysis"]["results"]["data"] for token in "ab")
-    assert first["process"] == second["process"]
+        found.append(portal.result(token)["analysis"]["results"]["data"]["process"])
+    assert found[0] == found[1]
 
 
 def test_a_process_that_died_between_runs_harms_none(runs, portal):
