@@ -253,7 +253,7 @@ def test_removing_keeps_what_was_found_and_cancels_what_waits(either_world):
     kept, ended = world.row(done), world.row(waits)
     assert (kept.status, kept.service_id, kept.service_name) == ("completed", None, "fitter")
     assert kept.service_version == "3"
-    assert (ended.status, ended.token_hash, ended.service_id) == ("cancelled", None, None)
+    assert (ended.status, ended.next_try_at, ended.service_id) == ("cancelled", None, None)
     assert ended.finished_at == world.now
     assert world.events()[-1]["status"] == "cancelled"
     assert world.analyses.get(world.viewer("ada"), done)["analysis_service_name"] == "fitter"

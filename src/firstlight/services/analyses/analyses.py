@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, load_only
 
 from firstlight.errors import InvalidInput, MissingError
@@ -17,13 +17,8 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
-from firstlight.services.analyses.analysis_facts import (
-    WAITING,
-    brief_facts,
-    detailed_facts,
-    run_facts,
-    tell_of_run,
-)
+from firstlight.services.analyses.analysis_facts import brief_facts, detailed_facts, run_facts
+from firstlight.services.analyses.run_ends import end_run, tell_run
 from firstlight.services.objects.sharing import groups_by_audience, may_change, readable
 from firstlight.services.objects.visible_objects import visible_object
 from firstlight.services.objects.wire_values import LARGEST_ID
@@ -31,7 +26,7 @@ from firstlight.services.visibility import seen_by
 
 __all__ = ["Analyses", "AnalysisMissing", "RunQuery", "StoredFiles", "visible_run"]
 
-LONGEST_PAGE = 500
+_LONGEST_PAGE = 10_000
 _OWNER = "owner_id"
 _BRIEF = load_only(
     Analysis.id,
@@ -78,7 +73,7 @@ class RunQuery:
     summaries
         Only of services whose results are summaries.
     page, per_page
-        The newest first; at most 500 of a page.
+        The newest first; at most 10000 of a page.
     """
 
     object_name: str | None = None
@@ -141,7 +136,7 @@ class Analyses:
         With the name of an object all columns are told, else the few that SkyPortal tells.
         """
         conditions = query.conditions(viewer)
-        size = min(max(query.per_page, 1), LONGEST_PAGE)
+        size = min(max(query.per_page, 1), _LONGEST_PAGE)
         page = min(max(query.page, 1), LARGEST_ID)
         with self._database.reading() as session:
             total = session.scalar(_joined(func.count(Analysis.id)).where(*conditions)) or 0
@@ -212,25 +207,16 @@ class Analyses:
         """Stop a run of one's own; one that has ended stays as it is. Returns its state."""
         viewer.require("analyse")
         with self._database.begin() as session:
-            run, thing = visible_run(session, viewer, analysis_id)
+            run, _ = visible_run(session, viewer, analysis_id)
             may_change(viewer, run.owner_id, "analysis")
-            stopped = session.execute(
-                update(Analysis)
-                .where(Analysis.id == run.id, Analysis.status.in_(WAITING))
-                .values(
-                    status=AnalysisStatus.CANCELLED,
-                    status_message="cancelled",
-                    token_hash=None,
-                    next_try_at=None,
-                    finished_at=self._clock(),
-                    modified_at=self._clock(),
-                )
-                .returning(Analysis.id)
-                .execution_options(synchronize_session=False)
-            ).first()
+            end_run(
+                session,
+                run.id,
+                AnalysisStatus.CANCELLED,
+                now=self._clock(),
+                message="cancelled",
+            )
             session.refresh(run)
-            if stopped is not None:
-                tell_of_run(session, thing, run, "cancelled")
             return str(run.status)
 
     def remove(self, viewer: Viewer, analysis_id: int, *, object_name: str | None = None) -> None:
@@ -244,7 +230,7 @@ class Analyses:
             keys = self._files.keys_of(session, [run.id])
             session.delete(run)
             session.flush()
-            tell_of_run(session, thing, run, "removed")
+            tell_run(session, run, thing, "removed")
         self._files.remove(keys)
 
 

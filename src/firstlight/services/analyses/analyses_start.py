@@ -20,14 +20,14 @@ from firstlight.models.database import Database
 from firstlight.models.object import Object
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.analyses.analyses import visible_run
-from firstlight.services.analyses.analysis_facts import WAITING, tell_of_run
+from firstlight.services.analyses.analysis_inputs_filters import InputFilters
 from firstlight.services.analyses.analysis_services import visible_service
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.declared_parameters import checked_parameters
+from firstlight.services.analyses.run_ends import WAITING, tell_run
 from firstlight.services.analyses.run_tokens import run_token, token_hash
 from firstlight.services.objects.sharing import account_of, chosen_audience
 from firstlight.services.objects.visible_objects import visible_object
-from firstlight.services.objects.wire_values import LARGEST_ID
 from firstlight.services.transaction_locks import lock_names
 
 __all__ = [
@@ -37,14 +37,10 @@ __all__ = [
     "ServiceDisabled",
     "TooManyRuns",
     "TooManyWaiting",
-    "checked_filters",
     "lock_of_user",
     "room_for_run",
     "run_audience",
 ]
-
-_MOST_FILTERS = 200
-_LONGEST_FILTER = 128
 
 
 class TooManyRuns(UserError):
@@ -149,7 +145,7 @@ class AnalysisStarter:
             service = visible_service(session, viewer, service_id)
             lock_of_user(session, viewer)
             row = self.prepare(session, viewer, thing, service, wish)
-            tell_of_run(session, thing, row, "queued")
+            tell_run(session, row, thing, "started")
             return row.id
 
     def rerun(
@@ -182,7 +178,7 @@ class AnalysisStarter:
                 show_corner=old.show_corner,
             )
             row = self.prepare(session, viewer, thing, service, wish, Origin(rerun_of_id=old.id))
-            tell_of_run(session, thing, row, "queued")
+            tell_run(session, row, thing, "started")
             return row.id
 
     def prepare(
@@ -214,6 +210,7 @@ class AnalysisStarter:
             wish.analysis_parameters,
             max_file_bytes=self._settings.max_parameter_bytes,
         )
+        chosen = InputFilters.of(wish.input_filters)
         origin = origin or Origin()
         room_for_run(session, account_of(viewer), thing, self._settings)
         now = self._clock()
@@ -229,7 +226,7 @@ class AnalysisStarter:
             rerun_of_id=origin.rerun_of_id,
             status=AnalysisStatus.QUEUED,
             analysis_parameters=parameters,
-            input_filters=checked_filters(wish.input_filters),
+            input_filters=chosen.as_document() if chosen.chooses else {},
             show_parameters=wish.show_parameters,
             show_plots=wish.show_plots,
             show_corner=wish.show_corner,
@@ -319,49 +316,6 @@ def run_audience(
             expected="groups of yours that may use the service",
         )
     return audience
-
-
-def checked_filters(given: object) -> dict[str, Any]:
-    """Which data are sent, as they are stored.
-
-    Raises
-    ------
-    InvalidInput
-        Something else than filters and instruments of the photometry is limited.
-    """
-    if given is None or given == {}:
-        return {}
-    expected = '{"photometry": {"filters": ["ztfg"], "instruments": [1]}}'
-    wanted = given.get("photometry") if isinstance(given, Mapping) else None
-    if not isinstance(given, Mapping) or set(given) != {"photometry"} or wanted is None:
-        raise InvalidInput(field="input_filters", found=repr(given)[:100], expected=expected)
-    if not isinstance(wanted, Mapping) or set(wanted) - {"filters", "instruments"}:
-        raise InvalidInput(
-            field="input_filters.photometry", found=repr(wanted)[:100], expected=expected
-        )
-    checks: dict[str, Callable[[object], bool]] = {"filters": _is_name, "instruments": _is_number}
-    found = {}
-    for name, is_good in checks.items():
-        values = wanted.get(name)
-        if values is None:
-            continue
-        many = isinstance(values, list | tuple) and len(values) <= _MOST_FILTERS
-        if not many or not all(map(is_good, values)):
-            raise InvalidInput(
-                field=f"input_filters.photometry.{name}",
-                found=repr(values)[:100],
-                expected=expected,
-            )
-        found[name] = list(values)
-    return {"photometry": found} if found else {}
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_FILTER and value.isprintable()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_ID
 
 
 def _allowed_groups(session: Session, viewer: Viewer, service: AnalysisService) -> set[int]:

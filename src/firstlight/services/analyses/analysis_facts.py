@@ -1,25 +1,16 @@
-"""Runs as programs get them, under SkyPortal's names; and what watchers are told of them."""
+"""Runs as programs get them, under SkyPortal's names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.orm import Session
-
-from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
-from firstlight.models.object import Object
+from firstlight.models.analysis import Analysis, AnalysisService
 from firstlight.services.accounts.facts import wire_time
 from firstlight.services.analyses.declared_parameters import names_of_files
-from firstlight.services.objects.sharing import common_audience, tell
 
-__all__ = ["WAITING", "brief_facts", "detailed_facts", "run_facts", "tell_of_run"]
-
-WAITING = (AnalysisStatus.QUEUED, AnalysisStatus.PENDING)
-"""States of which something may still come."""
+__all__ = ["brief_facts", "detailed_facts", "run_facts"]
 
 _HANDLER = "/webhook/obj_analysis"  # where SkyPortal says the answer is handled
-_WHAT = "analysis"
 
 
 def brief_facts(row: Analysis, name: str, service: AnalysisService | None) -> dict[str, Any]:
@@ -86,22 +77,6 @@ def detailed_facts(row: Analysis) -> dict[str, Any]:
         "inputs_count": row.inputs_count,
         "facts": row.facts,
     }
-
-
-def tell_of_run(
-    session: Session,
-    thing: Object,
-    row: Analysis,
-    change: str,
-    more: Mapping[str, Any] | None = None,
-) -> None:
-    """Record an event of a run: the last thing before the commit.
-
-    Whoever may not see the object is not told of it, with whomever the run is shared.
-    """
-    audience = common_audience(session, thing.audience_id, row.audience_id)
-    facts = {"id": row.id, "change": change, "status": str(row.status), **(more or {})}
-    tell(session, thing.name, _WHAT, audience, facts)
 
 
 def _shown_name(row: Analysis, service: AnalysisService | None) -> str:

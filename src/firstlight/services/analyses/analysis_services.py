@@ -16,9 +16,9 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
-from firstlight.services.analyses.analysis_facts import WAITING, tell_of_run
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.declared_parameters import form_fields
+from firstlight.services.analyses.run_ends import WAITING, ending, tell_run
 from firstlight.services.analyses.sealed_secrets import SealedSecrets
 from firstlight.services.analyses.service_fields import (
     UrlRules,
@@ -239,14 +239,12 @@ class AnalysisServices:
                 .with_for_update(of=Analysis)
             ).all()
             for run, _ in waiting:
-                run.status = AnalysisStatus.CANCELLED
-                run.status_message = "the service was removed"
-                run.token_hash = run.next_try_at = None
-                run.finished_at = self._clock()
+                for name, value in _cancelled(self._clock()).items():
+                    setattr(run, name, value)
             session.delete(row)
             session.flush()
             for run, thing in waiting:
-                tell_of_run(session, thing, run, "cancelled")
+                tell_run(session, run, thing, "ended")
 
     # --- what is checked -------------------------------------------------------------------
 
@@ -312,6 +310,10 @@ def visible_service(session: Session, viewer: Viewer, service_id: int) -> Analys
             f"Could not access Analysis Service ID: {service_id}.", subject=service_id
         )
     return row
+
+
+def _cancelled(now: datetime) -> dict[str, Any]:
+    return ending(AnalysisStatus.CANCELLED, now, "the service was removed")
 
 
 def _known(given: Mapping[str, Any]) -> dict[str, Any]:
