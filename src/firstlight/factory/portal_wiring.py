@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
     from firstlight.services.analyses.analyses_start import AnalysisStarter
+    from firstlight.services.analyses.analysis_products import AnalysisProducts
     from firstlight.services.analyses.analysis_services import AnalysisServices
     from firstlight.services.analyses.callbacks import CallbackService, RunResults
     from firstlight.services.analyses.connection_test import ConnectionTest
     from firstlight.services.analyses.delivery_packing import RunPacker
     from firstlight.services.analyses.local_runs import LocalRunQueue, LocalRuns
+    from firstlight.services.analyses.result_files import ResultFiles
     from firstlight.services.analyses.run_queue import RunQueue
     from firstlight.services.analyses.sealed_secrets import SealedSecrets
+    from firstlight.services.analyses.submissions import SubmissionReader
     from firstlight.services.analyses.sweeper import RunSweeper
     from firstlight.services.finding.exposure_view import ExposureViewService
     from firstlight.services.finding.home import HomeService
@@ -302,6 +305,29 @@ class PortalWiring(ArchiveWiring):
 
         return AnalysisStarter(
             database=self.database, secret=self.secret, settings=self.settings.analyses
+        )
+
+    @cached_property
+    def submission_reader(self) -> SubmissionReader:
+        """Reads what services send as results."""
+        from firstlight.services.analyses.submissions import SubmissionReader
+
+        return SubmissionReader(self.settings.analyses)
+
+    @cached_property
+    def result_files(self) -> ResultFiles:
+        """Files of runs."""
+        from firstlight.services.analyses.result_files import ResultFiles
+
+        return ResultFiles(store=self.store)
+
+    @cached_property
+    def analysis_products(self) -> AnalysisProducts:
+        """What came of runs."""
+        from firstlight.services.analyses.analysis_products import AnalysisProducts
+
+        return AnalysisProducts(
+            database=self.database, store=self.store, settings=self.settings.analyses
         )
 
     @cached_property

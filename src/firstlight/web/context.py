@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.sign_in import SignInService
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
+    from firstlight.services.analyses.analysis_products import AnalysisProducts
     from firstlight.services.analyses.callbacks import CallbackService
     from firstlight.services.analyses.connection_test import ConnectionTest
     from firstlight.services.expiry.expiration import ExpirationService
@@ -291,6 +292,11 @@ class Services(Protocol):
     @property
     def image_analyses(self) -> ImageAnalysisService:
         """Analyses of uploaded images."""
+        ...
+
+    @property
+    def analysis_products(self) -> AnalysisProducts:
+        """What came of analyses."""
         ...
 
     @property
