@@ -47,7 +47,9 @@ def _draw(models: dict[str, Samples], options: dict[str, Any], path: Path) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of parameters that do not vary, and the like
         figure = corner.corner(samples.values.T, quiet=True, **keywords)
-        figure.savefig(path, format="png", dpi=100)
+        made = path.with_suffix(".making")
+        figure.savefig(made, format="png", dpi=100)
+    made.rename(path)  # whole, or not there
 
 
 def chosen(models: dict[str, Samples], options: dict[str, Any]) -> tuple[Samples, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What can be chosen of a corner plot: the keywords of the package `corner`, as far as they are safe.
+"""What can be chosen of a corner plot: keywords of the package `corner`, as far as they are safe.
 
 They come from strangers and go to a drawing library, so each is checked, and none of those that
 take functions, files or keywords for other functions is among them.
