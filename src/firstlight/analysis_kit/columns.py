@@ -119,8 +119,9 @@ def text(value: Any) -> str:
 def literal(value: Any) -> Any:
     """What a cell of CSV stands for: SkyPortal writes lists and dictionaries as Python does.
 
-    ``nan`` and ``inf`` are numbers there, and ``true``, ``false`` and ``null`` may stand in it.
-    What is no string, as in plain columns, is itself; an empty cell is ``None``.
+    In a list of numbers ``None`` is NaN. ``nan`` and ``inf`` are numbers, and ``true``, ``false``
+    and ``null`` are known, too. What is no string, as in plain columns, is itself; an empty cell
+    is ``None``.
 
     Raises
     ------
