@@ -151,9 +151,12 @@ def test_a_real_frame_agrees_with_the_light_curve_of_the_night(samples, tmp_path
     with factory.database.reading() as session:
         query = select(Photometry).where(Photometry.image_analysis_id == number)
         point = session.scalars(query).one()
-    # The main job names the filter of the camera, an analysis the band that it is tied to.
-    assert (point.filter, point.mag_system) == ("VT", points[0].mag_system)
-    assert point.altdata["image_filter"] == points[0].filter
+    # One series with the points of the main job; the band of the catalogue is told besides.
+    for column in ("filter", "mag_system", "instrument_id"):
+        assert getattr(point, column) == getattr(points[0], column), column
+    assert (point.filter, point.altdata["catalog_band"]) == ("Clear", "VT")
+    curve = factory.light_curve_plots.curve(operator(), star.name)
+    assert len(curve.names) == 1
     usual = float(np.median([row.mag for row in points]))
     assert abs(point.mag - usual) < 2 * point.mag_err
     assert point.mag_err < 0.3

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import uuid
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from image_portal import OPERATOR, Portal, fits_bytes
 from sqlalchemy import select
 
@@ -32,6 +35,7 @@ from firstlight.services.image_analysis.image_uploads import (
     ImageTooLarge,
     ImageUploadMissing,
 )
+from firstlight.services.objects.light_curve_plot import LightCurvePlots
 from firstlight.services.objects.visible_objects import ObjectMissing
 from simulated_image import simulated_image
 
@@ -198,6 +202,60 @@ def test_vega_magnitudes_become_ab_fluxes_where_the_offset_is_known(portal, ada,
     method = told["preview"]["chosen"]
     limit = told["preview"]["methods"][method]["limit"]
     assert point.limiting_mag == pytest.approx(limit + offset, abs=1e-4)
+
+
+@pytest.mark.parametrize(("own", "filter_"), [("Clear", "Clear"), (None, "VT")])
+def test_a_point_bears_the_filter_of_its_image(portal, ada, own, filter_):
+    """So it is in one series with the camera's other points; the band it is tied to is kept."""
+    vega = simulated_image(6, mag=17.0, stars=STARS, system="Vega", band="VT")
+    del vega.raw.header["FILTER"]
+    if own is not None:
+        vega.raw.header["FILTER"] = own
+    portal.object("vega", vega.ra, vega.dec, [ada])
+    told = portal.analysed(ada, vega, name="vega")
+    assert (told["preview"]["filter"], told["preview"]["band"]) == (filter_, "VT")
+    portal.analyses.accept(ada, told["id"])
+    point = portal.rows(select(Photometry))[0]
+    assert (point.filter, point.mag_system) == (filter_, "Vega")
+    assert point.altdata["catalog_band"] == "VT"
+    # The flux is by the catalogue's band: V_T of Vega is 0.017 mag fainter than its AB magnitude.
+    assert point.flux_ujy == pytest.approx(10 ** (-0.4 * (point.mag - 0.017 - 23.9)), rel=1e-3)
+    note = portal.rows(select(UserNotification))[-1].text
+    assert (": VT (Vega) = 1" if own is None else ": Clear, as VT (Vega) = 1") in note
+
+
+def test_points_of_one_camera_and_filter_are_one_series(portal, ada, simulated):
+    told = portal.analysed(ada, simulated)
+    portal.analyses.accept(ada, told["id"])
+    with portal.database.begin() as session:
+        point = session.scalars(select(Photometry)).one()
+        same = ("object_id", "instrument_id", "audience_id", "filter", "mag_system")
+        columns = {name: getattr(point, name) for name in same}
+        session.add(Photometry(key=uuid.uuid4(), mjd=point.mjd + 1, flux_ujy=1.0, **columns))
+        sent = {**columns, "origin": "somebody"}
+        session.add(Photometry(key=uuid.uuid4(), mjd=point.mjd + 2, flux_ujy=1.0, **sent))
+    curve = LightCurvePlots(database=portal.database).curve(ada, "star")
+    assert curve.series.tolist() == [0, 0, 1]
+
+
+def test_the_section_of_a_file_is_told(portal, ada, simulated):
+    blank = np.full((50, 60), 7, np.uint16)
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(blank, name="BLUE")]
+    hdus += [fits.ImageHDU(simulated.raw.pixels, simulated.raw.header, name="RED")]
+    stream = io.BytesIO()
+    fits.HDUList(hdus).writeto(stream, output_verify="silentfix")
+    told = portal.analysed(ada, simulated, content=stream.getvalue(), filename="two.fits")
+    assert told["preview"]["section"] == "RED"
+    assert told["steps"][0]["message"].startswith("section RED of 2, 420 × 300 pixels")
+    portal.analyses.accept(ada, told["id"])
+    assert portal.rows(select(Photometry))[0].altdata["section"] == "RED"
+    upload = portal.uploads.get(ada, told["upload_id"])
+    assert upload["facts"]["sections"] == ["BLUE", "RED"]
+    wrong = portal.analysed(
+        ada, simulated, content=stream.getvalue(), filename="two.fits", section="GREEN"
+    )
+    assert wrong["error"]["code"] == "instrument.unknown_section"
+    assert "BLUE" in wrong["error"]["expected"]
 
 
 def test_a_run_with_other_parameters_is_another(portal, ada, simulated):

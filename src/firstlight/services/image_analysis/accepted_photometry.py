@@ -80,9 +80,14 @@ class AcceptedPhotometry:
         tell(session, name, "photometry", audience, {"image_analysis": row.id})
 
     def _point(self, session: Session, preview: dict[str, Any], method: str) -> dict[str, Any]:
-        """Columns of the measurement: magnitude as measured, flux and limit in AB."""
+        """Columns of the measurement: magnitude as measured, flux and limit in AB.
+
+        The filter is the image's own, that of the camera's other points; what the magnitude is
+        tied to is told besides.
+        """
         measured = preview["methods"][method]
-        band, system = preview["filter"], preview["system"]
+        # Previews of former versions tell one name for both.
+        band, system = preview.get("band") or preview["filter"], preview["system"]
         offset = self._offset(band, system)
         limit = measured["limit"]
         flux, flux_err = measured["flux_ujy"], measured["flux_ujy_err"]
@@ -97,7 +102,7 @@ class AcceptedPhotometry:
         return {
             "instrument_id": None if instrument is None else instrument_number(session, instrument),
             "mjd": preview["mjd"],
-            "filter": band,
+            "filter": preview["filter"],
             "flux_ujy": flux,
             "flux_err_ujy": flux_err,
             "mag": measured["magnitude"],
@@ -114,6 +119,7 @@ class AcceptedPhotometry:
                 "image_filter": preview["image_filter"],
                 "section": preview.get("section"),
                 "catalog": preview["catalog"],
+                "catalog_band": band,
                 "zero_point": measured["zero_point"],
                 "colour_term": measured["colour_term"],
                 "flags": preview["flags"],

@@ -41,6 +41,7 @@ from firstlight.services.image_analysis.image_analysis_shapes import (
     preview_of,
     step_shape,
     steps_waiting,
+    tied_to,
 )
 from firstlight.services.image_analysis.image_facts import check_is_no_picture
 from firstlight.services.image_analysis.memory_limit import memory_limit
@@ -331,7 +332,8 @@ def _outcome(row: ImageAnalysis) -> str:
         return f"{row.error['title']}: {row.error['message']}"
     preview: dict[str, Any] = (row.result or {}).get("preview") or {}
     measured = preview.get("methods", {}).get(preview.get("chosen"), {})
-    band = f"{preview.get('filter')} ({preview.get('system')})"
+    own, tied = preview.get("filter"), tied_to(preview)
+    band = tied if tied.startswith(f"{own} ") else f"{own}, as {tied}"
     if measured.get("magnitude") is None:
         return f"not detected, {band} > {measured.get('limit') or 0:.2f}"
     return f"{band} = {measured['magnitude']:.3f} ± {measured['magnitude_err']:.3f}"

@@ -11,6 +11,7 @@ import numpy as np
 from astropy.time import Time
 
 from firstlight.errors import FirstlightError, Kind
+from firstlight.instruments.header_reader import HeaderReader
 from firstlight.models.image_analysis import AnalysisState, ImageAnalysis
 from firstlight.pipeline.image_analysis_result import STEPS, ImageAnalysisResult, StepReport
 from firstlight.pipeline.image_bench import Bench
@@ -26,6 +27,7 @@ __all__ = [
     "preview_of",
     "step_shape",
     "steps_waiting",
+    "tied_to",
 ]
 
 REPORT = "report"
@@ -180,6 +182,8 @@ def preview_of(result: ImageAnalysisResult) -> dict[str, Any] | None:
     return {
         "chosen": told["method"],
         **{name: told[name] for name in _KEPT},
+        "filter": _filter_of_point(told),
+        "band": told["filter"],
         "obstime": Time(result.mjd, format="mjd", scale="utc").isot,
         "fwhm_pixels": facts["sources"].get("fwhm"),
         "pixel_scale": facts["plate_solve"].get("pixel_scale"),
@@ -197,8 +201,24 @@ def preview_of(result: ImageAnalysisResult) -> dict[str, Any] | None:
     }
 
 
+def _filter_of_point(told: Mapping[str, Any]) -> str | None:
+    """The image's own filter, as the main job names it; the catalogue's band if nobody tells it.
+
+    So the points of one camera and filter are one series, whoever measured them, and whatever
+    they are tied to.
+    """
+    own: str | None = told["image_filter"]
+    band: str | None = told["filter"]
+    return own if own and own != HeaderReader.default_filter else band
+
+
+def tied_to(preview: Mapping[str, Any]) -> str:
+    """The catalogue's band and magnitude system: ``VT (Vega)``."""
+    return f"{preview.get('band') or preview['filter']} ({preview['system']})"
+
+
 _KEPT = (
-    *("ra", "dec", "image_filter", "filter", "system", "mjd", "exp_time", "instrument"),
+    *("ra", "dec", "image_filter", "system", "mjd", "exp_time", "instrument"),
     *("catalog", "limit", "limit_err", "flags", "notes", "section"),
 )
 

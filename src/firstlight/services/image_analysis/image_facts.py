@@ -16,6 +16,7 @@ from firstlight.formats.fits_layout import scan
 from firstlight.formats.packed_stream import compression_of
 from firstlight.instruments import get_instrument_instance, guess_instrument
 from firstlight.instruments.base import Instrument
+from firstlight.instruments.header_reader import HeaderReader
 from firstlight.pipeline.header_projection import header_projection
 from firstlight.services.image_sections import (
     colour_sections,
@@ -151,7 +152,8 @@ def _told(camera: Instrument, header: Header, name: str) -> dict[str, Any]:
         mjd = None
     facts["mjd"] = mjd
     facts["obstime"] = None if mjd is None else Time(mjd, format="mjd", scale="utc").isot
-    facts["filter"] = camera.get_filter(header) or None
+    told = camera.get_filter(header)
+    facts["filter"] = None if told in ("", HeaderReader.default_filter) else told
     gain = camera.look_up("gain", None, header)
     facts["gain_from"] = gain.source
     facts["gain"] = gain.value if gain.source not in ("assumed", "unknown") else None

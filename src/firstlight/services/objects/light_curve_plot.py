@@ -164,6 +164,8 @@ def _current(sets: set[uuid.UUID]) -> ColumnElement[bool]:
 
 
 def _read(session: Session, points: Select[Any]) -> Curve:
+    # A point of an uploaded image is in one series with those of the camera's nightly reduction.
+    origin = case((Photometry.image_analysis_id.is_not(None), ""), else_=Photometry.origin)
     has_image = or_(Photometry.image_id.is_not(None), Photometry.image_analysis_id.is_not(None))
     rows = session.execute(
         points.with_only_columns(
@@ -179,7 +181,7 @@ def _read(session: Session, points: Select[Any]) -> Curve:
             Photometry.bjd_tdb,
             Photometry.filter,
             Photometry.instrument_id,
-            Photometry.origin,
+            origin,
             Photometry.mag_system,
             case((has_image, 1), else_=0),
         ).order_by(Photometry.mjd, Photometry.id)

@@ -42,7 +42,7 @@ _ANALYSIS: dict[str, Any] = {
     "parameters": {"catalog": "tycho2"},
     "steps": [{"name": "inspect", "title": "Look at the image", "state": "done"}],
     "error": None,
-    "preview": {"chosen": "psf", "filter": "VT", "system": "Vega", "methods": {}},
+    "preview": {"chosen": "psf", "filter": "Clear", "band": "VT", "system": "Vega", "methods": {}},
     "pictures": [{"name": "field.png", "title": "The field with its sources"}],
     "may": {"cancel": False, "accept": True, "discard": True, "rerun": True},
 }
