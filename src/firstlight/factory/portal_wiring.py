@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from firstlight.services.objects.light_curve_export import LightCurveExport
     from firstlight.services.objects.light_curve_plot import LightCurvePlots
     from firstlight.services.objects.object_list import ObjectList
+    from firstlight.services.objects.object_reactions import ObjectReactions
     from firstlight.services.objects.object_summary import SummaryKeeper
     from firstlight.services.objects.objects import ObjectService
     from firstlight.services.objects.period_search import PeriodSearch
@@ -78,7 +79,14 @@ class PortalWiring(ArchiveWiring):
         """Objects of the sky."""
         from firstlight.services.objects.objects import ObjectService
 
-        return ObjectService(database=self.database)
+        return ObjectService(database=self.database, reactions=self.object_reactions)
+
+    @property
+    def object_reactions(self) -> ObjectReactions:
+        """What begins by itself when something is said of an object."""
+        from firstlight.services.objects.object_reactions import NO_REACTIONS
+
+        return NO_REACTIONS
 
     @cached_property
     def object_list(self) -> ObjectList:
@@ -120,7 +128,7 @@ class PortalWiring(ArchiveWiring):
         """Objects in the lists of groups."""
         from firstlight.services.objects.saved_objects import SavedObjectService
 
-        return SavedObjectService(database=self.database)
+        return SavedObjectService(database=self.database, reactions=self.object_reactions)
 
     @cached_property
     def row_sharing(self) -> RowSharing:
@@ -267,7 +275,7 @@ class PortalWiring(ArchiveWiring):
         """What objects are taken for."""
         from firstlight.services.objects.classifications import ClassificationService
 
-        return ClassificationService(database=self.database)
+        return ClassificationService(database=self.database, reactions=self.object_reactions)
 
     @cached_property
     def taxonomies(self) -> TaxonomyService:
@@ -376,9 +384,7 @@ class PortalWiring(ArchiveWiring):
             base_url=self._callback_address,
             settings=self.settings.analyses,
         )
-        return RunQueue(
-            database=self.database, delivery=delivery, settings=self.settings.analyses
-        )
+        return RunQueue(database=self.database, delivery=delivery, settings=self.settings.analyses)
 
     @cached_property
     def run_sweeper(self) -> RunSweeper:

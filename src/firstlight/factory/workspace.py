@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from firstlight.config import FILE_NAME, load_settings, settings_template
 from firstlight.errors import ConflictError
-from firstlight.factory.portal_wiring import PortalWiring
+from firstlight.factory.analysis_wiring import AnalysisWiring
 from firstlight.factory.reduction_wiring import ReductionWiring
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ TIDY_S = 30.0
 SWEEP_S = 6 * 3600.0
 
 
-class Factory(ReductionWiring, PortalWiring):
+class Factory(ReductionWiring, AnalysisWiring):
     """Builds the services of one workspace, each when first asked for."""
 
     @classmethod

@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.sign_in import SignInService
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
+    from firstlight.services.analyses.analyses import Analyses
+    from firstlight.services.analyses.analyses_start import AnalysisStarter
+    from firstlight.services.analyses.analyses_upload import AnalysisUploads
     from firstlight.services.analyses.analysis_products import AnalysisProducts
+    from firstlight.services.analyses.analysis_services import AnalysisServices
     from firstlight.services.analyses.callbacks import CallbackService
     from firstlight.services.analyses.connection_test import ConnectionTest
+    from firstlight.services.analyses.default_analyses import DefaultAnalyses
+    from firstlight.services.analyses.run_pages import RunPages
     from firstlight.services.expiry.expiration import ExpirationService
     from firstlight.services.finding.downloads import DownloadService
     from firstlight.services.finding.exposure_view import ExposureViewService
@@ -300,6 +306,31 @@ class Services(Protocol):
         ...
 
     @property
+    def analysis_services(self) -> AnalysisServices:
+        """Programs that analyse objects."""
+        ...
+
+    @property
+    def analysis_starter(self) -> AnalysisStarter:
+        """Starts their runs."""
+        ...
+
+    @property
+    def analyses(self) -> Analyses:
+        """Their runs."""
+        ...
+
+    @property
+    def analysis_uploads(self) -> AnalysisUploads:
+        """Results that people upload."""
+        ...
+
+    @property
+    def default_analyses(self) -> DefaultAnalyses:
+        """Services that run by themselves."""
+        ...
+
+    @property
     def analysis_callbacks(self) -> CallbackService:
         """Takes what analysis services post back."""
         ...
@@ -307,6 +338,11 @@ class Services(Protocol):
     @property
     def connection_test(self) -> ConnectionTest:
         """Whether analysis services answer."""
+        ...
+
+    @property
+    def run_pages(self) -> RunPages:
+        """Runs of analyses as pages show them."""
         ...
 
     @property

@@ -17,6 +17,7 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
+from firstlight.services.analyses.analyses_stale import stale_inputs
 from firstlight.services.analyses.analysis_facts import brief_facts, detailed_facts, run_facts
 from firstlight.services.analyses.run_ends import end_run, tell_run
 from firstlight.services.objects.sharing import groups_by_audience, may_change, readable
@@ -117,6 +118,8 @@ class Analyses:
         Rows.
     files
         Of the results.
+    public_sites
+        Sites that anyone may read; None for all.
     """
 
     def __init__(
@@ -124,10 +127,12 @@ class Analyses:
         *,
         database: Database,
         files: StoredFiles,
+        public_sites: frozenset[str] | None = frozenset(),
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._files = files
+        self._public = public_sites
         self._clock = clock
 
     def list(self, viewer: Viewer, query: RunQuery) -> tuple[builtins.list[dict[str, Any]], int]:
@@ -199,8 +204,13 @@ class Analyses:
             facts = _with_groups(session, viewer, [(run, thing.name, service)])[0]
             if details:
                 mine = viewer.may("admin") or run.owner_id == viewer.user_id
+                stale = stale_inputs(session, run, thing, self._clock(), self._public)
                 facts |= detailed_facts(run)
-                facts |= {"may_change": mine and viewer.may("analyse")}
+                facts |= {
+                    "may_change": mine and viewer.may("analyse"),
+                    "is_stale": None if stale is None else bool(stale),
+                    "stale_inputs": stale or [],
+                }
             return facts
 
     def cancel(self, viewer: Viewer, analysis_id: int) -> str:

@@ -37,9 +37,11 @@ __all__ = [
     "ServiceDisabled",
     "TooManyRuns",
     "TooManyWaiting",
+    "groups_kept",
     "lock_of_user",
     "room_for_run",
     "run_audience",
+    "user_lock",
 ]
 
 
@@ -172,7 +174,7 @@ class AnalysisStarter:
             wish = RunWish(
                 analysis_parameters=old.analysis_parameters if parameters is None else parameters,
                 input_filters=old.input_filters,
-                group_ids=_groups_of(session, viewer, service, old),
+                group_ids=groups_kept(session, viewer, service, old.audience_id),
                 show_parameters=old.show_parameters,
                 show_plots=old.show_plots,
                 show_corner=old.show_corner,
@@ -241,7 +243,12 @@ class AnalysisStarter:
 
 def lock_of_user(session: Session, viewer: Viewer) -> None:
     """Let nobody else start runs of this user until the end of the transaction."""
-    lock_names(session, f"analyses of user {account_of(viewer)}")
+    lock_names(session, user_lock(account_of(viewer)))
+
+
+def user_lock(user_id: int) -> str:
+    """The name under which the runs of a user are counted."""
+    return f"analyses of user {user_id}"
 
 
 def room_for_run(
@@ -336,10 +343,13 @@ def _own_group(session: Session, viewer: Viewer) -> set[int]:
     )
 
 
-def _groups_of(
-    session: Session, viewer: Viewer, service: AnalysisService, old: Analysis
-) -> list[int] | None:
-    """The groups of an old run that a new one of this viewer may still have; None if none."""
-    groups, _ = members_of(session, old.audience_id)
-    allowed = _allowed_groups(session, viewer, service) | _own_group(session, viewer)
-    return sorted(groups & allowed) or None
+def groups_kept(
+    session: Session, viewer: Viewer, service: AnalysisService, audience_id: int
+) -> list[int]:
+    """The groups of an audience that runs of this viewer may still be shared with.
+
+    Where none is left it is the viewer's own group of one: never more people than before.
+    """
+    groups, _ = members_of(session, audience_id)
+    own = _own_group(session, viewer)
+    return sorted(groups & (_allowed_groups(session, viewer, service) | own) or own)

@@ -19,7 +19,7 @@ from firstlight.services.analyses.analysis_inputs_notes import NOTE_TABLES, note
 from firstlight.services.objects.light_curve_plot import seen_points
 from firstlight.services.objects.sharing import readable
 
-__all__ = ["is_stale", "stale_types", "stamp"]
+__all__ = ["is_stale", "stale_types", "stamp", "types_of"]
 
 _KINDS = ("photometry", "spectra", "redshift", "annotations", "comments", "classifications")
 _BETWEEN = ";"
@@ -62,6 +62,11 @@ def stale_types(then: str, now: str) -> list[str]:
 def is_stale(then: str | None, now: str) -> bool:
     """Whether any data have changed; of a run without a mark it is not known, and not said."""
     return then is not None and bool(stale_types(then, now))
+
+
+def types_of(mark: str) -> list[str]:
+    """The types that a mark is of."""
+    return list(_parts(mark))
 
 
 def _parts(text: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from firstlight.models.notes import (
 )
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
+from firstlight.services.objects.object_reactions import NO_REACTIONS, ObjectReactions
 from firstlight.services.objects.sharing import (
     account_of,
     by_object,
@@ -96,10 +97,13 @@ class ClassificationService:
     ----------
     database
         Where they are kept.
+    reactions
+        What begins by itself.
     """
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(self, *, database: Database, reactions: ObjectReactions = NO_REACTIONS) -> None:
         self._database = database
+        self._reactions = reactions
 
     def of_object(self, viewer: Viewer, name: str) -> builtins.list[dict[str, Any]]:
         """Classifications of one object with votes and edits, the oldest first."""
@@ -194,6 +198,7 @@ class ClassificationService:
             )
         with self._database.begin() as session:
             made = [_made(session, viewer, each, author) for each in new]
+            self._reactions.classified(session, made)
             for row, thing in made:
                 tell_of_row(session, thing, _WHAT, row, "added")
             return [row.id for row, _ in made]
@@ -211,6 +216,7 @@ class ClassificationService:
         with self._database.begin() as session:
             row, thing = _one(session, viewer, classification_id)
             may_change(viewer, row.author_id, _WHAT)
+            before = (row.classification, row.probability)
             row.taxonomy_id = given.get("taxonomy_id") or row.taxonomy_id
             row.classification = given.get("classification") or row.classification
             if {"taxonomy_id", "classification"} & set(given):
@@ -225,6 +231,8 @@ class ClassificationService:
             row.audience_id = chosen_audience(
                 session, viewer, given.get("group_ids"), default=row.audience_id
             )
+            if (row.classification, row.probability) != before:
+                self._reactions.classified(session, [(row, thing)])
             tell_of_row(session, thing, _WHAT, row, "changed")
 
     def remove(self, viewer: Viewer, classification_id: int) -> None:

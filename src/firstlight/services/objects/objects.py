@@ -37,6 +37,7 @@ from firstlight.services.objects.object_parts import (
     photometry_statistics,
     summaries_of,
 )
+from firstlight.services.objects.object_reactions import NO_REACTIONS, ObjectReactions
 from firstlight.services.objects.object_summary import summarise
 from firstlight.services.objects.saved_objects import SavedWhen, own_groups, saving
 from firstlight.services.objects.sharing import tell
@@ -65,10 +66,13 @@ class ObjectService:
     ----------
     database
         The tables.
+    reactions
+        What begins by itself.
     """
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(self, *, database: Database, reactions: ObjectReactions = NO_REACTIONS) -> None:
         self._database = database
+        self._reactions = reactions
 
     def post(self, viewer: Viewer, body: Mapping[str, Any]) -> dict[str, Any]:
         """Add an object, or change one that is there; and save it to groups.
@@ -106,7 +110,8 @@ class ObjectService:
                 warnings.append(f"{name} is known already: what is known of it was kept")
             groups = _not_ignored(session, row, groups, body.get("ignore_if_in_group_ids"))
             savers = _savers(session, viewer, body.get("saver_per_group_id"))
-            saving(session, viewer, row, groups, savers)
+            added = saving(session, viewer, row, groups, savers)
+            self._reactions.saved(session, row, added)
             tell(session, row.name, "saved", row.audience_id, {})
         answer: dict[str, Any] = {"id": name, "saved_to_groups": groups}
         return {**answer, "warnings": warnings} if warnings else answer

@@ -19,6 +19,7 @@ from firstlight.models.database import Database
 from firstlight.models.object import Object, SavedObject
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.accounts.facts import group_facts
+from firstlight.services.objects.object_reactions import NO_REACTIONS, ObjectReactions
 from firstlight.services.objects.sharing import tell
 from firstlight.services.objects.visible_objects import visible_object
 from firstlight.services.objects.wire_values import LARGEST_ID, authors, wire_time
@@ -96,10 +97,13 @@ class SavedObjectService:
     ----------
     database
         The tables.
+    reactions
+        What begins by itself.
     """
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(self, *, database: Database, reactions: ObjectReactions = NO_REACTIONS) -> None:
         self._database = database
+        self._reactions = reactions
 
     def groups(self, viewer: Viewer, name: str) -> list[dict[str, Any]]:
         """Groups of the viewer that have the object in their list."""
@@ -121,14 +125,17 @@ class SavedObjectService:
             session.refresh(row)
             existing_groups(session, invite, "inviteGroupIds")
             own = own_groups(session, viewer, unsave, "unsaveGroupIds")
+            added = []
             for group in sorted(set(invite)):
                 theirs = viewer.sees_all or group in viewer.groups
                 if theirs:
                     own_groups(session, viewer, [group], "inviteGroupIds")
-                _put(session, viewer, row, group, active=theirs)
+                if _put(session, viewer, row, group, active=theirs):
+                    added.append(group)
             row.audience_id = widened(session, row.audience_id, groups=invite)
             for group in own:
                 _take_off(session, viewer, row, group)
+            self._reactions.saved(session, row, set(added) - set(own))
             tell(session, row.name, "saved", row.audience_id, {})
 
     def decide(
@@ -148,10 +155,13 @@ class SavedObjectService:
             saved = _saved(session, row, group_id)
             if saved is None:
                 raise NotSaved(subject=row.name, found=f"group {group_id}")
-            if active and not saved.active:
+            comes = active and not saved.active
+            if comes:
                 saved.saved_at, saved.saved_by_id = utc_now(), viewer.user_id
                 row.audience_id = widened(session, row.audience_id, groups=[group_id])
             saved.active, saved.requested = active, requested
+            if comes:
+                self._reactions.saved(session, row, [group_id])
             tell(session, row.name, "saved", row.audience_id, {})
 
     def take_off(self, viewer: Viewer, name: str, group_id: int) -> None:
@@ -252,7 +262,7 @@ def saving(
     row: Object,
     groups: Iterable[int],
     savers: Mapping[int, int] | None = None,
-) -> None:
+) -> list[int]:
     """Put an object into the lists of groups and let their members see it. Does not commit.
 
     Parameters
@@ -261,12 +271,19 @@ def saving(
         Checked by `own_groups`.
     savers
         Who is said to have saved it, by group, where it is not the viewer.
+
+    Returns
+    -------
+    list of int
+        Those groups that did not have it before.
     """
-    chosen = list(groups)
+    chosen, added = list(groups), []
     for group in chosen:
         saver = (savers or {}).get(group, viewer.user_id)
-        _put(session, viewer, row, group, active=True, saver=saver)
+        if _put(session, viewer, row, group, active=True, saver=saver):
+            added.append(group)
     row.audience_id = widened(session, row.audience_id, groups=chosen)
+    return added
 
 
 def saved_groups(
@@ -316,18 +333,25 @@ def _put(
     *,
     active: bool,
     saver: int | None = None,
-) -> None:
-    """Save an object to a group, or ask the group to; what is saved already stays as it is."""
+) -> bool:
+    """Save an object to a group, or ask the group to; what is saved already stays as it is.
+
+    Returns
+    -------
+    bool
+        Whether it has come into the group's list by this.
+    """
     saved = _saved(session, row, group)
     if saved is None:
         saved = SavedObject(object_id=row.id, group_id=group, active=False, requested=False)
         session.add(saved)
     elif saved.active:
-        return
+        return False
     saved.active, saved.requested = active, not active
     saved.saved_at = utc_now()
     saved.saved_by_id = viewer.user_id if saver is None else saver
     saved.unsaved_at = saved.unsaved_by_id = None
+    return active
 
 
 def _take_off(session: Session, viewer: Viewer, row: Object, group: int) -> bool:

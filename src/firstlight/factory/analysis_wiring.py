@@ -1,0 +1,69 @@
+"""Analysis services and their runs."""
+
+# ruff: noqa: PLC0415, services load numerical libraries; a command loads only what it needs
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from firstlight.factory.portal_wiring import PortalWiring
+
+if TYPE_CHECKING:
+    from firstlight.services.analyses.analyses import Analyses
+    from firstlight.services.analyses.analyses_upload import AnalysisUploads
+    from firstlight.services.analyses.default_analyses import DefaultAnalyses
+    from firstlight.services.analyses.run_pages import RunPages
+    from firstlight.services.objects.object_reactions import ObjectReactions
+
+__all__ = ["AnalysisWiring"]
+
+
+class AnalysisWiring(PortalWiring):
+    """Builds the services of analyses, each when first asked for."""
+
+    @cached_property
+    def run_pages(self) -> RunPages:
+        """Runs as pages show them."""
+        from firstlight.services.analyses.run_pages import RunPages
+
+        return RunPages(database=self.database, public_sites=self.access.public_sites)
+
+    @cached_property
+    def analyses(self) -> Analyses:
+        """Runs of analysis services."""
+        from firstlight.services.analyses.analyses import Analyses
+
+        return Analyses(
+            database=self.database,
+            files=self.result_files,
+            public_sites=self.access.public_sites,
+        )
+
+    @cached_property
+    def analysis_uploads(self) -> AnalysisUploads:
+        """Results that people upload."""
+        from firstlight.services.analyses.analyses_upload import AnalysisUploads
+
+        return AnalysisUploads(
+            database=self.database,
+            reader=self.submission_reader,
+            files=self.result_files,
+            settings=self.settings.analyses,
+        )
+
+    @cached_property
+    def default_analyses(self) -> DefaultAnalyses:
+        """Services that run by themselves."""
+        from firstlight.services.analyses.default_analyses import DefaultAnalyses
+
+        return DefaultAnalyses(database=self.database, settings=self.settings.analyses)
+
+    @cached_property
+    def object_reactions(self) -> ObjectReactions:
+        """Default analyses begin when an object is classified or saved."""
+        from firstlight.services.analyses.default_analyses_trigger import DefaultAnalysisTrigger
+
+        return DefaultAnalysisTrigger(
+            starter=self.analysis_starter, public_sites=self.access.public_sites
+        )
