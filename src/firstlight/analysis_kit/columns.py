@@ -81,6 +81,13 @@ def numbers(kind: str, name: str, values: Sequence[Any]) -> np.ndarray:
     """
     import numpy as np  # noqa: PLC0415, a server that only hands on need not load it
 
+    nan = math.nan
+    try:
+        # The usual spellings first: a long light curve has hundreds of thousands of them.
+        plain = [nan if each is None or each == "" else float(each) for each in values]
+        return np.array(plain, dtype=np.float64)
+    except (TypeError, ValueError):
+        pass
     try:
         return np.array([_float(value) for value in values], dtype=np.float64)
     except (TypeError, ValueError) as fault:
