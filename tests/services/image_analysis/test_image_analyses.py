@@ -423,35 +423,3 @@ def test_images_that_nobody_analyses_are_removed(database, store, simulated):
         portal.uploads.get(ada, unused["id"])
     assert len(list(store.list("portal/images"))) == 1
     assert portal.uploads.get(ada, kept["id"])
-
-
-# --- truth, through everything -------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "truth",
-    [
-        {"colour_term": 0.15},
-        {"system": "Vega", "band": "VT", "with_colours": False},
-        {"shape": (440, 260), "gradient": 0.06},
-    ],
-    ids=["colour term", "Vega", "tall and tilted"],
-)
-def test_uploads_agree_with_the_truth(portal, truth):
-    """Accepted points of a few uploads; the same in large is tested of the measurement alone."""
-    ada = portal.user("ada")
-    pulls = []
-    for seed in range(6):
-        mag = float(np.random.default_rng(seed).uniform(16.0, 20.5))
-        simulated = simulated_image(seed, mag=mag, stars=STARS, **truth)
-        portal.object(f"star {seed}", simulated.ra, simulated.dec, [ada])
-        given = {"colour": simulated.colour} if "colour_term" in truth else {}
-        told = portal.analysed(ada, simulated, name=f"star {seed}", **given)
-        portal.analyses.accept(ada, told["id"])
-        point = portal.rows(select(Photometry).where(Photometry.image_analysis_id == told["id"]))[0]
-        offset = 0.017 if point.mag_system == "Vega" else 0.0
-        expected = 10 ** (-0.4 * (mag - offset - 23.9))
-        pulls.append((point.flux_ujy - expected) / point.flux_err_ujy)
-    assert np.abs(pulls).max() < 4
-    assert abs(np.mean(pulls)) < 1.25
