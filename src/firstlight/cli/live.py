@@ -79,8 +79,13 @@ def serve(
 
     factory = open_workspace(context)
     factory.live = factory.make_live(0 if no_worker else workers, reduce=not no_reduce)
+
+    def ready(address: str) -> None:
+        factory.serving_at = address  # where analysis services call back
+        _tell_address(address)
+
     with factory.live.running(factory.sources([])):
-        answer(factory, host=host, port=port, on_ready=_tell_address)
+        answer(factory, host=host, port=port, on_ready=ready)
 
 
 def worker(context: typer.Context, workers: Workers = None) -> None:

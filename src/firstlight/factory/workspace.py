@@ -168,6 +168,9 @@ class Factory(ReductionWiring, AnalysisWiring):
             ],
         )
         live.add(Chore("image analyses", self.image_analysis_queue(live).run))
+        live.add(Chore("analyses", self.run_queue.run))
+        live.add(Chore("local analyses", self.local_run_queue(live).run))
+        live.add(Chore("silent analyses", self.run_sweeper.run))
         live.add(Chore("unused images", lambda: _every(SWEEP_S, self.image_uploads.remove_unused)))
         if reduce:
             reduction = LiveReduction(

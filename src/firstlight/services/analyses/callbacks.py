@@ -302,8 +302,8 @@ def _progress(body: bytes) -> tuple[float, str]:
     except (ValueError, RecursionError):
         told = None
     fraction = told.get("progress") if isinstance(told, dict) else None
-    plain = isinstance(fraction, int | float) and not isinstance(fraction, bool)
-    if not plain or not math.isfinite(fraction):
+    number = isinstance(fraction, int | float) and not isinstance(fraction, bool)
+    if told is None or fraction is None or not number or not math.isfinite(fraction):
         raise InvalidInput(field="progress", expected='{"progress": 0..1, "message": "..."}')
     message = told.get("message")
     words = plain_words(message) if isinstance(message, str) else ""
