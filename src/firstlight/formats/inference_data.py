@@ -29,7 +29,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NETCDF3 = b"CDF"
 _MOST_MEMBERS = 10_000
 _FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
-_FAULTS = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, UnicodeError)
+_FAULTS = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
 
 @dataclass

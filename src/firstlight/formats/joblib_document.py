@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,11 +66,13 @@ def read_joblib(
         It unfolds to more than allowed.
     """
     stream = io.BytesIO(unpacked(data, most_bytes))
-    value = PickleReader(stream).read()
-    if stream.read(1):
-        raise ResultMalformed("something follows the pickle", field=_WHERE)
     document = document or PickledDocument()
-    return document.plain(value, _WHERE), document.notes(_WHERE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of types and escapes that are old, not wrong
+        value = PickleReader(stream).read()
+        if stream.read(1):
+            raise ResultMalformed("something follows the pickle", field=_WHERE)
+        return document.plain(value, _WHERE), document.notes(_WHERE)
 
 
 def unpacked(data: bytes, most_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ __all__ = ["PlainDocument", "clean_text", "json_bytes"]
 
 _LARGEST_WHOLE = 2**63
 _NOT_TEXT = {0: None, **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
+_FLOATS = {float}
 _MOST_NOTES = 20
 
 
@@ -77,7 +78,7 @@ class PlainDocument:
         if isinstance(value, Mapping):
             return self._object(value, where, depth)
         if isinstance(value, list | tuple | set | frozenset):
-            return [self.plain(each, where, depth + 1) for each in value]
+            return self._list(value, where, depth)
         return self._other(value, where, depth)
 
     def notes(self, where: str) -> list[str]:
@@ -130,6 +131,13 @@ class PlainDocument:
             self.renamed += name in made
             made[name] = self.plain(each, f"{where}.{name[:40]}"[:200], depth + 1)
         return made
+
+    def _list(self, value: Collection[Any], where: str, depth: int) -> list[Any]:
+        if set(map(type, value)) == _FLOATS and all(map(math.isfinite, value)):
+            self.values += len(value)  # the usual case of very many values
+            if self.values <= self.most_values:
+                return list(value)
+        return [self.plain(each, where, depth + 1) for each in value]
 
     def _other(self, value: Any, where: str, depth: int) -> Any:
         if hasattr(value, "dtype") and hasattr(value, "tolist"):

@@ -143,7 +143,7 @@ def get_plot_of(
 
 @router.get(
     "/obj/analysis/{analysis_id:int}/corner",
-    responses=_file("The plot", "image/png") | shows({}, 400),
+    responses=shows({}, 400) | _file("The plot", "image/png"),
     response_class=Response,
     openapi_extra=asks(_CORNER),
 )
@@ -160,7 +160,7 @@ def get_corner(
 
 @router.get(
     "/obj/{name}/analysis/{analysis_id:int}/corner",
-    responses=_file("The plot", "image/png") | shows({}, 400),
+    responses=shows({}, 400) | _file("The plot", "image/png"),
     response_class=Response,
     openapi_extra=asks(_CORNER),
 )
