@@ -171,7 +171,7 @@ class Factory(ReductionWiring, AnalysisWiring):
         live.add(Chore("analyses", self.run_queue.run))
         live.add(Chore("local analyses", self.local_run_queue(live).run))
         live.add(Chore("silent analyses", self.run_sweeper.run))
-        live.add(Chore("unused images", lambda: _every(SWEEP_S, self.image_uploads.remove_unused)))
+        live.add(Chore("uploaded images", lambda: _every(SWEEP_S, self.image_uploads.sweep)))
         if reduce:
             reduction = LiveReduction(
                 database=self.database,

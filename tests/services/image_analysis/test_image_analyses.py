@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -423,3 +424,36 @@ def test_images_that_nobody_analyses_are_removed(database, store, simulated):
         portal.uploads.get(ada, unused["id"])
     assert len(list(store.list("portal/images"))) == 1
     assert portal.uploads.get(ada, kept["id"])
+
+
+def test_analysed_images_are_removed_where_that_is_set(database, store, simulated):
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    portal = Portal(database, store, ImageAnalysisLimits(keep_analysed_days=30))
+    for service in (portal.uploads, portal.analyses, portal.run):
+        service._clock = lambda: now[0]
+    ada = portal.user("ada")
+    portal.object("star", simulated.ra, simulated.dec, [ada])
+    done = portal.analysed(ada, simulated)
+    portal.analyses.accept(ada, done["id"])
+    waiting = portal.upload(ada, fits_bytes(simulated.raw))
+    portal.analyses.start(ada, "star", [waiting["id"]])
+    now[0] += timedelta(days=29)
+    assert portal.uploads.sweep() == 0
+    assert done["may"]["rerun"]
+    now[0] += timedelta(days=2)
+    assert portal.uploads.sweep() == 1  # the other one is still waited for
+    assert portal.uploads.sweep() == 0
+    assert len(list(store.list("portal/images"))) == 1
+    told = portal.analyses.get(ada, done["id"])
+    assert told["image_removed_at"].startswith("2026-02-01")
+    assert told["photometry_id"] is not None
+    assert not told["may"]["rerun"]
+    assert told["may"]["discard"]
+    with pytest.raises(ImageUploadMissing, match="upload the image again"):
+        portal.analyses.rerun(ada, done["id"])
+
+
+def test_analysed_images_stay_otherwise(portal, ada, simulated):
+    portal.analysed(ada, simulated)
+    portal.uploads._clock = lambda: datetime(2126, 1, 1, tzinfo=UTC)
+    assert portal.uploads.sweep() == 0

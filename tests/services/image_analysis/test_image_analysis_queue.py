@@ -8,12 +8,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from image_portal import Portal
+from image_portal import OPERATOR, Portal
 from sqlalchemy import select
 
 from firstlight.models.account import UserNotification
+from firstlight.models.image_analysis import AnalysisState, ImageAnalysis
 from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.image_analysis.image_analysis_queue import job_id, next_ones
+from firstlight.services.image_analysis.image_analysis_queue import in_turns, job_id, next_ones
 from firstlight.work.engine import JobOutcome, JobState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,6 +72,10 @@ def test_all_are_served_in_turns_within_the_limits(owners, at_once, per_user):
         running.pop(0)
     assert sorted(served) == sorted(owners)
     if at_once == 1:
+        # What a page tells of the order is what comes to pass.
+        told = in_turns(list(enumerate(owners)), {})
+        assert [owners[number] for number in told] == served
+    if at_once == 1:
         for owner in set(owners):
             # Between two turns of one, nobody else has had more than one turn more than others.
             places = [place for place, each in enumerate(served) if each == owner]
@@ -109,8 +114,19 @@ def test_what_waits_is_handed_over_once_and_in_turns(portal, users):
     assert portal.jobs.submitted == [job_id(hers[0]), job_id(his[0])]
     portal.queue.run()
     assert len(portal.jobs.submitted) == 2
-    places = [portal.analyses.get(ada, number)["queue_position"] for number in hers]
-    assert places == [1, 2, 3]
+
+
+def test_places_are_told_in_the_order_of_turns(portal, users):
+    ada, bob = users
+    hers, his = started(portal, ada, 3), started(portal, bob, 2)
+    shown = [portal.analyses.get(OPERATOR, number)["queue_position"] for number in (*hers, *his)]
+    assert shown == [1, 3, 5, 2, 4]
+    # Hers has begun: his is next.
+    with portal.database.begin() as session:
+        row = session.get(ImageAnalysis, hers[0])
+        row.state, row.started_at = AnalysisState.RUNNING, START
+    shown = [portal.analyses.get(OPERATOR, number)["queue_position"] for number in (*hers, *his)]
+    assert shown == [None, 2, 4, 1, 3]
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,12 @@ def test_a_few_uploads_of_every_kind_are_right(portal):
 @pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_two_hundred_uploads_are_unbiased_with_honest_errors(portal, name, record_property):
+def test_two_hundred_uploads_are_unbiased_with_honest_errors(
+    portal, name, record_testsuite_property
+):
     told = pulls(portal, [CASES[name]] * 200)
-    record_property("mean pull", float(told.mean()))
-    record_property("width", float(told.std()))
+    record_testsuite_property(f"{name}: mean pull", float(told.mean()))
+    record_testsuite_property(f"{name}: width", float(told.std()))
     assert abs(told.mean()) <= 0.15
     assert told.std() == pytest.approx(1.0, abs=0.15)
     assert np.mean(np.abs(told) > 4) <= 0.01

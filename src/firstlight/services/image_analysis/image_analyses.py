@@ -29,6 +29,7 @@ from firstlight.services.image_analysis.image_analysis_parameters import (
     ENGINES,
     ImageAnalysisParameters,
 )
+from firstlight.services.image_analysis.image_analysis_queue import in_turns, last_turns
 from firstlight.services.image_analysis.image_analysis_run import ended, state_event
 from firstlight.services.image_analysis.image_analysis_shapes import analysis_shape, steps_waiting
 from firstlight.services.image_analysis.image_uploads import (
@@ -493,6 +494,9 @@ class ImageAnalysisService:
         uploads = _by(
             session, UploadedImage.id, UploadedImage.filename, {row.upload_id for row in rows}
         )
+        removed = _by(
+            session, UploadedImage.id, UploadedImage.removed_at, {row.upload_id for row in rows}
+        )
         owners = _by(session, User.id, User.username, {row.owner_id for row in rows} - {None})
         keys = {row.photometry_key for row in rows} - {None}
         points = _by(session, Photometry.key, Photometry.id, keys)
@@ -505,19 +509,22 @@ class ImageAnalysisService:
                 owner=owners.get(row.owner_id),
                 is_own=_is_own(viewer, row),
                 position=waiting.get(row.id),
+                removed_at=removed[row.upload_id],
                 photometry_id=points.get(row.photometry_key),
             )
             for row in rows
         ]
 
     def _places(self, session: Session) -> dict[int, int]:
-        """How many of all that wait come before each, as far as their order tells."""
+        """The place of each that waits, of all users, in the order of their turns."""
         query = (
-            select(ImageAnalysis.id)
+            select(ImageAnalysis.id, ImageAnalysis.owner_id)
             .where(ImageAnalysis.state == AnalysisState.QUEUED)
             .order_by(ImageAnalysis.id)
         )
-        return {number: place for place, number in enumerate(session.scalars(query), 1)}
+        waiting = [(number, owner) for number, owner in session.execute(query)]
+        turns = last_turns(session, {owner for _, owner in waiting})
+        return {number: place for place, number in enumerate(in_turns(waiting, turns), 1)}
 
 
 def _is_own(viewer: Viewer, row: ImageAnalysis) -> bool:

@@ -34,6 +34,9 @@ class ImageAnalysisLimits(BaseModel):
     """Memory that one analysis may take beyond what its worker has anyway."""
     keep_unused_h: float = Field(default=24.0, gt=0)
     """An upload that no analysis was started with is removed after so many hours."""
+    keep_analysed_days: float | None = Field(default=None, gt=0)
+    """Images are removed so many days after they were last analysed; they stay for ever if not
+    given. Analyses, their reports and accepted photometry stay in any case."""
 
     @property
     def max_body_bytes(self) -> int:

@@ -6,9 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
@@ -19,7 +21,7 @@ from firstlight.services.image_analysis.image_analysis_run import ended
 from firstlight.services.image_analysis.image_analysis_shapes import STEP_NAMES, error_shape
 from firstlight.work.engine import JobOutcome, JobRequest, JobState
 
-__all__ = ["JOB", "ImageAnalysisQueue", "Jobs", "next_ones"]
+__all__ = ["JOB", "ImageAnalysisQueue", "Jobs", "in_turns", "last_turns", "next_ones"]
 
 JOB = "image_analysis"
 _BUSY_S, _IDLE_S = 0.25, 1.0
@@ -94,7 +96,7 @@ class ImageAnalysisQueue:
             chosen = next_ones(
                 [(w.number, w.owner) for w in fresh],
                 Counter(w.owner for w in given),
-                self._last_turns({w.owner for w in fresh}),
+                self._turns_of({w.owner for w in fresh}),
                 self._limits,
             )
             self._jobs.submit(
@@ -119,17 +121,9 @@ class ImageAnalysisQueue:
             )
             return waiting, list(session.scalars(query))
 
-    def _last_turns(self, owners: set[int | None]) -> dict[int | None, datetime]:
-        """When an analysis of each was last begun."""
-        query = (
-            select(ImageAnalysis.owner_id, func.max(ImageAnalysis.started_at))
-            .where(ImageAnalysis.started_at.is_not(None))
-            .group_by(ImageAnalysis.owner_id)
-        )
-        if None not in owners:
-            query = query.where(ImageAnalysis.owner_id.in_(owners))
+    def _turns_of(self, owners: set[int | None]) -> dict[int | None, datetime]:
         with self._database.reading() as session:
-            return {owner: _aware(moment) for owner, moment in session.execute(query) if moment}
+            return last_turns(session, owners)
 
     def _stop(self, cancelled: Sequence[int]) -> None:
         if not cancelled:
@@ -205,13 +199,9 @@ def next_ones(
     list
         Numbers, in order.
     """
-    queues: dict[int | None, list[int]] = defaultdict(list)
-    for number, owner in waiting:
-        queues[owner].append(number)
+    queues, order = _queues(waiting, last_turn)
     counts = Counter(under_way)
     free = limits.at_once - sum(counts.values())
-    # One turn each at a time; within a round by who was served longest ago.
-    order = sorted(queues, key=lambda owner: (last_turn.get(owner, _NEVER), queues[owner][0]))
     chosen: list[int] = []
     while free > 0:
         served = False
@@ -224,6 +214,44 @@ def next_ones(
         if not served:
             break
     return chosen
+
+
+def in_turns(
+    waiting: Sequence[tuple[int, int | None]], last_turn: Mapping[int | None, datetime]
+) -> list[int]:
+    """All that wait, in the order in which they will be chosen if nobody asks for more.
+
+    Parameters
+    ----------
+    waiting, last_turn
+        As for `next_ones`.
+    """
+    queues, order = _queues(waiting, last_turn)
+    rounds = zip_longest(*(queues[owner] for owner in order))
+    return [number for each in rounds for number in each if number is not None]
+
+
+def _queues(
+    waiting: Sequence[tuple[int, int | None]], last_turn: Mapping[int | None, datetime]
+) -> tuple[dict[int | None, list[int]], list[int | None]]:
+    """What each user waits for, and the users: first who was served longest ago."""
+    queues: dict[int | None, list[int]] = defaultdict(list)
+    for number, owner in waiting:
+        queues[owner].append(number)
+    order = sorted(queues, key=lambda owner: (last_turn.get(owner, _NEVER), queues[owner][0]))
+    return queues, order
+
+
+def last_turns(session: Session, owners: set[int | None]) -> dict[int | None, datetime]:
+    """When an analysis of each was last begun; those of whom none was are absent."""
+    query = (
+        select(ImageAnalysis.owner_id, func.max(ImageAnalysis.started_at))
+        .where(ImageAnalysis.started_at.is_not(None))
+        .group_by(ImageAnalysis.owner_id)
+    )
+    if None not in owners:
+        query = query.where(ImageAnalysis.owner_id.in_(owners))
+    return {owner: _aware(moment) for owner, moment in session.execute(query) if moment}
 
 
 def _aware(moment: datetime) -> datetime:

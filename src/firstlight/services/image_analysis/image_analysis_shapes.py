@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -301,9 +302,18 @@ def analysis_shape(
     owner: str | None,
     is_own: bool,
     position: int | None = None,
+    removed_at: datetime | None = None,
     photometry_id: int | None = None,
 ) -> dict[str, Any]:
-    """An analysis as it is told to those who may see it."""
+    """An analysis as it is told to those who may see it.
+
+    Parameters
+    ----------
+    position
+        Its place among all that wait, from 1, in the order of their turns.
+    removed_at
+        When the bytes of its image were removed.
+    """
     ended = row.state not in (AnalysisState.QUEUED, AnalysisState.RUNNING)
     open_question = row.accepted_at is None and row.discarded_at is None
     has_preview = row.state == AnalysisState.DONE and (row.result or {}).get("preview") is not None
@@ -315,6 +325,7 @@ def analysis_shape(
         "state": str(row.state),
         "filename": filename,
         "upload_id": str(row.upload_id),
+        "image_removed_at": _moment(removed_at),
         "owner": owner,
         "is_own": is_own,
         **{name: _moment(getattr(row, name)) for name in _MOMENTS},
@@ -334,7 +345,7 @@ def analysis_shape(
             "cancel": is_own and not ended,
             "accept": is_own and has_preview and row.accepted_at is None,
             "discard": is_own and ended and row.discarded_at is None,
-            "rerun": is_own and ended,
+            "rerun": is_own and ended and removed_at is None,
         },
         "is_open": has_preview and open_question,
     }

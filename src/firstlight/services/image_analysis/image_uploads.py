@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, MissingError, UserError
@@ -16,7 +16,7 @@ from firstlight.models.account import Group, Membership
 from firstlight.models.audience import audience_of
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
-from firstlight.models.image_analysis import ImageAnalysis, UploadedImage
+from firstlight.models.image_analysis import AnalysisState, ImageAnalysis, UploadedImage
 from firstlight.services.access import Viewer
 from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
 from firstlight.services.image_analysis.image_facts import image_facts
@@ -180,6 +180,46 @@ class ImageUploadService:
         """
         with self._database.reading() as session:
             return upload_shape(uploads_of(session, viewer, [upload_id])[0])
+
+    def sweep(self) -> int:
+        """Remove images that nobody needs any more; returns how many."""
+        return self.remove_unused() + self.remove_analysed()
+
+    def remove_analysed(self) -> int:
+        """Remove the bytes of images that were analysed long ago; returns how many.
+
+        Their rows stay: what was measured tells what it was measured in.
+        """
+        days = self.limits.keep_analysed_days
+        if days is None:
+            return 0
+        now = self._clock()
+        before = now - timedelta(days=days)
+        of_it = ImageAnalysis.upload_id == UploadedImage.id
+        needed = of_it & or_(
+            ImageAnalysis.created_at >= before,
+            ImageAnalysis.state.in_((AnalysisState.QUEUED, AnalysisState.RUNNING)),
+        )
+        query = (
+            select(UploadedImage)
+            .where(
+                UploadedImage.created_at < before,
+                UploadedImage.removed_at.is_(None),
+                exists().where(of_it),
+                ~exists().where(needed),
+            )
+            .order_by(UploadedImage.created_at)
+            .limit(_REMOVED_AT_ONCE)
+        )
+        with self._database.begin() as session:
+            rows = list(session.scalars(query))
+            for row in rows:
+                row.removed_at = now
+            session.flush()
+            # Before the commit: where this ends here, the next sweep does it again.
+            for row in rows:
+                self._store.delete(row.key)
+        return len(rows)
 
     def remove_unused(self) -> int:
         """Remove images that nobody has analysed for long; returns how many."""
