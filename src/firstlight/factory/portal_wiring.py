@@ -154,9 +154,12 @@ class PortalWiring(ArchiveWiring):
     @cached_property
     def portal_facts(self) -> PortalFacts:
         """The portal's vocabulary, and how much it holds."""
+        from firstlight.services.analyses.service_fields import VOCABULARY
         from firstlight.services.objects.portal_facts import PortalFacts
 
-        return PortalFacts(database=self.database, filters=self.settings.photometry.filters)
+        return PortalFacts(
+            database=self.database, filters=self.settings.photometry.filters, words=VOCABULARY
+        )
 
     # --- accounts --------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 import datetime as dt
 import uuid
 
-from firstlight.models.account import Group, User
+from firstlight.models.account import Group, User, UserNotification
 from firstlight.models.analysis import Analysis
-from firstlight.models.audience import audience_of
+from firstlight.models.audience import audience_of, public_audience
 from firstlight.models.event import Event
+from firstlight.models.notes import Taxonomy
 from firstlight.models.object import Object
 from firstlight.models.sky_search import place
 from firstlight.services.access import Viewer
@@ -16,8 +17,13 @@ from firstlight.services.analyses.analyses import Analyses
 from firstlight.services.analyses.analyses_start import AnalysisStarter, RunWish
 from firstlight.services.analyses.analysis_services import AnalysisServices
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
+from firstlight.services.analyses.default_analyses import DefaultAnalyses
+from firstlight.services.analyses.default_analyses_trigger import DefaultAnalysisTrigger
 from firstlight.services.analyses.sealed_secrets import SealedSecrets
 from firstlight.services.analyses.service_fields import UrlRules
+from firstlight.services.objects.classifications import ClassificationService, NewClassification
+from firstlight.services.objects.objects import ObjectService
+from firstlight.services.objects.saved_objects import SavedObjectService
 from firstlight.storage.folder import FolderStore
 
 SECRET = bytes(range(32))
@@ -81,6 +87,22 @@ class AnalysisWorld:
         )
         self.starter = AnalysisStarter(**shared, secret=SECRET)
         self.analyses = Analyses(database=database, files=self.files, clock=lambda: self.now)
+        self.defaults = DefaultAnalyses(**shared)
+        self.trigger = DefaultAnalysisTrigger(starter=self.starter, clock=lambda: self.now)
+        reacting = {"database": database, "reactions": self.trigger}
+        self.classifications = ClassificationService(**reacting)
+        self.saved = SavedObjectService(**reacting)
+        self.objects = ObjectService(**reacting)
+        with database.begin() as session:
+            tree = Taxonomy(
+                name="classes",
+                version="1",
+                hierarchy={"class": "all", "subclasses": [{"class": "SN Ia"}, {"class": "SN II"}]},
+                audience_id=public_audience(session),
+            )
+            session.add(tree)
+            session.flush()
+            self.tree = tree.id
         self.add_object("FL1", "A")
         self.add_object("OF_B", "B")
 
@@ -121,6 +143,42 @@ class AnalysisWorld:
 
     def start(self, service, by="ada", name="FL1", **wish):
         return self.starter.start(self.viewer(by), name, service, RunWish(**wish))
+
+    def add_default(self, service, by="ada", groups="A", **fields):
+        """A default analysis for supernovae of type Ia; returns its number."""
+        given = {
+            "source_filter": {"classifications": [{"name": "SN Ia", "probability": 0.9}]},
+            "group_ids": [self.groups[each] for each in groups],
+            **fields,
+        }
+        return self.defaults.create(self.viewer(by), service, given)
+
+    def classify(self, name="FL1", by="ada", as_class="SN Ia", probability=0.95, groups=None):
+        new = NewClassification(
+            obj_id=name,
+            classification=as_class,
+            taxonomy_id=self.tree,
+            probability=probability,
+            group_ids=None if groups is None else [self.groups[each] for each in groups],
+        )
+        return self.classifications.add(self.viewer(by), [new])[0]
+
+    def runs(self):
+        """Owner, object and state of all runs, in order."""
+        names = {number: name for name, number in self.users.items()}
+        with self.database.reading() as session:
+            return [
+                (names[row.owner_id], thing.name, str(row.status))
+                for row, thing in session.query(Analysis, Object)
+                .join(Object, Object.id == Analysis.object_id)
+                .order_by(Analysis.id)
+            ]
+
+    def told(self, name):
+        """Texts in somebody's inbox."""
+        with self.database.reading() as session:
+            rows = session.query(UserNotification).filter_by(user_id=self.users[name])
+            return [row.text for row in rows.order_by(UserNotification.id)]
 
     def row(self, number):
         with self.database.reading() as session:

@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 
 from firstlight.errors import InvalidInput
 from firstlight.models.analysis import AnalysisService
+from firstlight.remotes.analysis_client import AUTHENTICATION_TYPES
 from firstlight.services.accounts.facts import wire_time
+from firstlight.services.analyses.analysis_inputs import INPUT_FORMATS, INPUT_TYPES
 from firstlight.services.analyses.declared_parameters import checked_declaration
-from firstlight.services.analyses.service_fields_authinfo import AUTHENTICATION_TYPES
 from firstlight.services.objects.wire_values import finite, optional_text, plain_text
 
 __all__ = [
     "ANALYSIS_TYPES",
-    "INPUT_FORMATS",
-    "INPUT_TYPES",
     "LOCAL",
+    "VOCABULARY",
     "UrlRules",
     "checked_fields",
     "same_place",
@@ -28,17 +28,15 @@ __all__ = [
 ]
 
 ANALYSIS_TYPES = ("lightcurve_fitting", "spectrum_fitting", "meta_analysis")
-INPUT_TYPES = (
-    "photometry",
-    "spectra",
-    "redshift",
-    "annotations",
-    "comments",
-    "classifications",
-)
-INPUT_FORMATS = ("csv", "json")
 LOCAL = "local:"
 """The address of a service that runs in a worker of this system begins so."""
+
+VOCABULARY = {
+    "ANALYSIS_TYPES": list(ANALYSIS_TYPES),
+    "ANALYSIS_INPUT_TYPES": list(INPUT_TYPES),
+    "AUTHENTICATION_TYPES": list(AUTHENTICATION_TYPES),
+}
+"""Words that fields may have, as SkyPortal's clients ask for them."""
 
 _LONGEST_URL = 2048
 _LONGEST_DESCRIPTION = 20_000

@@ -13,16 +13,7 @@ from typing import Any
 
 from firstlight.errors import InvalidInput
 
-__all__ = ["AUTHENTICATION_TYPES", "checked_authinfo"]
-
-AUTHENTICATION_TYPES = (
-    "none",
-    "header_token",
-    "api_key",
-    "HTTPBasicAuth",
-    "HTTPDigestAuth",
-    "OAuth1",
-)
+__all__ = ["checked_authinfo"]
 
 _FIELD = "_authinfo"
 _LONGEST = 8192  # characters of one value
@@ -54,7 +45,7 @@ def checked_authinfo(kind: str, given: object) -> dict[str, Any]:
     Parameters
     ----------
     kind
-        One of `AUTHENTICATION_TYPES`.
+        One of `remotes.analysis_client.AUTHENTICATION_TYPES`.
     given
         An object, or JSON of one.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select, text
@@ -55,6 +55,8 @@ class PortalFacts:
         Filters of the settings besides those that everybody knows.
     public_group
         Name of the group that everybody with an account is in.
+    words
+        Words that fields of analysis services may have.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class PortalFacts:
         database: Database,
         filters: Mapping[str, Any] | None = None,
         public_group: str = "Sitewide Group",
+        words: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._database = database
         self._bandpasses = Bandpasses(filters)
         self._public_group = public_group
+        self._words = dict(words or {})
 
     def config(self) -> dict[str, Any]:
         """What clients need to know to draw and to upload."""
@@ -98,6 +102,7 @@ class PortalFacts:
             "ANALYSIS_TYPES": [],
             "ANALYSIS_INPUT_TYPES": [],
             "AUTHENTICATION_TYPES": ["none"],
+            **self._words,
         }
 
     def database(self, viewer: Viewer) -> dict[str, Any]:
