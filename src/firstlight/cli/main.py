@@ -11,7 +11,7 @@ import firstlight
 from firstlight.cli import (
     access,
     accounts,
-    analysis_commands,
+    analyse,
     archive,
     expiry,
     info_images,
@@ -25,6 +25,7 @@ from firstlight.cli import (
     photometry,
     reduction,
     search,
+    service_commands,
     simulation,
     webhooks,
     workspace,
@@ -78,6 +79,7 @@ for name, command in (
     ("status", reduction.status),
     ("lightcurve", light_curves.lightcurve),
     ("stars", light_curves.stars),
+    ("analyse", analyse.analyse),
     ("show", look.show),
     ("solve", look.solve),
     ("simulate", simulation.simulate),
@@ -91,7 +93,7 @@ for name, command in (
 # A southern declination begins with a hyphen: it is no option.
 app.command("measure", context_settings={"ignore_unknown_options": True})(guarded(measure.measure))
 for name, group in (
-    ("analysis", analysis_commands.analysis),
+    ("analysis", service_commands.analysis),
     ("archive", search.archive),
     ("object", objects.objects),
     ("observations", observations.observations),

@@ -8,10 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from firstlight.factory.archive_wiring import ArchiveWiring
+from firstlight.factory.local_services import local_functions, local_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from firstlight.catalogs.base import ReferenceCatalog
     from firstlight.services.accounts.admission import AdmissionService
     from firstlight.services.accounts.groups import GroupService
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.users import UserService
     from firstlight.services.analyses.analyses_start import AnalysisStarter
     from firstlight.services.analyses.analysis_products import AnalysisProducts
-    from firstlight.services.analyses.analysis_services import AnalysisServices
     from firstlight.services.analyses.callbacks import CallbackService, RunResults
     from firstlight.services.analyses.connection_test import ConnectionTest
     from firstlight.services.analyses.delivery_packing import RunPacker
@@ -297,19 +295,6 @@ class PortalWiring(ArchiveWiring):
         return SealedSecrets(self.secret)
 
     @cached_property
-    def analysis_services(self) -> AnalysisServices:
-        """Programs that analyse objects."""
-        from firstlight.services.analyses.analysis_services import AnalysisServices
-        from firstlight.services.analyses.service_fields import UrlRules
-
-        return AnalysisServices(
-            database=self.database,
-            secrets=self.sealed_secrets,
-            rules=UrlRules(self._outgoing.check_url, _local_services),
-            settings=self.settings.analyses,
-        )
-
-    @cached_property
     def analysis_starter(self) -> AnalysisStarter:
         """Starts runs of analysis services."""
         from firstlight.services.analyses.analyses_start import AnalysisStarter
@@ -412,7 +397,7 @@ class PortalWiring(ArchiveWiring):
             packer=self.run_packer,
             results=self.run_results,
             callbacks=self.analysis_callbacks,
-            services=_local_functions,
+            services=local_functions,
             settings=self.settings.analyses,
         )
 
@@ -426,7 +411,7 @@ class PortalWiring(ArchiveWiring):
             database=self.database,
             client=AnalysisClient(self._outgoing),
             seals=self.sealed_secrets,
-            local_names=_local_services,
+            local_names=local_names,
         )
 
     serving_at: str | None = None
@@ -603,17 +588,3 @@ class PortalWiring(ArchiveWiring):
             annotations=self.annotations,
             find_catalog=patient_settings(self.settings.catalogs),
         )
-
-
-def _local_services() -> Collection[str]:
-    """Names of the services that installed packages offer to run in workers."""
-    from importlib.metadata import entry_points
-
-    return {each.name for each in entry_points(group="firstlight.analyses")}
-
-
-def _local_functions() -> dict[str, str]:
-    """``module:function`` of each of them."""
-    from importlib.metadata import entry_points
-
-    return {each.name: each.value for each in entry_points(group="firstlight.analyses")}

@@ -21,6 +21,7 @@ from firstlight.services.analyses.declared_parameters import form_fields
 from firstlight.services.analyses.run_ends import WAITING, ending, tell_run
 from firstlight.services.analyses.sealed_secrets import SealedSecrets
 from firstlight.services.analyses.service_fields import (
+    LOCAL,
     UrlRules,
     checked_fields,
     same_place,
@@ -92,6 +93,8 @@ class AnalysisServices:
         Seals what they want to see of us.
     rules
         Where they may live.
+    describe_local
+        What an installed service says of itself, by its name.
     """
 
     def __init__(
@@ -100,12 +103,14 @@ class AnalysisServices:
         database: Database,
         secrets: SealedSecrets,
         rules: UrlRules,
+        describe_local: Callable[[str], Mapping[str, Any]] | None = None,
         settings: AnalysisSettings | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._secrets = secrets
         self._rules = rules
+        self._describe_local = describe_local
         self._settings = settings or AnalysisSettings()
         self._clock = clock
 
@@ -153,6 +158,18 @@ class AnalysisServices:
         if number is None:
             raise AnalysisServiceMissing(subject=repr(name[:100]))
         return number
+
+    def local_document(self, name: str) -> dict[str, Any]:
+        """What `create` takes of a service that is installed here and runs in a worker.
+
+        Raises
+        ------
+        InvalidInput
+            There is none of this name.
+        """
+        url = self._rules.check(f"{LOCAL}{name}", called=True)
+        told = {} if self._describe_local is None else self._describe_local(name)
+        return {**told, "url": url}
 
     def create(self, viewer: Viewer, given: Mapping[str, Any]) -> int:
         """Register a service; returns its number.
