@@ -25,7 +25,7 @@ from firstlight.formats.result_errors import ResultMalformed, ResultRefused, Res
 __all__ = ["PickleReader"]
 
 _WHERE = "analysis.results.data"
-_MOST_STEPS = 5_000_000
+_MOST_STEPS = 3_000_000
 _DEEPEST = 4  # pickles of arrays of objects within joblib's files
 _PUSHED = frozenset(
     {
