@@ -230,6 +230,7 @@ class ImageAnalysisService:
         parameters: Mapping[str, Any] | None = None,
         *,
         group_ids: object = None,
+        by_caller: bool = False,
     ) -> Analyses:
         """Ask for the analysis of images; each is one analysis of its own.
 
@@ -239,6 +240,8 @@ class ImageAnalysisService:
             See `ImageAnalysisParameters`.
         group_ids
             Groups that may see the analyses besides; only the viewer by default.
+        by_caller
+            The caller does the work itself, at once: no worker is to take it up.
 
         Raises
         ------
@@ -261,6 +264,9 @@ class ImageAnalysisService:
             own = own_audience(session, viewer)
             audience = chosen_audience(session, viewer, group_ids, default=own)
             rows = [self._row(viewer, found, upload, chosen, audience) for upload in uploads]
+            if by_caller:
+                for row in rows:
+                    row.state, row.started_at = AnalysisState.RUNNING, self._clock()
             session.add_all(rows)
             session.flush()
             record_events(session, [state_event(row, found.name) for row in rows])

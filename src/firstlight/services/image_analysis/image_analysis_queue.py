@@ -53,6 +53,7 @@ class Jobs(Protocol):
 class _Waiting:
     number: int
     owner: int | None
+    begun: datetime | None
 
 
 class ImageAnalysisQueue:
@@ -91,7 +92,9 @@ class ImageAnalysisQueue:
             if job_id(each.number) in finished:
                 self._bury(each.number, finished[job_id(each.number)])
         given = [w for w in waiting if job_id(w.number) in known.keys() - finished.keys()]
-        fresh = [w for w in waiting if job_id(w.number) not in known]
+        fresh = [
+            w for w in waiting if job_id(w.number) not in known and not self._is_done_elsewhere(w)
+        ]
         if fresh:
             chosen = next_ones(
                 [(w.number, w.owner) for w in fresh],
@@ -105,13 +108,18 @@ class ImageAnalysisQueue:
         self._stop(cancelled)
         return _BUSY_S if waiting else _IDLE_S
 
+    def _is_done_elsewhere(self, each: _Waiting) -> bool:
+        """Whether somebody does it without a job, for as long as an analysis may take."""
+        limit = timedelta(seconds=self._limits.timeout_s)
+        return each.begun is not None and self._clock() - _aware(each.begun) < limit
+
     def _rows(self) -> tuple[list[_Waiting], list[int]]:
         """Analyses that are not ended, oldest first; and those cancelled a while ago."""
         since = self._clock() - _CANCELLED_WITHIN
         unfinished = (AnalysisState.QUEUED, AnalysisState.RUNNING)
         with self._database.reading() as session:
             rows = session.execute(
-                select(ImageAnalysis.id, ImageAnalysis.owner_id)
+                select(ImageAnalysis.id, ImageAnalysis.owner_id, ImageAnalysis.started_at)
                 .where(ImageAnalysis.state.in_(unfinished))
                 .order_by(ImageAnalysis.id)
             )

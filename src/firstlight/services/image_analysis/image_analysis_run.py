@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +54,7 @@ TOPIC = "image_analysis"
 STEP_VERSION = "1"
 _CHUNK = 1 << 20
 _PACKED = (".gz", ".bz2", ".xz")
+OnStepTold = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,13 @@ class _Task:
 class _Steps:
     """The states of the steps, written down at each change."""
 
-    def __init__(self, write: Callable[[list[dict[str, Any]], str, str], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[list[dict[str, Any]], str, str], None],
+        on_step: OnStepTold | None = None,
+    ) -> None:
         self._write = write
+        self._on_step = on_step
         self._started: dict[str, str] = {}
         self.told = steps_waiting()
 
@@ -87,6 +93,8 @@ class _Steps:
         self.told[place] = step_shape(report, self._started.get(report.name))
         if report.state in ("running", "failed") and not again:
             self._write(self.told, report.name, report.state)
+        if self._on_step is not None:
+            self._on_step(self.told[place])
 
     @property
     def last(self) -> str:
@@ -125,8 +133,13 @@ class ImageAnalysisRun:
         self._limits = limits or ImageAnalysisLimits()
         self._clock = clock
 
-    def run(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def run(self, payload: dict[str, Any], *, on_step: OnStepTold | None = None) -> dict[str, Any]:
         """Do one analysis. Whatever is wrong with it ends in its row, not in an error here.
+
+        Parameters
+        ----------
+        on_step
+            Told of each step whenever its state changes, in the shape that its row has.
 
         Returns
         -------
@@ -136,7 +149,7 @@ class ImageAnalysisRun:
         task = self._begin(int(payload["analysis"]))
         if task is None:
             return {"analysis": payload["analysis"], "state": "ended before"}
-        steps = _Steps(lambda told, step, state: self._tell(task, told, step, state))
+        steps = _Steps(lambda told, step, state: self._tell(task, told, step, state), on_step)
         fault: FirstlightError | None = None
         measured: Measured | None = None
         files: dict[str, str] = {}
