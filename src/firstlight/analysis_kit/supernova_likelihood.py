@@ -275,7 +275,7 @@ def covered(
     high = min(redshift.high, bluest / source.minwave() - 1.0)
     if low >= high:
         raise AnalysisFailed(
-            f"no redshift between {redshift.low:g} and {redshift.high:g} lets {template.name} reach "
+            f"at no redshift from {redshift.low:g} to {redshift.high:g} does {template.name} reach "
             f"{', '.join(band.name for band in kept.bands)}",
             hint="choose another source, or another range of redshift",
         )

@@ -39,9 +39,12 @@ def light_curve_figure(fit: Fit, curves: Mapping[str, np.ndarray], title: str) -
     Bands are moved apart, as the labels say. Limits, and measurements below three sigma, are
     arrows at three sigma above what was measured.
     """
-    figure = Figure(figsize=(8.2, 7.2), dpi=120, facecolor="white")
+    figure = Figure(figsize=(9.6, 6.6), dpi=120, facecolor="white")
     upper, lower = figure.subplots(
-        2, 1, sharex=True, gridspec_kw={"height_ratios": (3.4, 1.0), "hspace": 0.06, "top": 0.87}
+        2,
+        1,
+        sharex=True,
+        gridspec_kw={"height_ratios": (3.2, 1.0), "hspace": 0.06, "right": 0.78, "top": 0.89},
     )
     moves = _moves([curves[band.name] for band in fit.data.bands])
     model_flux = fit.likelihood.flux(fit.values)
@@ -54,12 +57,11 @@ def light_curve_figure(fit: Fit, curves: Mapping[str, np.ndarray], title: str) -
     _dress(upper, lower, fit, depths)
     _name_bands(upper, fit, moves)
     figure.text(0.125, 0.985, title, fontsize=14, color=_INK, fontweight="bold", va="top")
-    figure.text(0.9, 0.983, _subtitle(fit), fontsize=9.5, color=_PALE, ha="right", va="top")
-    upper.text(
-        0.985, 0.965, _parameters(fit), transform=upper.transAxes, ha="right", va="top",
-        fontsize=9.5, color=_INK, linespacing=1.5,
-        bbox={"facecolor": "white", "edgecolor": "#d0d7de", "boxstyle": "round,pad=0.5"},
-    )  # fmt: skip
+    figure.text(0.78, 0.98, _subtitle(fit), fontsize=9.5, color=_PALE, ha="right", va="top")
+    beside = 0.86 - 0.035 * len(fit.data.bands)
+    figure.text(
+        0.802, beside, _parameters(fit), fontsize=9.5, color=_INK, va="top", linespacing=1.6
+    )
     return figure
 
 
@@ -190,14 +192,14 @@ def _plain(axes: Any) -> None:
 
 
 def _name_bands(axes: Any, fit: Fit, moves: np.ndarray) -> None:
-    """A legend of coloured words, in the order in which the bands stand on the page."""
+    """A legend beside the plot, in the order in which the bands stand in it."""
     for index, band in enumerate(fit.data.bands):
         axes.plot(
             [], [], "o", color=_colour(band.mean_wave), label=f"{band.name}{_moved(moves[index])}"
         )
     axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 1.045), fontsize=9, frameon=False, ncols=6,
-        labelcolor=_INK, handletextpad=0.1, columnspacing=1.1,
+        loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=9.5, frameon=False,
+        labelcolor=_INK, handletextpad=0.1,
     )  # fmt: skip
 
 
@@ -221,7 +223,7 @@ def _parameters(fit: Fit) -> str:
     for name, value, error in zip(fit.names, fit.values, fit.errors, strict=True):
         if not np.isfinite(error) or error <= 0.0:
             lines.append(f"{name} = {value:.4g}")
-        elif abs(value) < 1e-3 or name in ("x0", "amplitude"):
+        elif name in ("x0", "amplitude"):
             power = int(np.floor(np.log10(max(abs(value), 1e-300))))
             digits = max(0, power - int(np.floor(np.log10(error))) + 1)
             scaled, off = value / 10.0**power, error / 10.0**power
