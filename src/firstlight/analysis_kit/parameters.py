@@ -81,8 +81,10 @@ def _value(name: str, value: Any, facts: Mapping[str, Any]) -> Any:
         )
     if isinstance(read, int | float) and not isinstance(read, bool):
         low, high = facts.get("minimum"), facts.get("maximum")
-        if (low is not None and read < low) or (high is not None and read > high):
-            raise AnalysisFailed(f"parameter {name}: {read} is not within {low} to {high}")
+        if low is not None and read < low:
+            raise AnalysisFailed(f"parameter {name}: {read} is less than {low}")
+        if high is not None and read > high:
+            raise AnalysisFailed(f"parameter {name}: {read} is more than {high}")
     return read
 
 
