@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sncosmo
 from supernova_world import brightness, light_curve, real
 
 from firstlight.analysis_kit import Progress
@@ -75,3 +76,23 @@ def test_real_type_ia_are_told_as_such_with_their_maximum(name, samples):
     rows = result.results["comparison"]
     assert rows[0]["type"] == "Ia"
     assert all(row["delta_bic"] > 50.0 for row in rows[1:])
+
+
+def test_sncosmos_own_fit_finds_the_same():
+    truth = {"z": 0.05, "t0": 59000.0, "x0": brightness(17.5), "x1": 0.5, "c": 0.1}
+    noise = dict.fromkeys(("bessellb", "bessellv", "bessellr"), 10.0)
+    table = light_curve(truth, noise=noise, points=25, seed=3)
+    template = find_template("fl-sn1a")
+    prior = RedshiftPrior(0.05, 0.05, 0.05)
+    ours = fit_template(template, measurements(table, Cuts()), Scene(prior))
+    model = sncosmo.Model(template.source)
+    model.set(**(truth | {"t0": 59003.0}))
+    table.rename_columns(["mjd", "filter"], ["time", "band"])
+    table["zp"], table["zpsys"] = 23.9, "ab"
+    names = list(ours.names)
+    theirs, _ = sncosmo.fit_lc(table, model, names, guess_t0=False, guess_amplitude=False)
+    for name, error in zip(ours.names, ours.errors, strict=True):
+        best = theirs.parameters[theirs.param_names.index(name)]
+        assert ours.value(name) == pytest.approx(best, abs=0.1 * error)
+        assert error == pytest.approx(theirs.errors[name], rel=0.1)
+    assert ours.chi2 == pytest.approx(theirs.chisq, rel=0.01)
