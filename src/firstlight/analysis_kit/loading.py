@@ -100,6 +100,8 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _from_name(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise NotAService(f"{name!r} is the name of no module")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -109,5 +111,3 @@ def _from_name(name: str) -> ModuleType:
         if fault.name is not None and (name == fault.name or name.startswith(f"{fault.name}.")):
             raise NotAService(f"there is no module {name}, or give a file: my_service.py") from None
         raise
-    except ValueError:
-        raise NotAService(f"{name!r} is the name of no module") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,6 +151,8 @@ def _loaded(function: str) -> LoadedService:
         return load(function)
     except NotAService as fault:
         raise _broken(function, str(fault)) from fault
+    except Exception as fault:  # whatever the author's own module raises is its own
+        raise _broken(function, "".join(traceback.format_exception(fault)).rstrip()) from fault
 
 
 def _broken(function: str, message: str) -> InvalidInput:
