@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, UserError
@@ -27,7 +27,6 @@ from firstlight.models.analysis import Analysis, AnalysisFile, AnalysisStatus
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database, DatabaseUnreachable, bulk_insert
 from firstlight.models.notes import Annotation
-from firstlight.models.object import Object
 from firstlight.remotes.analysis_client import plain_words
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.run_ends import (
@@ -37,6 +36,7 @@ from firstlight.services.analyses.run_ends import (
     ending,
     tell_end,
     tell_run,
+    thing_of,
 )
 from firstlight.services.analyses.run_tokens import token_hash
 
@@ -57,6 +57,7 @@ _TOKEN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 _LONGEST_ORIGIN = 128
 _TOLD_EVERY = timedelta(seconds=0.2)
 _SHOWN_MESSAGE = 300
+_EXPECTED = (Analysis.id, Analysis.status, Analysis.status_message, Analysis.invalid_after)
 _PAUSES_S = (0.5, 2.0, 5.0)  # between attempts to write while the database is away
 
 
@@ -72,7 +73,7 @@ class AlreadyUpdated(UserError):
     code = "analysis.already_updated"
 
     @classmethod
-    def by(cls, row: Analysis) -> AlreadyUpdated:
+    def by(cls, row: Row[*tuple[Any, ...]]) -> AlreadyUpdated:
         """In SkyPortal's words."""
         said = (row.status_message or "")[:_SHOWN_MESSAGE]
         return cls(f"Analysis already updated with status='{row.status}' and message={said}")
@@ -127,29 +128,31 @@ class RunResults:
         """
         with self._reader.read(body) as submission:
             rows = self._files.keep(number, submission.products)
+            again = False
             for pause in (*_PAUSES_S, None):
                 try:
-                    if self._ended_with(number, submission, rows):
-                        return
+                    self._ended_with(number, submission, rows, again=again)
+                    return  # noqa: TRY300, the loop is for what fails
                 except DatabaseUnreachable:
                     # Many a service posts once; and a commit that was not answered may have
                     # been made, so that the bytes stay.
                     if pause is None:
                         raise
                     time.sleep(pause)
+                    again = True
                 except BaseException:
                     self._files.discard(rows)
                     raise
 
-    def _ended_with(self, number: int, submission: Submission, rows: list[AnalysisFile]) -> bool:
+    def _ended_with(
+        self, number: int, submission: Submission, rows: list[AnalysisFile], *, again: bool
+    ) -> None:
         """End the run, unless an attempt before has done so unawares."""
-        keys = [row.key for row in rows]
+        keys = [row.key for row in rows] if again else []
+        saved = select(AnalysisFile.id).where(AnalysisFile.key.in_(keys)).limit(1)
         with self._database.begin() as session:
-            if not keys or not session.scalar(
-                select(AnalysisFile.id).where(AnalysisFile.key.in_(keys)).limit(1)
-            ):
+            if not keys or session.scalar(saved) is None:
                 self._end(session, number, submission, rows)
-        return True
 
     def _end(
         self, session: Session, number: int, submission: Submission, rows: list[AnalysisFile]
@@ -247,25 +250,25 @@ class CallbackService:
         """Write down how far a run is; whether it still waits."""
         now = self._clock()
         with self._database.begin() as session:
-            row = session.get(Analysis, number)
-            if row is None or not AnalysisStatus(row.status).waiting:
+            query = select(Analysis.status, Analysis.progress).where(Analysis.id == number)
+            found = session.execute(query).one_or_none()
+            if found is None or not AnalysisStatus(found.status).waiting:
                 return False
-            told = (row.progress or {}).get("told_at")
+            told = (found.progress or {}).get("told_at")
             if told and fraction < 1.0 and now - datetime.fromisoformat(told) < _TOLD_EVERY:
                 return True
             progress = {"fraction": fraction, "message": message, "told_at": now.isoformat()}
             row = change_run(session, number, {"progress": progress}, holding=WAITING)
             if row is not None:
-                tell_run(session, row, session.get_one(Object, row.object_id), "progress")
+                tell_run(session, row, thing_of(session, row), "progress")
             return row is not None
 
-    def _found(self, token: str) -> Analysis:
+    def _found(self, token: str) -> Row[*tuple[Any, ...]]:
         if not _TOKEN.fullmatch(token.lower()):
             raise CallbackTokenInvalid
         with self._database.reading() as session:
-            row = session.scalar(
-                select(Analysis).where(Analysis.token_hash == token_hash(token.lower()))
-            )
+            query = select(*_EXPECTED).where(Analysis.token_hash == token_hash(token.lower()))
+            row = session.execute(query).one_or_none()
         if row is None:
             raise CallbackTokenInvalid
         return row
@@ -288,7 +291,7 @@ class CallbackService:
 
 def _too_late(session: Session, number: int) -> UserError:
     """Why a run takes no results any more."""
-    row = session.get(Analysis, number, populate_existing=True)
+    row = session.execute(select(*_EXPECTED).where(Analysis.id == number)).one_or_none()
     if row is None:
         return CallbackTokenInvalid()
     if AnalysisStatus(row.status).waiting or row.status == AnalysisStatus.TIMED_OUT:
@@ -310,7 +313,7 @@ def _progress(body: bytes) -> tuple[float, str]:
     return min(max(float(fraction), 0.0), 1.0), words
 
 
-def _annotate(session: Session, row: Analysis, annotations: Sequence[Mapping[str, Any]]) -> None:
+def _annotate(session: Session, row: Row[*tuple[Any, ...]], annotations: Sequence[Mapping[str, Any]]) -> None:
     """Put a service's facts on the object, under an origin that is the service's own.
 
     What runs of the same user have written there before is replaced. Where somebody else has
@@ -340,7 +343,7 @@ def _annotate(session: Session, row: Analysis, annotations: Sequence[Mapping[str
         )
 
 
-def _author_of(session: Session, row: Analysis, origin: str) -> int | None:
+def _author_of(session: Session, row: Row[*tuple[Any, ...]], origin: str) -> int | None:
     return session.scalar(
         select(Annotation.author_id).where(
             Annotation.object_id == row.object_id,

@@ -14,15 +14,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from firstlight.errors import FirstlightError, InternalError, Kind
 from firstlight.models.analysis import Analysis, AnalysisStatus
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
-from firstlight.models.object import Object
 from firstlight.remotes.analysis_client import Authentication, CallOutcome, ServiceReply
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.delivery_packing import PackedRun, RunPacker
-from firstlight.services.analyses.run_ends import change_run, end_run, tell_run
+from firstlight.services.analyses.run_ends import change_run, end_run, tell_run, thing_of
 from firstlight.services.analyses.run_tokens import run_token
 from firstlight.services.analyses.sealed_secrets import SealedSecrets
 
@@ -159,7 +161,7 @@ class RunDelivery:
             with self._database.begin() as session:
                 row = change_run(session, claim.number, values, holding=_QUEUED)
                 if row is not None:
-                    tell_run(session, row, session.get_one(Object, row.object_id), "sent")
+                    tell_run(session, row, thing_of(session, row), "sent")
             return Delivered.TAKEN
         error = reply.error or {}
         if reply.outcome is CallOutcome.REFUSED:
@@ -194,9 +196,9 @@ class RunDelivery:
         pause = max(pauses[min(claim.attempt, len(pauses)) - 1], asked_s)
         again = now + timedelta(seconds=pause)
         with self._database.begin() as session:
-            row = session.get(Analysis, claim.number)
             give_up = self._settings.give_up
-            if row is not None and give_up is not None and again > row.created_at + give_up:
+            began = session.scalar(select(Analysis.created_at).where(Analysis.id == claim.number))
+            if began is not None and give_up is not None and again > began + give_up:
                 return self._given_up(session, claim, error, now)
             said = str(error.get("message") or "not sent")
             values = {
@@ -207,11 +209,11 @@ class RunDelivery:
             mine = Analysis.attempts == claim.attempt
             row = change_run(session, claim.number, values, mine, holding=_QUEUED)
             if row is not None:
-                tell_run(session, row, session.get_one(Object, row.object_id), "delayed")
+                tell_run(session, row, thing_of(session, row), "delayed")
         return Delivered.LATER
 
     def _given_up(
-        self, session: Any, claim: Claim, error: Mapping[str, Any], now: datetime
+        self, session: Session, claim: Claim, error: Mapping[str, Any], now: datetime
     ) -> Delivered:
         end_run(
             session,

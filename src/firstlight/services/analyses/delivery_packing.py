@@ -154,7 +154,7 @@ class RunPacker:
                 mine = Analysis.attempts == attempt
                 waits = change_run(session, run.number, said, mine) is not None
                 if waits:
-                    old = _replaced(session, run.number)
+                    old = _replaced(session, run.number) if attempt > 1 else []
                     session.add_all(rows)
         except BaseException:
             self._files.discard(rows)

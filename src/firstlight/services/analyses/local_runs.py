@@ -22,12 +22,11 @@ from firstlight.errors import ConflictError, FirstlightError, InternalError, Kin
 from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
-from firstlight.models.object import Object
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.callbacks import CallbackService, RunResults
 from firstlight.services.analyses.delivery import told_fault
 from firstlight.services.analyses.delivery_packing import PackedRun, RunPacker
-from firstlight.services.analyses.run_ends import change_run, end_run, tell_run
+from firstlight.services.analyses.run_ends import change_run, end_run, tell_run, thing_of
 from firstlight.services.analyses.run_queue import LOCAL
 from firstlight.work.engine import JobOutcome, JobRequest
 
@@ -251,8 +250,8 @@ class LocalRuns:
             }
             row = change_run(session, number, values, Analysis.attempts < _MOST_ATTEMPTS)
             if row is not None:
-                tell_run(session, row, session.get_one(Object, row.object_id), "sent")
-                return row.attempts
+                tell_run(session, row, thing_of(session, row), "sent")
+                return int(row.attempts)
             message = "the analysis ended with its process twice"
             end_run(
                 session, number, AnalysisStatus.FAILURE, now=now, message=message,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Protocol
 from urllib.parse import quote
 
-from sqlalchemy import ColumnElement, CursorResult, update
+from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.orm import Session
 
 from firstlight.models.account import UserNotification
@@ -21,7 +21,7 @@ from firstlight.models.object import Object
 from firstlight.provenance.fingerprint import product_id
 from firstlight.services.objects.sharing import common_audience, tell
 
-__all__ = ["WAITING", "change_run", "end_run", "page_of", "tell_end", "tell_run"]
+__all__ = ["WAITING", "change_run", "end_run", "page_of", "tell_end", "tell_run", "thing_of"]
 
 WAITING = (AnalysisStatus.QUEUED, AnalysisStatus.PENDING)
 _WORDS = {
@@ -33,29 +33,73 @@ _WORDS = {
 _LONGEST_MESSAGE = 2000
 
 
+class RunLike(Protocol):
+    """What is told of a run: its row, or those columns of it."""
+
+    id: Any
+    object_id: Any
+    audience_id: Any
+    owner_id: Any
+    service_name: Any
+    status: Any
+    status_message: Any
+    progress: Any
+
+
+class ThingLike(Protocol):
+    """What is told of an object: its row, or those columns of it."""
+
+    name: Any
+    audience_id: Any
+
+
 def change_run(
     session: Session,
     number: int,
     values: Mapping[str, Any],
     *conditions: ColumnElement[bool],
     holding: Collection[AnalysisStatus] = WAITING,
-) -> Analysis | None:
+) -> Row[*tuple[Any, ...]] | None:
     """Change a run that is in one of these states; None where it is no longer. No commit.
 
     Parameters
     ----------
     conditions
         What else must hold.
+
+    Returns
+    -------
+    Row
+        What the run is now: `RunLike`, and its ``attempts``. Not all of it, since parameters
+        may hold whole files.
     """
-    done = session.execute(
+    statement = (
         update(Analysis)
         .where(Analysis.id == number, Analysis.status.in_(holding), *conditions)
         .values(**values)
+        .returning(*_TOLD)
         .execution_options(synchronize_session=False)
     )
-    if cast("CursorResult[Any]", done).rowcount != 1:
-        return None
-    return session.get_one(Analysis, number, populate_existing=True)
+    return session.execute(statement).one_or_none()
+
+
+_TOLD = (
+    Analysis.id,
+    Analysis.object_id,
+    Analysis.audience_id,
+    Analysis.owner_id,
+    Analysis.service_name,
+    Analysis.status,
+    Analysis.status_message,
+    Analysis.progress,
+    Analysis.attempts,
+)
+
+
+def thing_of(session: Session, row: RunLike) -> Row[*tuple[Any, ...]]:
+    """Name and audience of a run's object."""
+    query = select(Object.name, Object.audience_id).where(Object.id == row.object_id)
+    return session.execute(query).one()
 
 
 def end_run(
@@ -97,17 +141,29 @@ def ending(
     }
 
 
-def tell_end(session: Session, row: Analysis) -> None:
-    """Tell the owner, and whoever watches the object: the last thing before the commit."""
-    thing = session.get_one(Object, row.object_id)
+def tell_end(session: Session, row: Any) -> None:
+    """Tell the owner, and whoever watches the object: the last thing before the commit.
+
+    Parameters
+    ----------
+    row
+        `RunLike`.
+    """
+    thing = thing_of(session, row)
     if row.owner_id is not None and row.status != AnalysisStatus.CANCELLED:
         session.flush()
         bulk_insert(session, UserNotification, [_notification(row, thing)])
     tell_run(session, row, thing, "ended")
 
 
-def tell_run(session: Session, row: Analysis, thing: Object, change: str) -> None:
-    """Tell whoever watches the object: the last thing before the commit."""
+def tell_run(session: Session, row: Any, thing: Any, change: str) -> None:
+    """Tell whoever watches the object: the last thing before the commit.
+
+    Parameters
+    ----------
+    row, thing
+        `RunLike`, and `ThingLike`.
+    """
     facts = {"id": row.id, "change": change, "status": str(row.status), "progress": row.progress}
     audience = common_audience(session, thing.audience_id, row.audience_id)
     tell(session, thing.name, "analysis", audience, facts)
@@ -118,7 +174,7 @@ def page_of(object_name: str, number: int) -> str:
     return f"/objects/{quote(object_name, safe='')}/analyses/{number}"
 
 
-def _notification(row: Analysis, thing: Object) -> dict[str, Any]:
+def _notification(row: RunLike, thing: Any) -> dict[str, Any]:
     done = row.status == AnalysisStatus.COMPLETED
     text = f"{row.service_name} on {thing.name}: {_WORDS[row.status]}"
     if row.status_message:

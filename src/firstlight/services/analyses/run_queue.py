@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ LOCAL = "local:"
 """URLs of services that run in a worker of this system begin so."""
 
 _BUSY_S = 0.01
+_BATCH = 4  # a lane that is at work is given so many at once, which is cheaper than one by one
 _LOOKED_AT = 64  # runs that are compared for one choice
 _FIRST_WINDOW = 2
 _log = logging.getLogger(__name__)
@@ -137,8 +139,13 @@ class RunQueue:
 
     def run(self) -> float:
         """Set going what is due, without waiting for it; returns the seconds until next time."""
-        busy = [self._fill(lane) for lane in self._lanes]
-        return _BUSY_S if any(busy) else self._settings.every_s
+        now = time.monotonic()
+        for lane in self._lanes:
+            if lane.wants_more() or now >= lane.next_look:
+                lane.next_look = now + self._settings.every_s
+                self._fill(lane)
+        more = any(lane.more for lane in self._lanes)
+        return min(_BUSY_S, self._settings.every_s) if more else self._settings.every_s
 
     def deliver_all(self) -> None:
         """Send what is due now, and wait until that is done."""
@@ -153,11 +160,13 @@ class RunQueue:
 
     def _fill(self, lane: _Lane) -> bool:
         """Give a lane's free threads something to do; whether any is at work."""
+        lane.looked()
         while free := lane.free():
             candidates = self._due(lane)
             chosen = choose(candidates, lane.owners(), lane.windows.room, free)
             if not chosen:
                 break
+            lane.more = True
             for claim in self.claim([each.number for each in chosen]):
                 lane.begin(claim, self._deliver)
         return not lane.idle.is_set()
@@ -227,9 +236,23 @@ class _Lane:
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix=title)
         self.idle = threading.Event()
         self.idle.set()
+        self.more = False
+        self.next_look = 0.0
         self._threads = threads
+        self._ended = 0
         self._claims: set[Claim] = set()
         self._lock = threading.Lock()
+
+    def looked(self) -> None:
+        """Somebody looks for runs now."""
+        with self._lock:
+            self._ended = 0
+        self.more = bool(self.windows.full())  # of these none is looked for
+
+    def wants_more(self) -> bool:
+        """Whether enough has ended since the last look that another one pays."""
+        with self._lock:
+            return self.more and (self._ended >= _BATCH or not self._claims)
 
     def free(self) -> int:
         """Threads that have nothing to do."""
@@ -257,6 +280,7 @@ class _Lane:
             self.windows.end(claim.service, well=well)
             with self._lock:
                 self._claims.discard(claim)
+                self._ended += 1
                 if not self._claims:
                     self.idle.set()
 
