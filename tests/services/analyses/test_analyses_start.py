@@ -178,6 +178,7 @@ def test_lists_are_paged_and_filtered_exactly(either_world):
     assert found(object_name="FL1", per_page=1) == (numbers[4:5], 5)
     assert found(object_name="FL") == ([], 0)
     assert found(object_name="%") == ([], 0)
+    assert found(object_name="FL1\x00") == ([], 0)
     assert found(service_id=two) == (numbers[5:], 1)
     assert found(status="completed") == (numbers[:1], 1)
     assert found(summaries=True) == (numbers[5:], 1)

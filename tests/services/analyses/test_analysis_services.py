@@ -206,8 +206,11 @@ def test_addresses_are_judged_when_given_and_when_changed(analysis_world):
     mia = analysis_world.viewer("mia")
     with pytest.raises(UrlRefused):
         analysis_world.services.change(mia, number, {"url": private})
-    # One that is never called may be anything, until it is.
-    uploads = analysis_world.add_service("uploads", url=private, upload_only=True)
+    # One that is never called may be anything, until it is; and nothing is sent to it.
+    uploads = analysis_world.add_service(
+        "uploads", url=private, upload_only=True, input_data_types=None
+    )
+    assert analysis_world.services.get(mia, uploads)["input_data_types"] == []
     with pytest.raises(UrlRefused):
         analysis_world.services.change(mia, uploads, {"upload_only": False})
     analysis_world.services.change(mia, uploads, {"upload_only": False, "url": "local:period"})

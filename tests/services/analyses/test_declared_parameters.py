@@ -147,6 +147,14 @@ def test_values_that_cannot_be_given(rule, value):
     assert caught.value.field == "p"
 
 
+def test_files_together_have_one_limit():
+    declared = checked_declaration({name: {"type": "file"} for name in "abc"})
+    large = "data:;name=a;base64," + "A" * 600_000
+    assert checked_parameters(declared, {"a": large, "b": large})["a"] == large
+    with pytest.raises(ParametersInvalid, match="too large together"):
+        checked_parameters(declared, {"a": large, "b": large, "c": large})
+
+
 def test_unknown_names_are_told_as_skyportal_does_and_extinction_is_known():
     with pytest.raises(ParametersInvalid, match=r"Invalid analysis_parameters: \{'magic'\}"):
         checked_parameters({"a": ["x"]}, {"magic": 1})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, false, func, select
 from sqlalchemy.orm import Session, load_only
 
 from firstlight.errors import InvalidInput, MissingError
@@ -22,7 +22,7 @@ from firstlight.services.analyses.analysis_facts import brief_facts, detailed_fa
 from firstlight.services.analyses.run_ends import end_run, tell_run
 from firstlight.services.objects.sharing import groups_by_audience, may_change, readable
 from firstlight.services.objects.visible_objects import visible_object
-from firstlight.services.objects.wire_values import LARGEST_ID
+from firstlight.services.objects.wire_values import LARGEST_ID, storable
 from firstlight.services.visibility import seen_by
 
 __all__ = ["Analyses", "AnalysisMissing", "RunQuery", "StoredFiles", "visible_run"]
@@ -94,7 +94,8 @@ class RunQuery:
         """
         found = [readable(viewer, Analysis, _OWNER), seen_by(viewer, Object.audience_id)]
         if self.object_name is not None:
-            found.append(Object.name == self.object_name.replace("\x00", ""))
+            name = self.object_name
+            found.append(Object.name == name if storable(name) else false())
         if self.service_id is not None:
             found.append(Analysis.service_id == self.service_id)
         if self.status is not None:

@@ -188,8 +188,11 @@ class AnalysisServices:
         """
         viewer.require("manage_services")
         wish = _known({name: value for name, value in given.items() if value is not None})
+        upload_only = _is_upload_only(wish, default=False)
+        if upload_only:
+            wish = {"input_data_types": [], **wish}  # nothing is ever sent to it
         self._require_all(wish)
-        values = self._checked(wish, upload_only=_is_upload_only(wish, default=False))
+        values = self._checked(wish, upload_only=upload_only)
         kind = values["authentication_type"]
         info = checked_authinfo(kind, wish.get("_authinfo"))
         values["display_name"] = values.get("display_name") or values["name"]

@@ -136,7 +136,7 @@ def checked_parameters(
     given
         Values by name; None and a blank text count as left out.
     max_file_bytes
-        Longest file that may be given.
+        Longest file that may be given, and of all files together.
 
     Raises
     ------
@@ -168,6 +168,7 @@ def checked_parameters(
             read[name] = _value(rule, value, max_file_bytes)
         elif rule.required:
             raise ParametersInvalid(f"the parameter {name} is required", field=name)
+    _check_size(read, max_file_bytes)
     return read
 
 
@@ -292,6 +293,22 @@ def _bad(name: str, found: str, expected: str) -> BadDeclaration:
 
 
 # --- the values of one run ---------------------------------------------------------------------
+
+
+def _check_size(read: Mapping[str, Any], max_file_bytes: int) -> None:
+    """Refuse files that are too large together: a run keeps them."""
+    size = sum(len(value) for value in read.values() if _is_file(value))
+    if size * 3 // 4 > max_file_bytes + 3:
+        raise ParametersInvalid(
+            "the files are too large together",
+            field="analysis_parameters",
+            found=f"{size * 3 // 4} bytes",
+            expected=f"at most {max_file_bytes} bytes",
+        )
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("data:")
 
 
 def _value(rule: _Rule, value: Any, max_file_bytes: int) -> Any:
