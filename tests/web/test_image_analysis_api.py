@@ -165,6 +165,18 @@ def test_the_former_route_takes_a_data_url(portal, operator, image):
     for damaged in ("data:x;base64,####", "data:x,AAAA", "no url"):
         answer = portal.post(address, json={"image_data": damaged}, headers=operator)
         assert refusal(answer) == (400, "image_upload.data_url")
+    large = "data:;base64," + "A" * 2_666_680  # 2,000,010 bytes, by its length
+    answer = portal.post(address, json={"image_data": large}, headers=operator)
+    assert refusal(answer) == (413, "image_upload.too_large")
+
+
+def test_a_body_of_the_former_route_is_bounded(make_services, make_client):
+    services = make_services(open_on_loopback=False, max_body_bytes=2000, max_data_bytes=3000)
+    client = make_client(services)
+    address = "/api/internal/sources/star/image_analysis"
+    answer = client.post(address, json={"image_data": "A" * 4000})
+    assert refusal(answer) == (413, "web.body_too_large")
+    assert answer.json()["data"]["expected"] == "at most 3000 bytes"
 
 
 def test_what_is_too_large_is_refused(portal, operator, image):

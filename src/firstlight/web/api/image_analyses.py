@@ -181,8 +181,8 @@ def start_analysis_as_before(
     services = services_of(request)
     services.image_analyses.expect(asker, name)
     instrument = services.image_analyses.instrument_name(body.instrument_id)
-    filename, stream = decoded_data_url(body.image_data)
-    upload = services.image_uploads.receive(asker, filename, stream)
+    filename, stream, size = decoded_data_url(body.image_data)
+    upload = services.image_uploads.receive(asker, filename, stream, length=size)
     parameters = {
         "instrument": instrument,
         "filter": body.filter,
