@@ -94,6 +94,12 @@ def test_what_is_told_of_the_object_stands_in_for_what_was_not_sent():
     assert Inputs.from_request(known).redshift.value == 0.4
 
 
+def test_it_is_told_whether_the_photometry_is_without_dust():
+    assert read().extinction is None
+    body = {"inputs": {}, "extinction": {"ebv": 0.05}, "object": "unheard of"}
+    assert Inputs.from_request(body).extinction == {"ebv": 0.05}
+
+
 def test_the_parameters_are_those_of_the_inputs():
     body = {
         "analysis_parameters": {"a": 1, "b": 1},

@@ -60,6 +60,9 @@ class Inputs:
         What was chosen for this run.
     ra, dec
         ICRS degrees.
+    extinction
+        ``ebv``, ``law``, ``magnitudes`` by filter and the filters ``not_corrected``, where the
+        photometry is already corrected for the dust of the Milky Way; else ``None``.
     """
 
     photometry: Table | None = None
@@ -72,6 +75,7 @@ class Inputs:
     object_name: str = ""
     ra: float | None = None
     dec: float | None = None
+    extinction: dict[str, Any] | None = None
 
     @classmethod
     def from_request(cls, body: Mapping[str, Any]) -> Inputs:
@@ -91,8 +95,7 @@ class Inputs:
         sent = body.get("inputs")
         if not isinstance(sent, Mapping):
             raise AnalysisFailed("the request has no inputs")
-        about = body.get("object") if isinstance(body.get("object"), Mapping) else {}
-        assert isinstance(about, Mapping)  # noqa: S101, so says the line above
+        about, extinction = (_mapping(body.get(name)) for name in ("object", "extinction"))
         tables = {
             kind: columns_of(kind, sent[kind])
             for kind in ("photometry", "spectra", "redshift", *_RECORD_KINDS)
@@ -107,7 +110,12 @@ class Inputs:
             object_name=str(body.get("resource_id") or about.get("id") or ""),
             ra=number(about.get("ra")),
             dec=number(about.get("dec")),
+            extinction=dict(extinction) or None,
         )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 _RECORD_KINDS = ("annotations", "comments", "classifications")

@@ -356,6 +356,19 @@ def test_a_mark_notices_changes_and_deletions(world):
     assert is_stale(changed, marked(world))
 
 
+def test_dust_is_removed_where_it_is_asked_for(world):
+    post(world, mag=18.5)
+    with world.database.reading() as session:
+        thing = visible_object(session, world.ada, world.object)
+        plain = pack(session, world.ada, thing, ["photometry"])
+        bare = pack(session, world.ada, thing, ["photometry"], reddening=0.1)
+    (row,) = rows_of(bare.document["photometry"])
+    gone = bare.extinction["magnitudes"]["sdssg"]
+    assert float(row["mag"]) == pytest.approx(18.5 - gone)
+    assert plain.extinction is None
+    assert bare.sha256 != plain.sha256
+
+
 def test_names_with_letters_of_all_kinds_are_sent(world):
     add(world, Comment(text="ça\r va, «oui»\u2028", author_id=world.users["ada"]))
     sent = packed(world, ["comments"]).document

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from firstlight.errors import InvalidInput, UserError
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
+from firstlight.services.analyses.analysis_inputs_extinction import without_dust
 from firstlight.services.analyses.analysis_inputs_filters import InputFilters
 from firstlight.services.analyses.analysis_inputs_forms import as_columns, as_csv
 from firstlight.services.analyses.analysis_inputs_notes import note_table
@@ -48,12 +49,16 @@ class PackedInputs:
         Numbers of the rows of each type.
     counts
         How many rows of each type.
+    extinction
+        ``ebv``, ``law``, ``magnitudes`` by filter and the filters ``not_corrected``, where the
+        photometry was corrected for the dust of the Milky Way.
     """
 
     document: dict[str, Any]
     sha256: str
     used: dict[str, list[int]]
     counts: dict[str, int]
+    extinction: dict[str, Any] | None = None
 
 
 def pack(
@@ -65,6 +70,7 @@ def pack(
     input_format: str = "csv",
     *,
     bandpasses: Bandpasses | None = None,
+    reddening: float | None = None,
 ) -> PackedInputs:
     """Collect the data of an object that a viewer may see, in the form that a service wants.
 
@@ -83,6 +89,8 @@ def pack(
         tells some more of photometry.
     bandpasses
         With which magnitudes that were sent without a flux are put into AB.
+    reddening
+        E(B-V) that is to be removed from the photometry; see `reddening_to_remove`.
 
     Raises
     ------
@@ -97,18 +105,19 @@ def pack(
         raise InvalidInput(
             field="input_format", found=repr(input_format)[:50], expected=", ".join(INPUT_FORMATS)
         )
-    chosen = InputFilters.of(filters)
-    tables = {
-        kind: _table(session, viewer, thing, kind, chosen, bandpasses or Bandpasses())
-        for kind in types
-    }
+    chosen, known = InputFilters.of(filters), bandpasses or Bandpasses()
+    tables = {kind: _table(session, viewer, thing, kind, chosen, known) for kind in types}
     _refuse_nothing(thing, tables, chosen)
+    told = None
+    if reddening is not None and "photometry" in tables:
+        tables["photometry"], told = without_dust(tables["photometry"], reddening, known)
     written = as_csv if input_format == "csv" else as_columns
     return PackedInputs(
         document={kind: written(table) for kind, table in tables.items()},
         sha256=_hash(tables),
         used={kind: table.ids for kind, table in tables.items()},
         counts={kind: len(table) for kind, table in tables.items()},
+        extinction=told,
     )
 
 
