@@ -276,6 +276,20 @@ def test_bands_that_are_unknown_or_out_of_reach_are_left_out_and_told():
     assert left_out["outside the wavelengths of fl-sn1a"] == 4
 
 
+def test_one_band_tells_no_colour():
+    table = light_curve(TRUTH, noise={"ztfr": 10.0})
+    parameters = run(table, source="fl-sn1a", fix_z=True).results["parameters"]
+    assert parameters["c"] == {"value": 0.0, "fixed": True}
+    assert abs(parameters["t0"]["value"] - TRUTH["t0"]) < 3.0 * parameters["t0"]["error"]
+
+
+def test_what_the_measurements_cannot_tell_has_the_error_of_its_range():
+    """Two bands on the tail alone: neither the width nor the maximum is known from them."""
+    table = light_curve(TRUTH, days=(62.0, 72.0), points=8, noise={"ztfg": 3.0, "ztfr": 3.0})
+    parameters = run(table, source="fl-sn1a", fix_z=True).results["parameters"]
+    assert 1.0 < parameters["x1"]["error"] <= 8.0 / np.sqrt(12.0) + 1e-9
+
+
 def test_no_band_within_reach_fails():
     table = light_curve(TRUTH)
     table["filter"] = ["f218w"] * len(table)

@@ -80,7 +80,7 @@ def compare(
         how = sampler if sampler == "nest" or len(common) == 1 else "none"
         posteriors.append(sample(fit, how, seed, tell))
     rows = compared_as_document(common, posteriors)
-    posterior = posteriors[0] if common is fits else sample(best, sampler, seed)
+    posterior = posteriors[0] if len(common) == 1 else sample(best, sampler, seed)
     return Comparison(best, posterior, rows, failed)
 
 

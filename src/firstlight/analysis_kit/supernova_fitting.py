@@ -26,7 +26,7 @@ _START_REDSHIFTS = 9
 _START_ERROR = 0.1  # of the flux: what the shape of a first guess may be off by
 _LATEST_ROUNDS = 4
 _DOUBTFUL = 0.01  # chance of a chi2 so large, below which the errors are taken as too small
-_LARGEST_SCATTER = 1.0
+_LEAST_SCATTER, _LARGEST_SCATTER = 0.001, 1.0
 _MOST_OUTLIERS = 0.1  # of the measurements: more than that are no outliers, but a wrong template
 
 
@@ -363,23 +363,38 @@ def _scatter(likelihood: Likelihood, values: np.ndarray) -> float:
         variance = known + (scatter * flux) ** 2
         return float(np.sum(residual**2 / variance) + np.log(variance).sum())
 
-    return float(minimize_scalar(cost, bounds=(0.0, _LARGEST_SCATTER), method="bounded").x)
+    found = float(minimize_scalar(cost, bounds=(0.0, _LARGEST_SCATTER), method="bounded").x)
+    return found if found > _LEAST_SCATTER else 0.0
 
 
 def _covariance(likelihood: Likelihood, values: np.ndarray) -> np.ndarray:
-    """Inverse of the Fisher matrix, by central differences a tenth of an error wide."""
+    """Inverse of the Fisher matrix, by central differences a tenth of an error wide.
+
+    The ranges of the parameters count as flat priors, a twelfth of their width squared: without
+    them what one band alone cannot tell, as the colour, would be known perfectly or not at all.
+    """
     step = np.array([0.05 * _SCALES.get(name, 1.0) for name in likelihood.names])
     step[likelihood.amplitude] = 0.01 * abs(values[likelihood.amplitude])
+    width = likelihood.high - likelihood.low
+    known = np.where(np.isfinite(width) & (width > 0.0), 12.0 / np.maximum(width, 1e-300) ** 2, 0.0)
+    known[likelihood.amplitude] = 0.0
     covariance: Any = None
     for _ in range(2):
         columns = []
-        for index, width in enumerate(step):
+        for index, off in enumerate(step):
             ahead, behind = values.copy(), values.copy()
-            ahead[index] = min(values[index] + width, likelihood.high[index])
-            behind[index] = max(values[index] - width, likelihood.low[index])
+            ahead[index] = min(values[index] + off, likelihood.high[index])
+            behind[index] = max(values[index] - off, likelihood.low[index])
             change = likelihood.residuals(ahead) - likelihood.residuals(behind)
             columns.append(change / (ahead[index] - behind[index]))
         slopes = np.array(columns).T
-        covariance = np.linalg.pinv(slopes.T @ slopes, rcond=1e-14, hermitian=True)
+        covariance = _inverse(slopes.T @ slopes + np.diag(known))
         step = np.clip(0.1 * np.sqrt(np.diag(covariance)), 0.01 * step, 20.0 * step)
     return np.asarray(covariance)
+
+
+def _inverse(fisher: np.ndarray) -> np.ndarray:
+    """Scaled to ones before it is inverted: brightness may be 1e-16 and time 6e4."""
+    scale = np.sqrt(np.maximum(np.diag(fisher), 1e-300))
+    inverse = np.linalg.pinv(fisher / np.outer(scale, scale), hermitian=True)
+    return np.asarray(inverse / np.outer(scale, scale))

@@ -113,6 +113,8 @@ class Likelihood:
 
     def _free_names(self) -> tuple[str, ...]:
         fixed = {"mwebv", "hostr_v", "mwr_v"} | ({"z"} if self.scene.redshift.fixed else set())
+        if len(self.data.bands) == 1:
+            fixed |= {"c", HOST_DUST}  # one band tells brightness or colour, not both
         return tuple(name for name in self.model.param_names if name not in fixed)
 
     def _ranges(self) -> tuple[np.ndarray, np.ndarray]:
