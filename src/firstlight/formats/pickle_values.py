@@ -373,7 +373,8 @@ def _scalar(arguments: tuple[Any, ...]) -> Any:
     if dtype.holds_objects:
         return data
     array = array_of(data, dtype, (), "C")
-    return array if array.dtype.kind in "MmV" else array.item()
+    is_plain = array.dtype.kind not in "MmV" and array.dtype.itemsize <= 16
+    return array.item() if is_plain and array.dtype.char not in "gG" else array
 
 
 def _from_buffer(arguments: tuple[Any, ...]) -> ArrayBeing:

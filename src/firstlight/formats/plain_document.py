@@ -159,6 +159,8 @@ class PlainDocument:
             return self.plain(columns, where, depth + 1)
         if value.dtype.kind in "Mm":
             value = value.astype(str)
+        elif value.dtype.kind in "fc":  # numbers of more digits than Python's own stay numpy's
+            value = value.astype("f8" if value.dtype.kind == "f" else "c16")
         return self.plain(value.tolist(), where, depth)
 
 
