@@ -20,7 +20,6 @@ from firstlight.services.access import Viewer
 from firstlight.services.objects.object_facts import object_facts
 from firstlight.services.objects.object_parts import (
     Include,
-    own_audiences,
     parts_of,
     summaries_of,
     with_rows,
@@ -128,7 +127,7 @@ class ObjectList:
             raise InvalidInput(field="limit", found=limit, expected=f"1 to {LONGEST_PAGE}")
         after = None if cursor is None else read_mark(order, cursor)
         with self._database.reading() as session:
-            search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
+            search = ObjectSearch.begin(session, viewer, query)
             marks = search.marks(order, limit + 1, after=after)
             rows = _rows(session, viewer, _load(session, marks[:limit]))
         more = len(marks) > limit
@@ -137,7 +136,7 @@ class ObjectList:
     def count(self, viewer: Viewer, query: ObjectQuery, at_most: int = 1_000) -> int:
         """How many objects there are, counted no further than `at_most`."""
         with self._database.reading() as session:
-            search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
+            search = ObjectSearch.begin(session, viewer, query)
             return search.count(at_most)
 
     def page(
@@ -163,7 +162,7 @@ class ObjectList:
             raise InvalidInput(field="numPerPage", found=per_page, expected=f"1 to {LONGEST_PAGE}")
         offset = (page - 1) * per_page
         with self._database.reading() as session:
-            search = ObjectSearch(session, viewer, query, own_audiences(session, viewer))
+            search = ObjectSearch.begin(session, viewer, query)
             total = search.count()
             marks = search.marks(order, per_page, offset=offset) if offset < total else []
             rows = _load(session, marks)

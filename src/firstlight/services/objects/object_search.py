@@ -1,9 +1,9 @@
 """The SQL of lists of objects: what is sought, in which order, from where on.
 
-Conditions that lead to few objects by an index are looked up first, and counted no further than
-that. Where there is one with few, its objects are gathered and sorted. Otherwise the index of the
-order is walked until the page is full; conditions are then written so that no planner is tempted
-by another index.
+A list begins where its order does: the index of the order is walked for a little. Most lists have
+a page full by then. Where it is not, the ways that other indexes offer are looked at, counted no
+further than that. Where one leads to few objects, these are gathered and sorted; otherwise the walk
+goes on.
 """
 
 from __future__ import annotations
@@ -11,48 +11,103 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, or_, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
+from sqlalchemy.orm import Session, aliased
 
-from firstlight.algorithms.sky_index import angular_separation, cone_ranges
-from firstlight.models.exposure_search import escaped
 from firstlight.models.exposure_streams import is_postgres, opaque
-from firstlight.models.notes import Classification, Comment, ObjectTag
 from firstlight.models.object import Object, PhotometrySummary, SavedObject
-from firstlight.models.spectrum import Spectrum
 from firstlight.services.access import Viewer
-from firstlight.services.objects.object_query import ANY, Mark, ObjectQuery, Order, Range
-from firstlight.services.objects.object_summary import visible_numbers
+from firstlight.services.objects.object_conditions import (
+    OBJECT,
+    OBJECT_ID,
+    SUMMARY,
+    Condition,
+    Sought,
+    Way,
+    is_there,
+    named,
+)
+from firstlight.services.objects.object_parts import own_audiences
+from firstlight.services.objects.object_query import Mark, ObjectQuery, Order
 from firstlight.services.objects.saved_objects import SavedWhen
-from firstlight.services.objects.sharing import readable
-from firstlight.services.visibility import seen_by
 
 __all__ = ["ObjectSearch"]
 
-# So many are read and sorted in a few milliseconds.
+# So many are read and sorted in a few hundredths of a second.
 FEW = 10_000
+# So many are looked at in order before other ways are.
+NEXT = 1_000
 _PORTION = 2_000
+_FAR = (40_000, 160_000)
+_JUDGED_AT_ONCE = 500
 _MOST_NAMES = 2_000
-_MOST_RANGES = 16
 _OF_OBJECTS = {"name", "ra", "dec", "redshift", "created_at"}
-_summary = PhotometrySummary.__table__.c
 _OF_SUMMARIES: dict[str, ColumnElement[Any]] = {
-    "n_points": _summary.n_points,
-    "last_detected": _summary.last_detected_mjd,
-    "last_mag": _summary.last_detected_mag,
-    "peak_mag": _summary.peak_mag,
-    "mean_mag": _summary.mean_mag,
+    "n_points": SUMMARY.n_points,
+    "last_detected": SUMMARY.last_detected_mjd,
+    "last_mag": SUMMARY.last_detected_mag,
+    "peak_mag": SUMMARY.peak_mag,
+    "mean_mag": SUMMARY.mean_mag,
 }
 _NEVER_NULL = {"name", "ra", "dec", "created_at", "saved_at"}
-_objects = Object.__table__.c
-_ID: ColumnElement[uuid.UUID] = _objects.id
+# Plans that follow the way the queries are written; compiling one takes longer than running it.
+_CALM = text(
+    "SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),"
+    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
+    " set_config('max_parallel_workers_per_gather', '0', true),"
+    " set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 
-Condition = ColumnElement[bool]
+Found = list[tuple[Mark, Sequence[Any]]]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Objects in an order, not yet sorted: ids, and by what they are sorted.
+
+    Attributes
+    ----------
+    key
+        None where they are sorted by their ids alone.
+    """
+
+    statement: Select[Any]
+    ident: ColumnElement[uuid.UUID]
+    key: ColumnElement[Any] | None
+
+    @property
+    def keys(self) -> list[ColumnElement[Any]]:
+        """What they are sorted by."""
+        return [self.ident] if self.key is None else [self.key, self.ident]
+
+    def sorted(self, order: Order) -> Select[Any]:
+        """The list in its order."""
+        ends = [key.desc() if order.descending else key.asc() for key in self.keys]
+        return self.statement.order_by(*ends)
+
+    def after(self, order: Order, mark: Mark | None) -> _Listed:
+        """The part behind a place."""
+        if mark is None:
+            return self
+        here, there = self._place(mark)
+        return self.where(here < there if order.descending else here > there)
+
+    def up_to(self, order: Order, mark: Mark) -> _Listed:
+        """The part up to a place, with it."""
+        here, there = self._place(mark)
+        return self.where(here >= there if order.descending else here <= there)
+
+    def _place(self, mark: Mark) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        place = [mark.ident] if self.key is None else [mark.value, mark.ident]
+        return tuple_(*self.keys), tuple_(*place, types=[key.type for key in self.keys])
+
+    def where(self, *conditions: Condition) -> _Listed:
+        """Those for which conditions hold."""
+        return _Listed(self.statement.where(*conditions), self.ident, self.key)
 
 
 @dataclass(frozen=True)
@@ -70,342 +125,289 @@ class ObjectSearch:
     query: ObjectQuery
     audiences: frozenset[int] | None
 
+    @classmethod
+    def begin(cls, session: Session, viewer: Viewer, query: ObjectQuery) -> ObjectSearch:
+        """Prepare a transaction for one search."""
+        if is_postgres(session):
+            session.execute(_CALM)
+        return cls(session, viewer, query, own_audiences(session, viewer))
+
+    @property
+    def _sought(self) -> Sought:
+        return Sought(self.viewer, self.query, self.audiences)
+
     def marks(
         self, order: Order, limit: int, *, after: Mark | None = None, offset: int = 0
     ) -> list[Mark]:
         """The next objects of the list; fewer than `limit` only where there are no more."""
-        if self._nothing:
+        if self._sought.is_impossible:
             return []
-        if self._is_exact:
+        if self._sought.is_exact:
             return [mark for mark, _ in self._rows(order, limit, after, offset)]
-        return list(islice(self._fitting(order, after, limit), offset, offset + limit))
+        return list(islice(self._fitting(order, after, offset + limit), offset, offset + limit))
 
     def count(self, at_most: int | None = None) -> int:
         """How many objects there are, counted no further than `at_most`."""
-        if self._nothing:
+        sought = self._sought
+        if sought.is_impossible:
             return 0
-        chosen = self._chosen(self._gathered(), in_order=False)
-        if self._is_exact:
+        if self.query == ObjectQuery(saved=self.query.saved) and self.query.saved is not None:
+            every = self.query.saved.count_objects(self.session, self.viewer)
+            return every if at_most is None else min(every, at_most)
+        chosen = self._chosen(self._narrow or self._long)
+        if sought.is_exact:
             return self._counted(chosen, at_most)
-        if self.query.cone is None:
-            sure = self._counted(chosen.where(~_is_mixed(self.session)), at_most)
-            if sure == at_most:
-                return sure
-            chosen = chosen.where(_is_mixed(self.session))
-        else:
-            sure = 0
-        # What SQL finds is a little more than what is sought.
-        more = None if at_most is None else 2 * at_most
-        rows = self.session.execute(chosen.with_only_columns(*self._evidence()).limit(more)).all()
-        count = sure + int(self._fit(rows).sum())
-        return count if at_most is None else min(count, at_most)
+        if self._narrow is not None or self.query.cone is not None:
+            return self._count_fitting(chosen, at_most)
+        # Most light curves are seen as a whole or not at all, and need no closer look.
+        only = SUMMARY.only_audience_id
+        chosen = self._chosen(self._narrowest(sought.number_ways(whole=True))[0] or self._long)
+        sure = self._counted(chosen.where(opaque(only).is_not(None)), at_most)
+        if sure == at_most:
+            return sure
+        in_parts = Way(PhotometrySummary, [only.is_(None)])
+        chosen = self._chosen(self._narrowest([in_parts])[0] or self._long)
+        more = None if at_most is None else at_most - sure
+        return sure + self._count_fitting(chosen.where(opaque(only).is_(None)), more)
 
     def _counted(self, chosen: Select[Any], at_most: int | None) -> int:
         some = chosen if at_most is None else chosen.limit(at_most)
         return self.session.scalar(select(func.count()).select_from(some.subquery())) or 0
 
-    @property
-    def _nothing(self) -> bool:
-        return self.audiences is not None and not self.audiences
+    def _count_fitting(self, chosen: Select[Any], at_most: int | None) -> int:
+        """As `_counted`, where what SQL finds is a little more than what is sought."""
+        count = 0
+        evidence = chosen.with_only_columns(*self._sought.evidence())
+        found = self.session.execute(evidence, execution_options={"yield_per": _JUDGED_AT_ONCE})
+        for rows in found.partitions():
+            count += int(self._sought.fit(rows).sum())
+            if at_most is not None and count >= at_most:
+                found.close()
+                return at_most
+        return count
 
-    @property
-    def _is_exact(self) -> bool:
-        """Whether all that SQL finds is sought."""
-        return self.query.cone is None and not self._is_loose
-
-    @property
-    def _is_loose(self) -> bool:
-        """Whether statistics are asked for by someone who may not see all points."""
-        return self.query.by_numbers and self.audiences is not None
-
-    def _fitting(self, order: Order, after: Mark | None, portion: int) -> Iterator[Mark]:
+    def _fitting(self, order: Order, after: Mark | None, wanted: int) -> Iterator[Mark]:
         """Objects that are sought indeed, in order, read in portions."""
+        portion = wanted + wanted // 2
         while True:
             rows = self._rows(order, portion, after, 0)
-            fit = self._fit([evidence for _, evidence in rows])
+            fit = self._sought.fit([evidence for _, evidence in rows])
             yield from (mark for (mark, _), good in zip(rows, fit.tolist(), strict=True) if good)
             if len(rows) < portion:
                 return
-            after, portion = rows[-1][0], _PORTION
+            after, portion = rows[-1][0], min(2 * portion, _PORTION)
 
-    def _evidence(self) -> list[ColumnElement[Any]]:
-        """Columns that tell whether an object is sought indeed."""
-        columns: list[ColumnElement[Any]] = []
-        if self.query.cone is not None:
-            columns += [_objects.ra, _objects.dec]
-        if self._is_loose:
-            mixed = PhotometrySummary.filters
-            columns.append(case((_is_mixed(self.session), mixed), else_=None))
-        return columns
-
-    def _fit(self, evidence: Sequence[Sequence[Any]]) -> NDArray[np.bool_]:
-        """Which are in the cone, and have the statistics sought in the viewer's eyes."""
-        fit = np.ones(len(evidence), dtype=bool)
-        cone = self.query.cone
-        if cone is not None and evidence:
-            ra, dec = np.array([row[:2] for row in evidence], dtype=float).T
-            fit &= angular_separation(cone[0], cone[1], ra, dec) <= cone[2]
-        if self._is_loose:
-            for n in np.flatnonzero(fit).tolist():
-                filters = evidence[n][-1]
-                if filters is not None:
-                    fit[n] = self.query.fits(visible_numbers(filters, self.audiences))
-        return fit
-
-    def _rows(
-        self, order: Order, limit: int, after: Mark | None, offset: int
-    ) -> list[tuple[Mark, Sequence[Any]]]:
+    def _rows(self, order: Order, limit: int, after: Mark | None, offset: int) -> Found:
         """The next objects that SQL finds, each with its evidence."""
-        gathered = self._gathered()
-        found: list[tuple[Mark, Sequence[Any]]] = []
+        found: Found = []
         if after is None or after.value is not None:
-            found = self._run(self._valued(order, gathered), order, after, limit, offset)
+            found = self._valued(order, limit, after, offset)
         if len(found) >= limit or order.by in _NEVER_NULL:
             return found
         if found:
             offset = 0
         elif offset:
-            valued = self._valued(order, gathered)
-            total = select(func.count()).select_from(valued[0].subquery())
-            offset -= self.session.scalar(total) or 0
+            listed = self._way_or_walk(order, None)
+            offset -= self._counted(listed.statement, None)
         last = after if after is not None and after.value is None else None
-        rest = self._without_value(order, gathered)
-        return found + self._run(rest, order, last, limit - len(found), max(offset, 0))
+        rest = self._without_value(order).after(order, last)
+        return found + self._read(rest, order, limit - len(found), max(offset, 0))
 
-    def _chosen(
-        self, gathered: Condition | None, *, in_order: bool = True, saved: bool = True
-    ) -> Select[Any]:
-        """Ids of the objects sought; where they come in no order, any index may lead to them."""
-        chosen = select(_ID)
-        if gathered is not None:
-            chosen = chosen.where(gathered)
-        if self.query.by_numbers:
-            chosen = chosen.join(PhotometrySummary, PhotometrySummary.object_id == _ID)
-        if saved:
-            chosen = chosen.where(*self._saved(opaque(_ID) if in_order else _ID))
-        return chosen.where(*self._conditions(in_order=in_order or gathered is not None))
+    def _valued(self, order: Order, limit: int, after: Mark | None, offset: int) -> Found:
+        """Those that have what the list is sorted by."""
+        if offset + limit > NEXT // 2 or not self._is_limited:
+            return self._read(self._way_or_walk(order, after), order, limit, offset)
+        walk = self._walk(order).after(order, after)
+        border = self._border(order, after)
+        if border is None:
+            return self._read(walk, order, limit, offset)
+        found = self._read(walk.up_to(order, border), order, limit + offset, 0)
+        if len(found) < limit + offset:
+            if self._narrow is not None:
+                listed = self._gathered(order, self._narrow).after(order, after)
+                return self._read(listed, order, limit, offset)
+            rest = self._walk(order).after(order, border)
+            found += self._read(rest, order, limit + offset - len(found), 0)
+        return found[offset:]
 
-    def _saved(self, ident: ColumnElement[uuid.UUID]) -> list[Condition]:
-        """Whether an object is in a list of a group."""
-        if self.query.saved is None:
-            return []
-        when = self.query.saved.condition(self.viewer)
-        return [ident.in_(select(SavedObject.object_id).where(when))]
+    def _way_or_walk(self, order: Order, after: Mark | None) -> _Listed:
+        narrow = self._narrow if self._is_limited else None
+        listed = self._walk(order) if narrow is None else self._gathered(order, narrow)
+        return listed.after(order, after)
 
-    def _valued(
-        self, order: Order, gathered: Condition | None
-    ) -> tuple[Select[Any], ColumnElement[Any]]:
-        """Objects that have what the list is sorted by, and that column."""
+    def _border(self, order: Order, after: Mark | None) -> Mark | None:
+        """The place so many objects further on; None where there are fewer."""
+        every = self._every(order)
+        bounded = every.where(*self._sought.bounds(order.by))
+        statement = bounded.after(order, after).sorted(order)
+        row = self.session.execute(statement.limit(1).offset(NEXT - 1)).first()
+        return None if row is None else Mark(row[1], row[0])
+
+    def _every(self, order: Order) -> _Listed:
+        """All objects that have what the list is sorted by."""
         if order.by == "saved_at":
-            when = (self.query.saved or SavedWhen()).condition(self.viewer)
-            latest = (
-                select(SavedObject.object_id, func.max(SavedObject.saved_at).label("saved_at"))
-                .where(when)
-                .group_by(SavedObject.object_id)
-                .subquery()
+            saved = SavedObject.__table__.c
+            return _Listed(select(saved.object_id, saved.saved_at), saved.object_id, saved.saved_at)
+        if order.by in _OF_OBJECTS:
+            key: ColumnElement[Any] = OBJECT[order.by]
+            every = _Listed(select(OBJECT_ID, key), OBJECT_ID, key)
+        else:
+            key, ident = _OF_SUMMARIES[order.by], SUMMARY.object_id
+            every = _Listed(select(ident, key), ident, key)
+        return every if order.by in _NEVER_NULL else every.where(key.is_not(None))
+
+    def _walk(self, order: Order) -> _Listed:
+        """What is sought, along the index of the order and no other."""
+        sought = self._sought
+        conditions = [*sought.conditions(), *self._saved_somewhere(order)]
+        # What leads from one table to another is hidden, so that none is begun with but this.
+        if order.by == "saved_at":
+            listed = self._saved_list()
+            if conditions or sought.evidence():
+                joined = listed.statement.join(Object, opaque(listed.ident) == OBJECT_ID)
+                listed = _Listed(joined, listed.ident, listed.key)
+        else:
+            listed = self._every(order).where(*sought.bounds(order.by))
+            if order.by in _OF_SUMMARIES:
+                joined = listed.statement.join(Object, opaque(listed.ident) == OBJECT_ID)
+                listed = _Listed(joined, listed.ident, listed.key)
+        if self.query.by_numbers and order.by not in _OF_SUMMARIES:
+            joined = listed.statement.join(
+                PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID)
             )
-            chosen = self._chosen(gathered, saved=False)
-            chosen = chosen.join(latest, latest.c.object_id == _ID)
-            return chosen.add_columns(latest.c.saved_at), latest.c.saved_at
-        if order.by in _OF_OBJECTS:
-            column: ColumnElement[Any] = _objects[order.by]
-            chosen = self._chosen(gathered).add_columns(column)
-            return chosen if order.by in _NEVER_NULL else chosen.where(column.is_not(None)), column
-        column = _OF_SUMMARIES[order.by]
-        # Walked by the summaries, each leads to its object and not the other way round.
-        link = opaque(_summary.object_id) if gathered is None else _summary.object_id
-        chosen = (
-            select(_ID, column)
-            .select_from(PhotometrySummary)
-            .join(Object, link == _ID)
-            .where(column.is_not(None), *self._conditions(), *self._saved(opaque(_ID)))
+            listed = _Listed(joined, listed.ident, listed.key)
+        return listed.where(*conditions)
+
+    def _saved_list(self) -> _Listed:
+        entry = aliased(SavedObject)
+        ident, key = _column(entry.object_id), _column(entry.saved_at)
+        chosen = select(ident, key).where(self._when.latest(self.viewer, entry))
+        return _Listed(chosen, ident, key)
+
+    @property
+    def _when(self) -> SavedWhen:
+        return self.query.saved or SavedWhen()
+
+    def _saved_somewhere(self, order: Order) -> list[Condition]:
+        """Whether an object is in a list of a group, where that is asked for."""
+        if self.query.saved is None or order.by == "saved_at":
+            return []
+        return [self._is_saved(self.query.saved)]
+
+    def _is_saved(self, when: SavedWhen) -> Condition:
+        there = select(SavedObject.id).where(
+            SavedObject.object_id == opaque(OBJECT_ID), when.condition(self.viewer, hidden=True)
         )
-        return chosen if gathered is None else chosen.where(gathered), column
+        return is_there(there.correlate(Object))
 
-    def _without_value(self, order: Order, gathered: Condition | None) -> tuple[Select[Any], None]:
+    def _gathered(self, order: Order, way: Way) -> _Listed:
+        """What is sought, along a way."""
+        conditions = [way.narrowing, *self._sought.conditions({way.fulfils})]
+        if order.by == "saved_at":
+            entry = aliased(SavedObject)
+            column: ColumnElement[Any] = _column(entry.saved_at)
+            statement = select(OBJECT_ID, column).join(entry, entry.object_id == opaque(OBJECT_ID))
+            conditions.append(self._when.latest(self.viewer, entry))
+        else:
+            column = OBJECT[order.by] if order.by in _OF_OBJECTS else _OF_SUMMARIES[order.by]
+            statement = select(OBJECT_ID, column)
+            conditions += [column.is_not(None), *self._saved_somewhere(order)]
+        if self.query.by_numbers or order.by in _OF_SUMMARIES:
+            statement = statement.join(PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID))
+        return _Listed(statement.where(*conditions), OBJECT_ID, opaque(column))
+
+    def _without_value(self, order: Order) -> _Listed:
         """Objects that do not have what the list is sorted by."""
-        chosen = self._chosen(gathered)
+        way = self._narrow if self._is_limited else None
+        conditions = [*self._sought.conditions({way.fulfils} if way else ())]
+        conditions += self._saved_somewhere(order)
+        if way is not None:
+            conditions.insert(0, way.narrowing)
+        statement = select(OBJECT_ID)
         if order.by in _OF_OBJECTS:
-            return chosen.where(opaque(_objects[order.by]).is_(None)), None
-        if not self.query.by_numbers:
-            chosen = chosen.outerjoin(PhotometrySummary, PhotometrySummary.object_id == _ID)
-        return chosen.where(opaque(_OF_SUMMARIES[order.by]).is_(None)), None
+            if self.query.by_numbers:
+                linked = SUMMARY.object_id == opaque(OBJECT_ID)
+                statement = statement.join(PhotometrySummary, linked)
+            conditions.append(opaque(OBJECT[order.by]).is_(None))
+        else:
+            linked = SUMMARY.object_id == opaque(OBJECT_ID)
+            inner = self.query.by_numbers
+            statement = statement.join(PhotometrySummary, linked, isouter=not inner)
+            conditions.append(opaque(_OF_SUMMARIES[order.by]).is_(None))
+        ident = OBJECT_ID if way is None else opaque(OBJECT_ID)
+        return _Listed(statement.where(*conditions), ident, None)
 
-    def _run(
-        self,
-        chosen: tuple[Select[Any], ColumnElement[Any] | None],
-        order: Order,
-        after: Mark | None,
-        limit: int,
-        offset: int,
-    ) -> list[tuple[Mark, Sequence[Any]]]:
-        statement, column = chosen
-        keys: list[ColumnElement[Any]] = [_ID] if column is None else [column, _ID]
-        if after is not None:
-            place = [after.ident] if column is None else [after.value, after.ident]
-            here, there = tuple_(*keys), tuple_(*place, types=[key.type for key in keys])
-            statement = statement.where(here < there if order.descending else here > there)
-        sorted_by = [key.desc() if order.descending else key.asc() for key in keys]
-        statement = statement.add_columns(*self._evidence()).order_by(*sorted_by).limit(limit)
+    def _read(self, listed: _Listed, order: Order, limit: int, offset: int) -> Found:
+        statement = listed.sorted(order).add_columns(*self._sought.evidence()).limit(limit)
         if offset:
             statement = statement.offset(offset)
         rows = self.session.execute(statement).all()
-        if column is None:
+        if listed.key is None:
             return [(Mark(None, row[0]), row[1:]) for row in rows]
         return [(Mark(row[1], row[0]), row[2:]) for row in rows]
 
-    def _gathered(self) -> Condition | None:
-        """The narrowest condition that an index leads to, where it leads to few objects."""
-        best: Condition | None = None
-        size = FEW
-        for way in self._ways():
-            some = select(func.count()).select_from(way.limit(size + 1).subquery())
-            count = self.session.scalar(some) or 0
-            if count <= size:
-                best, size = _ID.in_(way), count
-            if size < FEW // 10:
-                return best
-        if self.query.name is not None:
-            # No index leads to a part of a name: what is found in all of them is kept.
-            wanted = min(size, _MOST_NAMES)
-            found = list(
-                self.session.scalars(select(_ID).where(_named(self.query.name)).limit(wanted + 1))
-            )
-            best = _ID.in_(found) if len(found) <= wanted else best
+    def _chosen(self, way: Way | None) -> Select[Any]:
+        """Ids of what is sought, in no order."""
+        chosen = select(OBJECT_ID)
+        saved = [] if self.query.saved is None else [self._is_saved(self.query.saved)]
+        if way is not None and way.table is PhotometrySummary:
+            linked = opaque(SUMMARY.object_id) == OBJECT_ID
+            chosen = chosen.select_from(PhotometrySummary).join(Object, linked).where(*way.where)
+        elif self.query.by_numbers:
+            chosen = chosen.join(PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID))
+        if way is None:
+            return chosen.where(*self._sought.conditions(), *saved)
+        if way.table is not PhotometrySummary:
+            chosen = chosen.where(way.narrowing)
+        return chosen.where(*self._sought.conditions({way.fulfils}), *saved)
+
+    @property
+    def _is_limited(self) -> bool:
+        """Whether not every object is sought."""
+        return self.query != ObjectQuery() or self.audiences is not None
+
+    @cached_property
+    def _ways(self) -> list[Way]:
+        return self._sought.ways()
+
+    @cached_property
+    def _narrow(self) -> Way | None:
+        """The way to the fewest objects, if these are few."""
+        best, size = self._narrowest(self._ways)
+        name = self.query.name
+        if name is not None and size >= FEW // 10:
+            best = self._names(name, min(size, _MOST_NAMES)) or best
         return best
 
-    def _ways(self) -> list[Select[Any]]:
-        """Conditions that an index leads to, those first that are likely to be narrow."""
-        query, ways = self.query, []
-        if query.cone is not None:
-            ways.append(select(Object.id).where(_in_cone(query.cone, Object.hpx)))
-        if query.classifications:
-            ways.append(
-                select(Classification.object_id).where(
-                    Classification.classification.in_(query.classifications)
-                )
-            )
-        if query.tags:
-            ways.append(select(ObjectTag.object_id).where(ObjectTag.tag_id.in_(query.tags)))
-        if query.has_spectrum:
-            ways.append(select(Spectrum.object_id))
-        if query.redshift != ANY:
-            ways.append(select(Object.id).where(*_between(Object.redshift, query.redshift)))
-        ways += [select(_summary.object_id).where(*each) for each in self._number_ways()]
-        if query.saved is not None:
-            ways.append(select(SavedObject.object_id).where(query.saved.condition(self.viewer)))
-        if self.audiences is not None:
-            ways.append(select(Object.id).where(Object.audience_id.in_(self.audiences)))
-        return ways
+    def _narrowest(self, ways: Sequence[Way]) -> tuple[Way | None, int]:
+        """The first of few, or else that of the fewest; None with `FEW` where all have more."""
+        best, size = None, FEW
+        for way in ways:
+            count = way.size(self.session, size + 1)
+            if count <= size:
+                best, size = way, count
+            if size < FEW // 10:
+                break
+        return best, size
 
-    def _number_ways(self) -> list[list[Condition]]:
-        """Conditions on statistics that an index leads to.
+    def _names(self, name: str, wanted: int) -> Way | None:
+        """The objects of a name, if they are few: no index leads to a part of one."""
+        part = select(OBJECT_ID).where(named(name)).limit(wanted + 1)
+        found = list(self.session.scalars(part))
+        return Way(Object, [OBJECT_ID.in_(found)], "name") if len(found) <= wanted else None
 
-        What a viewer sees of a light curve is never brighter than the whole of it, nor later.
-        """
-        query = self.query
-        if self.audiences is None:
-            every = [
-                _between(_summary.last_detected_mag, query.last_mag),
-                _between(_summary.last_detected_mjd, query.last_mjd),
-                _between(_summary.peak_mag, query.peak_mag),
-            ]
-        else:
-            every = [
-                _between(_summary.peak_mag, (None, query.last_mag[1])),
-                _between(_summary.peak_mag, (None, query.peak_mag[1])),
-                _between(_summary.last_detected_mjd, (query.last_mjd[0], None)),
-            ]
-        return [each for each in every if each]
-
-    def _conditions(self, *, in_order: bool = True) -> list[Condition]:
-        """What every object of the list fulfils; in order, so that no other index is led to."""
-        query, of = self.query, opaque
-        found: list[Condition] = []
-        if self.audiences is not None:
-            found.append(of(_objects.audience_id).in_(self.audiences))
-        if query.name is not None:
-            found.append(_named(query.name))
-        if query.cone is not None:
-            hpx = of(_objects.hpx) if in_order else _objects.hpx
-            found.append(_in_cone(query.cone, hpx))
-        found += _between(of(_objects.redshift), query.redshift)
-        if query.origin is not None:
-            found.append(Object.origin == query.origin)
-        if query.changed_after is not None:
-            found.append(Object.modified_at >= query.changed_after)
-        if query.without_names:
-            found.append(of(_objects.name).not_in(query.without_names))
-        return found + self._notes() + self._numbers()
-
-    def _notes(self) -> list[Condition]:
-        """Conditions on rows of other tables."""
-        query, viewer, found = self.query, self.viewer, []
-
-        def there(table: Any, *conditions: Any) -> Condition:
-            inner = select(table.id).where(table.object_id == opaque(_ID), *conditions)
-            return inner.correlate(Object).exists()
-
-        seen = readable(viewer, Classification)
-        if query.classifications:
-            named = opaque(Classification.__table__.c.classification).in_(query.classifications)
-            found.append(there(Classification, named, seen))
-        if query.without:
-            named = opaque(Classification.__table__.c.classification).in_(query.without)
-            found.append(~there(Classification, named, seen))
-        if query.classified is not None:
-            any_class = there(Classification, seen)
-            found.append(any_class if query.classified else ~any_class)
-        if query.tags:
-            tagged = opaque(ObjectTag.__table__.c.tag_id).in_(query.tags)
-            found.append(there(ObjectTag, tagged, seen_by(viewer, ObjectTag.audience_id)))
-        if query.has_spectrum is not None:
-            spectrum = there(Spectrum, seen_by(viewer, Spectrum.audience_id))
-            found.append(spectrum if query.has_spectrum else ~spectrum)
-        if query.comment is not None:
-            said = func.lower(Comment.text).contains(query.comment.lower(), autoescape=True)
-            found.append(there(Comment, said, readable(viewer, Comment)))
-        return found
-
-    def _numbers(self) -> list[Condition]:
-        """Conditions on statistics. Light curves that a viewer may see in part are let through."""
-        query = self.query
-        if not query.by_numbers:
-            return []
-        exact = [
-            *_between(opaque(_summary.last_detected_mag), query.last_mag),
-            *_between(opaque(_summary.last_detected_mjd), query.last_mjd),
-            *_between(opaque(_summary.peak_mag), query.peak_mag),
-        ]
-        if query.min_detections is not None:
-            exact.append(_summary.n_detections >= query.min_detections)
-        if self.audiences is None:
-            return exact
-        only = PhotometrySummary.filters[("audiences", 0)].as_integer()
-        return [or_(and_(only.in_(self.audiences), *exact), _is_mixed(self.session))]
+    @cached_property
+    def _long(self) -> Way | None:
+        """The way to count along where none leads to few; None for all objects in turn."""
+        long = [way for way in self._ways if way.is_single]
+        for bound in _FAR if len(long) > 1 else ():
+            sizes = [way.size(self.session, bound) for way in long]
+            if min(sizes) < bound:
+                return long[sizes.index(min(sizes))]
+        return long[0] if long else None
 
 
-def _is_mixed(session: Session) -> Condition:
-    """Whether the points of an object have several audiences."""
-    if is_postgres(session):
-        return func.jsonb_array_length(PhotometrySummary.filters["audiences"]) > 1
-    return func.json_array_length(PhotometrySummary.filters, "$.audiences") > 1
-
-
-def _between(column: Any, bounds: Range) -> list[Condition]:
-    low, high = bounds
-    found = [] if low is None else [column >= low]
-    return found if high is None else [*found, column <= high]
-
-
-def _in_cone(cone: tuple[float, float, float], hpx: Any) -> Condition:
-    ranges = cone_ranges(*cone, max_ranges=_MOST_RANGES)
-    return or_(*(and_(hpx >= first, hpx < stop) for first, stop in ranges))
-
-
-def _named(name: str) -> Condition:
-    pattern = f"%{escaped(name.lower())}%"
-    return or_(
-        func.lower(Object.name).like(pattern, escape="\\"),
-        func.lower(cast(Object.aliases, Text)).like(pattern, escape="\\"),
-    )
+def _column(attribute: Any) -> ColumnElement[Any]:
+    """The column of an alias, as the others here are."""
+    column: ColumnElement[Any] = attribute.expression
+    return column

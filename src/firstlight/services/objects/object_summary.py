@@ -24,7 +24,7 @@ from firstlight.models.object import Object, PhotometrySummary
 from firstlight.models.photometry import Photometry
 from firstlight.services.objects.current_points import current_sets
 
-__all__ = ["SummaryKeeper", "merged_numbers", "summarise", "visible_numbers"]
+__all__ = ["SummaryKeeper", "merged_numbers", "summarise", "visible_numbers", "visible_totals"]
 
 DETECTED_SIGMA = 3.0
 # Objects whose points are read at once, and how many points that may be.
@@ -129,13 +129,25 @@ def visible_numbers(
     dict or None
         As `merged_numbers`; None where no point can be seen.
     """
-    pieces = [
+    pieces = _visible(filters, audiences)
+    return merged_numbers(pieces) if pieces else None
+
+
+def visible_totals(
+    filters: Mapping[str, Any], audiences: Collection[int] | None
+) -> dict[str, Any] | None:
+    """As `visible_numbers`, of all filters together alone."""
+    pieces = _visible(filters, audiences)
+    return _together(pieces) if pieces else None
+
+
+def _visible(filters: Mapping[str, Any], audiences: Collection[int] | None) -> list[Piece]:
+    return [
         piece
         for some in filters["pieces"].values()
         for piece in some
         if audiences is None or piece["audience"] in audiences
     ]
-    return merged_numbers(pieces) if pieces else None
 
 
 def merged_numbers(pieces: Collection[Piece]) -> dict[str, Any]:

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, true, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from firstlight.errors import InvalidInput, UserError
 from firstlight.models.account import Group, Membership
 from firstlight.models.audience import widened
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
+from firstlight.models.exposure_streams import opaque
 from firstlight.models.object import Object, SavedObject
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.accounts.facts import group_facts
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _MOST_GROUPS = 1_000
+_FEW = 10_000
 
 
 class NotSaved(UserError):
@@ -70,24 +72,68 @@ class SavedWhen:
     with_requested: bool = False
     requested_only: bool = False
 
-    def condition(self, viewer: Viewer) -> ColumnElement[bool]:
-        """The condition on rows of `SavedObject` that the viewer may know of."""
-        found: list[ColumnElement[bool]] = [_readable(viewer)]
+    def condition(
+        self, viewer: Viewer, entry: type[SavedObject] = SavedObject, *, hidden: bool = False
+    ) -> ColumnElement[bool]:
+        """The condition on rows of `SavedObject` that the viewer may know of.
+
+        Parameters
+        ----------
+        entry
+            `SavedObject`, or an alias of it.
+        hidden
+            Whether no index is to be led to by the groups.
+        """
+        group, active = entry.group_id.expression, entry.active.expression
+        if hidden:
+            group, active = opaque(group), opaque(active)
+        found: list[ColumnElement[bool]] = [_readable(viewer, group)]
         if self.groups:
-            found.append(SavedObject.group_id.in_(self.groups))
+            found.append(group.in_(self.groups))
         if self.before is not None:
-            found.append(SavedObject.saved_at <= self.before)
+            found.append(entry.saved_at <= self.before)
         if self.after is not None:
-            found.append(SavedObject.saved_at >= self.after)
+            found.append(entry.saved_at >= self.after)
         if self.saved_by is not None:
-            found.append(SavedObject.saved_by_id == self.saved_by)
+            found.append(entry.saved_by_id == self.saved_by)
         if self.requested_only:
-            found.append(SavedObject.requested.is_(True))
+            found.append(entry.requested.is_(True))
         elif self.with_requested:
-            found.append(or_(SavedObject.active, SavedObject.requested))
+            found.append(or_(active, entry.requested))
         else:
-            found.append(SavedObject.active.is_(True))
+            found.append(active.is_(True))
         return and_(*found)
+
+    def latest(self, viewer: Viewer, entry: type[SavedObject]) -> ColumnElement[bool]:
+        """The condition on entries of which there is no later one of the same object."""
+        mine = self.condition(viewer, entry, hidden=True)
+        if len(self._only(viewer)) == 1:
+            return mine
+        later = aliased(SavedObject)
+        after = tuple_(later.saved_at, later.group_id) > tuple_(entry.saved_at, entry.group_id)
+        there = select(later.id).where(
+            later.object_id == entry.object_id, self.condition(viewer, later, hidden=True), after
+        )
+        # As a value, which is never made into a join.
+        return and_(mine, there.correlate(entry).limit(1).scalar_subquery().is_(None))
+
+    def count_objects(self, session: Session, viewer: Viewer) -> int:
+        """How many objects are in these lists."""
+        entries = select(SavedObject.object_id).where(self.condition(viewer))
+        # One group has an object once.
+        if len(self._only(viewer)) != 1:
+            some = entries.limit(_FEW).subquery()
+            if session.scalar(select(func.count()).select_from(some)) == _FEW:
+                # Then all entries in the order of objects, from an index that has all columns.
+                entries = select(SavedObject.object_id).where(self.condition(viewer, hidden=True))
+            entries = entries.group_by(SavedObject.object_id)
+        return session.scalar(select(func.count()).select_from(entries.subquery())) or 0
+
+    def _only(self, viewer: Viewer) -> frozenset[int]:
+        """The groups that can count; none for any."""
+        if viewer.sees_all:
+            return frozenset(self.groups)
+        return viewer.groups & frozenset(self.groups) if self.groups else viewer.groups
 
 
 class SavedObjectService:
@@ -313,10 +359,10 @@ def saved_groups(
     return found
 
 
-def _readable(viewer: Viewer) -> ColumnElement[bool]:
+def _readable(viewer: Viewer, group: ColumnElement[int]) -> ColumnElement[bool]:
     if viewer.sees_all:
         return true()
-    return SavedObject.group_id.in_(viewer.groups) if viewer.groups else false()
+    return group.in_(sorted(viewer.groups)) if viewer.groups else false()
 
 
 def _saved(session: Session, row: Object, group: int) -> SavedObject | None:
