@@ -25,7 +25,8 @@ from firstlight.analysis_kit.run_queue import Acceptance, QueueSettings, RunQueu
 from firstlight.analysis_kit.serve import ServeSettings, application
 from firstlight.analysis_kit.worker import BrokenService, Worker
 
-PATIENCE_S = 20
+PATIENCE_S = 60
+POINTS = "mjd,flux,fluxerr,filter\n60000.5,1.5,0.1,sdssg\n"
 QUICK = CallbackSettings(
     timeout_s=5, first_pause_s=0.02, longest_pause_s=0.05, progress_every_s=0.0
 )
@@ -104,7 +105,7 @@ class Portal:
         return {
             "callback_url": f"{self.url}/api/webhook/obj_analysis/{run}",
             "callback_method": "POST",
-            "inputs": {"analysis_parameters": parameters},
+            "inputs": {"photometry": POINTS, "analysis_parameters": parameters},
             "resource_id": "SN 2026abc",
             "invalid_after": "2199-01-01 00:00:00",
         }
@@ -228,7 +229,7 @@ def test_a_process_that_died_between_runs_harms_none(runs, portal):
 def test_a_process_is_replaced_after_its_share(function):
     worker = Worker(function, runs_a_process=1)
     try:
-        body = {"inputs": {"analysis_parameters": {"do": "echo"}}}
+        body = {"inputs": {"photometry": POINTS, "analysis_parameters": {"do": "echo"}}}
         found = [worker.run(body, timeout=20, tell=lambda *_: None) for _ in range(2)]
     finally:
         worker.close()

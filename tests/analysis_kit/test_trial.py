@@ -156,6 +156,12 @@ def test_a_function_is_tried(folder):
     assert found == {"points": 2, "z": 0.01, "ra": 10.0, "spectra": 1, "name": "trial"}
 
 
+def test_without_photometry_there_is_nothing_to_try(folder):
+    done = typed("try", "count.py")
+    assert done.exit_code == 1
+    assert "failure: there is no photometry in the request" in done.output
+
+
 def test_a_failure_is_told_by_the_exit_code(folder):
     done = typed("try", "count.py:fit", "--photometry", "lc.csv", "--param", "least=3")
     assert done.exit_code == 1
@@ -180,6 +186,8 @@ def test_a_request_of_a_portal_is_tried_again(folder, whole):
         (["try", "count.py", "--photometry", "count.py"], "columns mjd, filter"),
         (["try", "count.py", "--photometry", "lc.csv", "--param", "x"], "name=value"),
         (["try", "count.py", "--request", "lc.csv"], "this is no JSON"),
+        (["serve", "nosuch.py", "--port", "0"], "there is no file"),
+        (["serve", "count.py", "--host", "192.0.2.1"], "192.0.2.1:6801"),
         (["describe", "..."], "is the name of no module"),
     ],
 )

@@ -66,8 +66,8 @@ class QueueSettings:
 class _Run:
     key: str
     number: int
-    body: Mapping[str, Any]
-    caller: Caller
+    body: Mapping[str, Any] = field(repr=False)  # it holds the secret of the callback
+    caller: Caller = field(repr=False)
 
     def __str__(self) -> str:
         return f"run {self.number} of {self.body.get('resource_id') or 'an object'}"

@@ -55,6 +55,9 @@ def read_inputs(service: LoadedService, body: Mapping[str, Any]) -> Inputs:
         They are not as they should be.
     """
     inputs = Inputs.from_request(body)
+    wants = service.declaration.input_data_types
+    if "photometry" in wants and inputs.photometry is None and not inputs.spectra:
+        raise AnalysisFailed("there is no photometry in the request")
     if not service.is_declared:
         return inputs
     return replace(inputs, parameters=service.declaration.read_parameters(inputs.parameters))

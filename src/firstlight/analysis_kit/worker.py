@@ -124,6 +124,8 @@ class Worker:
                 self._begin(child, body, until)
             return self._answer(child, until, tell)
         except BrokenService as fault:
+            if self._ending.is_set():
+                return _stopped()
             return _failure(f"the service cannot be loaded: {str(fault).splitlines()[-1]}")
         except subprocess.TimeoutExpired:
             self._end()
@@ -132,7 +134,7 @@ class Worker:
             told = self._how_it_ended(child) if child else "its process ended"
             self._end()
             if self._ending.is_set():
-                return _failure("the service was stopped during the analysis", hint="start it anew")
+                return _stopped()
             return _failure(f"the analysis died: {told}")
 
     def close(self) -> None:
@@ -228,6 +230,10 @@ def _listen(child: _Child) -> None:
     except ValueError:
         pass  # cut off, or closed from this side
     child.heard.put(_END)
+
+
+def _stopped() -> dict[str, Any]:
+    return _failure("the service was stopped during the analysis", hint="start it anew")
 
 
 def _failure(message: str, hint: str | None = None) -> dict[str, Any]:

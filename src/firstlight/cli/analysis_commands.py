@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +31,7 @@ Function = Annotated[
     str, typer.Argument(metavar="MODULE:FUNCTION", help="Or my_service.py:function.")
 ]
 _MOST_SHOWN = 30
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 @analysis.command("try")
@@ -124,11 +127,16 @@ def serve(
 
     queue = QueueSettings(parallel=parallel, memory_mb=memory, keep=keep)
     settings = ServeSettings(host=host, port=port, token=token, portal=portal, queue=queue)
-    _log_to_the_terminal()
+    if not token and host not in _THIS_MACHINE:
+        notes.print("whoever reaches this address can start runs: think of --token")
     try:
-        answer(function, settings, _announce)
+        with _logging_to_the_terminal():
+            answer(function, settings, lambda *told: _announce(function, *told))
     except BrokenService as fault:
         raise _broken(function, str(fault)) from fault
+    except OSError as fault:
+        why = fault.strerror or str(fault)
+        raise InvalidInput(why, subject=f"{host}:{port}", hint="choose another --port") from fault
 
 
 @analysis.command("describe")
@@ -175,10 +183,15 @@ def _saved_request(path: Path) -> Mapping[str, Any]:
     return body if "inputs" in body else {"inputs": body}
 
 
-def _announce(declaration: ServiceDeclaration, address: str) -> None:
+def _announce(function: str, declaration: ServiceDeclaration, address: str) -> None:
     version = f" {declaration.version}" if declaration.version else ""
     out.print(
         f"{escape(declaration.name)}{version} answers at {address}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    notes.print(
+        f"tell a portal: firstlight analysis describe {escape(function)} --url {address}",
         highlight=False,
         soft_wrap=True,
     )
@@ -199,10 +212,17 @@ def _tell_answer(document: Mapping[str, Any]) -> None:
         out.print(f"  {name} = {cut}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _log_to_the_terminal() -> None:
+@contextmanager
+def _logging_to_the_terminal() -> Iterator[None]:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    for name in ("firstlight.analysis", "uvicorn.error"):
-        log = logging.getLogger(name)
+    levels = {"firstlight.analysis": logging.INFO, "uvicorn.error": logging.WARNING}
+    logs = {logging.getLogger(name): level for name, level in levels.items()}
+    for log, level in logs.items():
         log.addHandler(handler)
-        log.setLevel(logging.INFO if name == "firstlight.analysis" else logging.WARNING)
+        log.setLevel(level)
+    try:
+        yield
+    finally:
+        for log in logs:
+            log.removeHandler(handler)
