@@ -43,7 +43,9 @@ def guarded(tmp_path_factory):
     portal.add_user("root", roles=["Super admin"], scopes=["admin"])
     may = ["upload", "comment", "annotate", "classify", "analyse"]
     portal.add_user(
-        "owner", roles=["Group admin"], scopes=[*may, "manage_sources", "manage_taxonomies"]
+        "owner",
+        roles=["Group admin"],
+        scopes=[*may, "manage_services", "manage_sources", "manage_taxonomies"],
     )
     portal.add_user("stranger", roles=["Full user"], scopes=may)
     portal.add_user("reader", roles=["View only"], scopes=["read"])

@@ -116,17 +116,20 @@ def _object(owner: httpx.Client, group: int, camera: int) -> Secrets:
         "thumbnail_id": _thumbnail(owner),
         "image": _upload(owner),
         "token": token["token_id"],
+        **_analyses(owner, group),
     }
     return Secrets({name: str(value) for name, value in values.items()})
 
 
-def _thumbnail(owner: httpx.Client) -> int:
+def _picture() -> str:
     picture = io.BytesIO()
     Image.new("L", (32, 32), 90).save(picture, "PNG")
-    data = base64.b64encode(picture.getvalue()).decode()
-    return int(
-        _made(owner, "/api/thumbnail", {"obj_id": OBJECT, "data": data, "ttype": "new"})["id"]
-    )
+    return base64.b64encode(picture.getvalue()).decode()
+
+
+def _thumbnail(owner: httpx.Client) -> int:
+    sent = {"obj_id": OBJECT, "data": _picture(), "ttype": "new"}
+    return int(_made(owner, "/api/thumbnail", sent)["id"])
 
 
 def _upload(owner: httpx.Client) -> str:
@@ -139,6 +142,32 @@ def _upload(owner: httpx.Client) -> str:
     if "uploads" in first:
         first = first["uploads"][0]
     return str(first["id"])
+
+
+def _analyses(owner: httpx.Client, group: int) -> dict[str, int]:
+    """A service with a secret, uploaded results of another, and a default analysis."""
+    groups = {"group_ids": [group]}
+    facts = {"authentication_type": "none", "analysis_type": "meta_analysis", **groups}
+    facts |= {"description": MARK, "contact_name": MARK, "version": MARK}
+    told = {"input_data_types": ["redshift"], "url": f"https://a.example/{MARK}"}
+    secret = {"header_token": {"Authorization": f"{MARK} token"}}
+    known = {**facts, "authentication_type": "header_token", "_authinfo": secret}
+    called = _made(owner, "/api/analysis_service", {**known, **told, "name": f"{MARK} called"})
+    filtered = {"source_filter": {"classifications": [{"name": f"{MARK} other"}]}, **groups}
+    _made(owner, f"/api/analysis_service/{called['id']}/default_analysis", filtered)
+    uploads = {**facts, **told, "name": f"{MARK} uploads", "upload_only": True}
+    service = _made(owner, "/api/analysis_service", uploads)["id"]
+    samples = [[0.1 * number for number in range(60)], [number % 7 for number in range(60)]]
+    results = {
+        "results": {"format": "json", "data": {MARK: 1}},
+        "plots": [{"format": "png", "data": _picture()}],
+        "posterior_samples": {MARK: samples[0], "b": samples[1]},
+        "model_lightcurve": {"ztfg": [[60000.5, 1.0, 0.9, 1.1]]},
+        "model_name": MARK,
+    }
+    body = {"message": MARK, "analysis": results, **groups}
+    run = _made(owner, f"/api/obj/{OBJECT}/analysis_upload/{service}", body)
+    return {"service_id": called["id"], "analysis_id": run["id"]}
 
 
 def _rows(portal, group: int) -> dict[str, str]:

@@ -15,7 +15,13 @@ from firstlight.web.auth import COOKIE, csrf_token_of
 from portal_world import PASSWORD
 
 # Whoever has the address has leave: nothing that a browser sends by itself counts there.
-BY_ADDRESS = {"/api/uploads/{token}", "/join/{token}"}
+BY_ADDRESS = {
+    "/api/uploads/{token}",
+    "/api/webhook/obj_analysis/{token}",
+    "/api/webhook/obj_analysis/{token}/progress",
+    "/join/{token}",
+}
+"""What is shown there is in the address itself, and no cookie counts."""
 SIGN_IN = "/sign-in"
 FORMS = {"/objects/{name}/image_uploads", "/objects/{name}/image_analysis"}
 VIEWER = "/exposures/{which}/viewer"
