@@ -89,6 +89,22 @@ def add(
     notes.print(f"next: firstlight analysis run {number} OBJECT", highlight=False)
 
 
+@analysis.command("add-shipped")
+@guarded
+def add_shipped(context: typer.Context, as_json: Json = False) -> None:
+    """Register the services that come with firstlight, and bring them up to date.
+
+    Example: [bold]firstlight -w mynight analysis add-shipped[/]
+    """
+    house = open_workspace(context)
+    done = house.shipped_services.add(house.acting_as())
+    if as_json:
+        print_json(done)
+        return
+    for name, what in done.items():
+        out.print(f"{escape(name)}: {what}", highlight=False)
+
+
 @analysis.command("list")
 @guarded
 def list_services(context: typer.Context, as_json: Json = False) -> None:

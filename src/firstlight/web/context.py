@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from firstlight.services.analyses.connection_test import ConnectionTest
     from firstlight.services.analyses.default_analyses import DefaultAnalyses
     from firstlight.services.analyses.run_pages import RunPages
+    from firstlight.services.analyses.shipped_services import ShippedServices
     from firstlight.services.expiry.expiration import ExpirationService
     from firstlight.services.finding.downloads import DownloadService
     from firstlight.services.finding.exposure_view import ExposureViewService
@@ -338,6 +339,11 @@ class Services(Protocol):
     @property
     def connection_test(self) -> ConnectionTest:
         """Whether analysis services answer."""
+        ...
+
+    @property
+    def shipped_services(self) -> ShippedServices:
+        """Analysis services that come with firstlight."""
         ...
 
     @property

@@ -11,6 +11,8 @@ def page_routers() -> list[APIRouter]:
     """All of them, in the order in which they are tried."""
     from firstlight.web.pages import (  # noqa: PLC0415, they import this package
         admin,
+        analyses,
+        analysis_services,
         archive,
         exposures,
         home,
@@ -27,6 +29,8 @@ def page_routers() -> list[APIRouter]:
 
     return [
         admin.router,
+        analyses.router,
+        analysis_services.router,
         archive.router,
         exposures.router,
         home.router,

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 
 from firstlight.errors import FirstlightError, InvalidInput, MissingError
 from firstlight.services.access import Viewer
+from firstlight.services.analyses.declared_parameters import form_fields
 from firstlight.services.objects.light_curve_picture import draw_light_curve
 from firstlight.services.objects.object_list import ObjectPage
 from firstlight.services.objects.object_parts import Include
@@ -32,6 +33,7 @@ Number = Annotated[int, Path(ge=0, le=2**63 - 1)]
 
 _ROWS = 50
 _COUNTED = 1_000
+_RUNS = 20
 _DEFAULT_SORT = "-created_at"
 _RADIUS_ARCMIN = 5.0
 _EVERYTHING = Include(comments=True, statistics=True, thumbnails=True)
@@ -65,9 +67,14 @@ def list_objects(request: Request, asker: Asker) -> Response:
     try:
         query, order = _query(asked), _order(asked.get("sort") or _DEFAULT_SORT)
         page = services.object_list.search(
-            asker, query, order, cursor=asked.get("cursor") or None, limit=_ROWS
+            asker,
+            query,
+            order,
+            cursor=asked.get("cursor") or None,
+            limit=_ROWS,
+            count_to=_COUNTED,
         )
-        total = services.object_list.count(asker, query, _COUNTED)
+        total = page.total or 0
     except (InvalidInput, ValueError) as fault:
         wrong = told(fault) if isinstance(fault, FirstlightError) else {"message": str(fault)}
     kept = {n: v for n, v in asked.items() if v and n not in ("cursor", "sort")}
@@ -105,6 +112,7 @@ def show_object(
     statistics = (thing["photstats"] or [None])[0]
     table = services.point_table.page(asker, name, points)
     signed_in = asker.user_id is not None
+    runs = services.run_pages.of_object(asker, name, _RUNS)
     facts = {
         "thing": thing,
         "name": thing["id"],
@@ -116,6 +124,10 @@ def show_object(
         "turned": points > 1,
         "periods": _periods(thing["annotations"]),
         "analyses": services.image_analyses.list(asker, name)["analyses"],
+        "runs": runs,
+        "modelled": any(each["facts"].get("has_light_curves") for each in runs),
+        "services": _runnable(request, asker) if signed_in and asker.may("analyse") else [],
+        "filters": sorted((statistics or {}).get("num_obs_per_filter") or ()),
         "spectra": services.spectra.of_object(asker, name, form=SpectrumForm(arrays=False)),
         "cutouts": [each for each in table.rows if each["exposure"]][:3],
         "exports": _exports(thing["id"]),
@@ -128,6 +140,7 @@ def show_object(
             "annotate": asker.may("annotate"),
             "save": asker.may("upload"),
             "analyse": signed_in and asker.may("analyse"),
+            "services": asker.may("manage_services"),
         },
     }
     return render(request, "object.html", facts)
@@ -178,6 +191,19 @@ def own_groups(request: Request, viewer: Viewer) -> list[dict[str, Any]]:
         return []
     found = services_of(request).groups.list(viewer, with_single_user_groups=True)
     return sorted(found["user_groups"], key=lambda each: str(each["name"]).lower())
+
+
+def _runnable(request: Request, viewer: Viewer) -> list[dict[str, Any]]:
+    """Services that can be called, each with the fields of its form."""
+    return [
+        {
+            **each,
+            "fields": form_fields(each["optional_analysis_parameters"]),
+            "group_ids": [group["id"] for group in each["groups"]],
+        }
+        for each in services_of(request).analysis_services.list(viewer)
+        if each["enabled"] and not each["upload_only"] and each["display_on_resource_dropdown"]
+    ]
 
 
 def _exports(name: str) -> list[tuple[str, str]]:

@@ -247,7 +247,10 @@
         const [low, high] = this.ranges[names[column]];
         pen.textBaseline = "top";
         pen.fillStyle = this.ink.quiet;
-        for (const part of cell.side > 110 ? [0.2, 0.5, 0.8] : [0.5]) pen.fillText(shown(low + part * (high - low), (high - low) / 10), cell.x + part * cell.side, cell.y + cell.side + 5);
+        const words = (part) => shown(low + part * (high - low), (high - low) / 10);
+        const wide = pen.measureText(words(0.5)).width + 10;
+        const parts = cell.side * 0.3 > wide ? [0.2, 0.5, 0.8] : cell.side * 0.56 > wide ? [0.22, 0.78] : [0.5];
+        for (const part of parts) pen.fillText(words(part), cell.x + part * cell.side, cell.y + cell.side + 5);
         pen.fillStyle = this.ink.text;
         pen.font = FONT;
         pen.fillText(names[column], cell.x + cell.side / 2, cell.y + cell.side + 26, cell.side);

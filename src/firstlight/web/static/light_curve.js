@@ -406,7 +406,8 @@
         if ("clear" in button.dataset) this.select([]);
         if ("findPeriod" in button.dataset) this.findPeriod(button);
       });
-      this.find("fold").addEventListener("submit", (event) => {
+      const folding = this.find("fold");
+      if (folding) folding.addEventListener("submit", (event) => {
         event.preventDefault();
         const epoch = this.find("epoch").value;
         this.setFold(Number(this.find("period").value), epoch === "" ? NaN : Number(epoch));
