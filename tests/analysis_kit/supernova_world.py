@@ -55,17 +55,20 @@ def brightness(magnitude: float) -> float:
     return 10.0 ** (-0.4 * (magnitude - 10.635))
 
 
-def real(samples: Path, name: str, parameters: dict[str, object]) -> Inputs:
-    """A light curve of the Open Supernova Catalog; 0.07 mag where it tells no error."""
+def real(
+    samples: Path, name: str, parameters: dict[str, object], *, error: float | None = 0.07
+) -> Inputs:
+    """A light curve of the Open Supernova Catalog; `error` (mag) where it tells none."""
     catalogue = json.loads((samples / "lightcurves" / f"{name}.json").read_text())[name]
     rows = []
     for point in catalogue["photometry"]:
         known = _JOHNSON.get(point.get("band", ""))
-        if known is None or "magnitude" not in point or point.get("upperlimit"):
+        told = point.get("e_magnitude", error)
+        if known is None or told is None or "magnitude" not in point or point.get("upperlimit"):
             continue
         flux = 10.0 ** (0.4 * (23.9 - float(point["magnitude"]) - known[1]))
-        error = max(float(point.get("e_magnitude", 0.07)), 0.02)
-        rows.append((float(point["time"]), flux, flux * error / 1.0857, known[0]))
+        relative = max(float(told), 0.02) / 1.0857
+        rows.append((float(point["time"]), flux, flux * relative, known[0]))
     table = Table(rows=sorted(rows), names=["mjd", "flux", "fluxerr", "filter"])
     redshift = Redshift(float(catalogue["redshift"][0]["value"]))
     return Inputs(photometry=table, redshift=redshift, parameters=parameters, object_name=name)

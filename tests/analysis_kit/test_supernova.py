@@ -67,8 +67,10 @@ def test_a_run_gives_all_that_the_page_shows():
     assert set(analysis["model_lightcurve"]) == {"ztfg", "ztfr", "sdssi"}
     assert set(analysis["posterior_samples"]) == {"t0", "x0", "x1", "c"}
     assert len(analysis["posterior_samples"]["t0"]) == 10_000
-    assert analysis["annotations"][0]["data"]["sn_type"] == "Ia"
-    assert "redshift" not in analysis["annotations"][0]["data"], "it was known before"
+    annotated = analysis["annotations"][0]["data"]
+    assert annotated["best_model"] == "fl-sn1a"
+    assert "redshift" not in annotated, "it was known before"
+    assert "sn_type" not in annotated, "no other was tried"
     assert result.plots[0].data.startswith(b"\x89PNG")
     told = analysis["results"]["data"]
     assert told["source"] == told["source_used"] == "fl-sn1a"

@@ -287,7 +287,7 @@ def _results(
         plots=plots,
         posterior=dict(zip(best.names, posterior.draws.T, strict=True)),
         model_light_curves=curves,
-        annotations=[{"origin": "supernova fit", "data": _annotation(best, told)}],
+        annotations=[{"origin": "supernova fit", "data": _annotation(comparison, told)}],
         model_name=name,
         n_detections=int(best.data.is_detection.sum()),
     )
@@ -300,9 +300,8 @@ def _message(best: Any, comparison: Comparison) -> str:
     parts = [f"{quality} with chi^2/dof={best.chi2:.2f}/{best.ndof}"]
     template = best.template
     if len(comparison.rows) > 1:
-        parts.append(
-            f"best of {len(comparison.rows)} templates: {template.name} (SN {template.kind})"
-        )
+        best_of = f"best of {len(comparison.rows)} templates: {template.name} (SN {template.kind})"
+        parts.append(best_of + (", a bundled one" if template.origin.startswith("bundled") else ""))
     if template.is_stand_in:
         parts.append(
             f"{template.asked} is not on this machine: "
@@ -315,13 +314,16 @@ def _message(best: Any, comparison: Comparison) -> str:
     return "; ".join(parts)
 
 
-def _annotation(best: Any, told: Mapping[str, Any]) -> dict[str, Any]:
+def _annotation(comparison: Comparison, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is put on the object: a kind only if kinds were compared, a redshift only if new."""
+    best = comparison.best
     data = {
         "best_model": best.template.name,
-        "sn_type": best.template.kind,
         "chi2_dof": told["chi2_dof"],
         "t_max_B": told.get("t_max_B", {}).get("value"),
     }
+    if len(comparison.rows) > 1:
+        data["sn_type"] = best.template.kind
     if "z" in best.names and best.likelihood.scene.redshift.value is None:
         data["redshift"] = told["redshift"]["value"]
         data["redshift_error"] = told["redshift"]["error"]
