@@ -487,6 +487,28 @@ def test_a_run_that_ends_the_service_each_time_is_given_up(function, portal, tmp
         assert portal.result()["message"].startswith("the service died during this run")
 
 
+def test_a_fault_of_the_service_itself_is_told_too(runs, portal, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(Worker, "run", broken)
+    runs.accept(portal.request("a", do="echo"))
+    assert portal.result("a")["message"] == "the service itself failed; its log says why"
+    monkeypatch.undo()
+    runs.accept(portal.request("b", do="echo"))
+    assert portal.result("b")["status"] == "success"
+
+
+def test_a_damaged_file_of_a_kept_run_harms_no_other(function, portal, tmp_path, caplog):
+    kept = KeptRuns(tmp_path / "kept")
+    kept.put("k", portal.request(do="echo"))
+    (tmp_path / "kept" / "x.json").write_text("damaged")
+    with running(function, keep=tmp_path / "kept"):
+        assert portal.result()["status"] == "success"
+    assert "x.json is no kept run" in caplog.text
+    assert (tmp_path / "kept" / "x.json").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 __all__ = ["KeptRuns"]
 
+_LOG = logging.getLogger("firstlight.analysis")
 _MOST_STARTS = 3
 
 
@@ -45,11 +47,17 @@ class KeptRuns:
         self._path(key).unlink(missing_ok=True)
 
     def left(self) -> dict[str, dict[str, Any]]:
-        """The requests of the runs that are not done, by key, the oldest first."""
+        """The requests of the runs that are not done, by key, the oldest first.
+
+        A file that cannot be read is left where it is, and told of in the log.
+        """
         found = {}
         files = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for path in files:
-            found[path.stem] = json.loads(path.read_text("utf-8"))["body"]
+            try:
+                found[path.stem] = json.loads(path.read_text("utf-8"))["body"]
+            except (ValueError, KeyError, TypeError):
+                _LOG.error("%s is no kept run", path)
         return found
 
     def _path(self, key: str) -> Path:

@@ -180,7 +180,11 @@ class RunQueue:
             if self._stopping.is_set():
                 self._abandon(run)
                 continue
-            document = self._result(worker, run)
+            try:
+                document = self._result(worker, run)
+            except Exception:  # noqa: BLE001, whatever it is, the portal hears of its run
+                _LOG.exception("%s", run)
+                document = _failure("the service itself failed; its log says why")
             if self._stopping.is_set() and self._kept and document["status"] != "success":
                 self._kept.put(run.key, run.body)  # ended by the stop: it begins anew next time
                 continue

@@ -93,7 +93,7 @@ class Worker:
         if first is _END or "ready" not in first:
             told = self._how_it_ended(child) if first is _END else str(first.get("broken"))
             self._end()
-            raise BrokenService(told.strip())
+            raise BrokenService(told.strip() or "it gave no reason")
         facts = first["ready"]
         return ServiceDeclaration(**{**facts, "input_data_types": tuple(facts["input_data_types"])})
 
@@ -148,8 +148,9 @@ class Worker:
             self._end()
         if self._child is None:
             self.start()
-        assert self._child is not None  # noqa: S101, it was started in the line above
-        return self._child
+        if (child := self._child) is None:  # closed meanwhile
+            raise EOFError
+        return child
 
     def _begin(self, child: _Child, body: Mapping[str, Any], until: float) -> bool:
         """Hand the request over; whether the process has it."""
