@@ -82,10 +82,13 @@ class ObjectPage:
     ----------
     next_cursor
         Of the page after this; None on the last.
+    total
+        How many there are in all, counted no further than was asked; None where it was not.
     """
 
     rows: tuple[ObjectRow, ...] = field(default=())
     next_cursor: str | None = None
+    total: int | None = None
 
 
 class ObjectList:
@@ -108,6 +111,7 @@ class ObjectList:
         *,
         cursor: str | None = None,
         limit: int = 50,
+        count_to: int | None = None,
     ) -> ObjectPage:
         """One page of a list. What is added meanwhile changes nothing on the pages after it.
 
@@ -117,6 +121,8 @@ class ObjectList:
             `next_cursor` of the page before.
         limit
             At most 500. A page has fewer rows only where there are no more.
+        count_to
+            How far all objects are counted; None for not at all.
 
         Raises
         ------
@@ -129,9 +135,10 @@ class ObjectList:
         with self._database.reading() as session:
             search = ObjectSearch.begin(session, viewer, query)
             marks = search.marks(order, limit + 1, after=after)
-            rows = _rows(session, viewer, _load(session, marks[:limit]))
+            total = None if count_to is None else search.count(count_to)
+            rows = _rows(session, viewer, _load(search, marks[:limit]))
         more = len(marks) > limit
-        return ObjectPage(rows, write_mark(order, marks[limit - 1]) if more else None)
+        return ObjectPage(rows, write_mark(order, marks[limit - 1]) if more else None, total)
 
     def count(self, viewer: Viewer, query: ObjectQuery, at_most: int = 1_000) -> int:
         """How many objects there are, counted no further than `at_most`."""
@@ -165,18 +172,21 @@ class ObjectList:
             search = ObjectSearch.begin(session, viewer, query)
             total = search.count()
             marks = search.marks(order, per_page, offset=offset) if offset < total else []
-            rows = _load(session, marks)
+            rows = _load(search, marks)
             named = {row.id: row.name for row in rows}
             parts = parts_of(session, viewer, named, include)
             facts = object_facts(rows)
         return [{**one, **parts[row.id]} for one, row in zip(facts, rows, strict=True)], total
 
 
-def _load(session: Session, marks: Sequence[Mark]) -> list[Object]:
+def _load(search: ObjectSearch, marks: Sequence[Mark]) -> list[Object]:
+    """The objects of some places in a list, without any that the viewer may not see."""
     if not marks:
         return []
     wanted = [mark.ident for mark in marks]
-    rows = {row.id: row for row in session.scalars(select(Object).where(Object.id.in_(wanted)))}
+    found = search.session.scalars(select(Object).where(Object.id.in_(wanted)))
+    mine = search.audiences
+    rows = {row.id: row for row in found if mine is None or row.audience_id in mine}
     return [rows[ident] for ident in wanted if ident in rows]
 
 

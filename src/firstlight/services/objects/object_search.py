@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -58,8 +58,13 @@ _NEVER_NULL = {"name", "ra", "dec", "created_at", "saved_at"}
 _CALM = text(
     "SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),"
     " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
+    " set_config('enable_material', 'off', true),"
     " set_config('max_parallel_workers_per_gather', '0', true),"
     " set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
+# What is walked comes in the order of its index; what is gathered is sorted.
+_SORTING = text(
+    "SELECT set_config('enable_sort', :sort, true), set_config('enable_bitmapscan', :sort, true)"
 )
 
 Found = list[tuple[Mark, Sequence[Any]]]
@@ -73,11 +78,14 @@ class _Listed:
     ----------
     key
         None where they are sorted by their ids alone.
+    gathered
+        Whether they are to be sorted, no index having them in this order.
     """
 
     statement: Select[Any]
     ident: ColumnElement[uuid.UUID]
     key: ColumnElement[Any] | None
+    gathered: bool = False
 
     @property
     def keys(self) -> list[ColumnElement[Any]]:
@@ -107,10 +115,10 @@ class _Listed:
 
     def where(self, *conditions: Condition) -> _Listed:
         """Those for which conditions hold."""
-        return _Listed(self.statement.where(*conditions), self.ident, self.key)
+        return replace(self, statement=self.statement.where(*conditions))
 
 
-@dataclass(frozen=True)
+@dataclass
 class ObjectSearch:
     """One search of one viewer.
 
@@ -124,6 +132,7 @@ class ObjectSearch:
     viewer: Viewer
     query: ObjectQuery
     audiences: frozenset[int] | None
+    _sorts: bool = field(default=True, init=False)
 
     @classmethod
     def begin(cls, session: Session, viewer: Viewer, query: ObjectQuery) -> ObjectSearch:
@@ -131,6 +140,12 @@ class ObjectSearch:
         if is_postgres(session):
             session.execute(_CALM)
         return cls(session, viewer, query, own_audiences(session, viewer))
+
+    def _plan(self, *, sorting: bool) -> None:
+        """Let the next plans sort, or follow an index."""
+        if is_postgres(self.session) and sorting != self._sorts:
+            self.session.execute(_SORTING, {"sort": "on" if sorting else "off"})
+            self._sorts = sorting
 
     @property
     def _sought(self) -> Sought:
@@ -171,11 +186,13 @@ class ObjectSearch:
         return sure + self._count_fitting(chosen.where(opaque(only).is_(None)), more)
 
     def _counted(self, chosen: Select[Any], at_most: int | None) -> int:
+        self._plan(sorting=True)
         some = chosen if at_most is None else chosen.limit(at_most)
         return self.session.scalar(select(func.count()).select_from(some.subquery())) or 0
 
     def _count_fitting(self, chosen: Select[Any], at_most: int | None) -> int:
         """As `_counted`, where what SQL finds is a little more than what is sought."""
+        self._plan(sorting=True)
         count = 0
         evidence = chosen.with_only_columns(*self._sought.evidence())
         found = self.session.execute(evidence, execution_options={"yield_per": _JUDGED_AT_ONCE})
@@ -240,6 +257,7 @@ class ObjectSearch:
         every = self._every(order)
         bounded = every.where(*self._sought.bounds(order.by))
         statement = bounded.after(order, after).sorted(order)
+        self._plan(sorting=False)
         row = self.session.execute(statement.limit(1).offset(NEXT - 1)).first()
         return None if row is None else Mark(row[1], row[0])
 
@@ -265,17 +283,17 @@ class ObjectSearch:
             listed = self._saved_list()
             if conditions or sought.evidence():
                 joined = listed.statement.join(Object, opaque(listed.ident) == OBJECT_ID)
-                listed = _Listed(joined, listed.ident, listed.key)
+                listed = replace(listed, statement=joined)
         else:
             listed = self._every(order).where(*sought.bounds(order.by))
             if order.by in _OF_SUMMARIES:
                 joined = listed.statement.join(Object, opaque(listed.ident) == OBJECT_ID)
-                listed = _Listed(joined, listed.ident, listed.key)
+                listed = replace(listed, statement=joined)
         if self.query.by_numbers and order.by not in _OF_SUMMARIES:
             joined = listed.statement.join(
                 PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID)
             )
-            listed = _Listed(joined, listed.ident, listed.key)
+            listed = replace(listed, statement=joined)
         return listed.where(*conditions)
 
     def _saved_list(self) -> _Listed:
@@ -314,7 +332,7 @@ class ObjectSearch:
             conditions += [column.is_not(None), *self._saved_somewhere(order)]
         if self.query.by_numbers or order.by in _OF_SUMMARIES:
             statement = statement.join(PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID))
-        return _Listed(statement.where(*conditions), OBJECT_ID, opaque(column))
+        return _Listed(statement.where(*conditions), OBJECT_ID, opaque(column), gathered=True)
 
     def _without_value(self, order: Order) -> _Listed:
         """Objects that do not have what the list is sorted by."""
@@ -335,9 +353,10 @@ class ObjectSearch:
             statement = statement.join(PhotometrySummary, linked, isouter=not inner)
             conditions.append(opaque(_OF_SUMMARIES[order.by]).is_(None))
         ident = OBJECT_ID if way is None else opaque(OBJECT_ID)
-        return _Listed(statement.where(*conditions), ident, None)
+        return _Listed(statement.where(*conditions), ident, None, gathered=way is not None)
 
     def _read(self, listed: _Listed, order: Order, limit: int, offset: int) -> Found:
+        self._plan(sorting=listed.gathered)
         statement = listed.sorted(order).add_columns(*self._sought.evidence()).limit(limit)
         if offset:
             statement = statement.offset(offset)
