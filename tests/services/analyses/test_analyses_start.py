@@ -11,16 +11,18 @@ from firstlight.errors import InvalidInput
 from firstlight.models.account import Group
 from firstlight.models.analysis import Analysis
 from firstlight.services.access import Forbidden, NotSignedIn, Viewer
-from firstlight.services.analyses.analyses import AnalysisMissing, RunQuery
+from firstlight.services.analyses.analyses import AnalysisMissing, RunQuery, visible_run
 from firstlight.services.analyses.analyses_start import (
     RunWish,
     ServiceDisabled,
     TooManyRuns,
     TooManyWaiting,
 )
+from firstlight.services.analyses.analysis_inputs_stamp import stamp
 from firstlight.services.analyses.analysis_services import AnalysisServiceMissing
 from firstlight.services.analyses.declared_parameters import ParametersInvalid
 from firstlight.services.analyses.run_tokens import run_token, token_hash
+from firstlight.services.objects.objects import ObjectInUse
 from firstlight.services.objects.sharing import AccountNeeded
 from firstlight.services.objects.visible_objects import ObjectMissing
 
@@ -262,3 +264,31 @@ def test_starts_side_by_side_do_not_pass_a_cap(either_world):
     with world.database.reading() as session:
         kept = session.scalar(select(func.count(Analysis.id)))
     assert len(made) == kept == 5
+
+
+def test_an_object_with_runs_is_not_removed(analysis_world):
+    world, root = analysis_world, analysis_world.viewer("root")
+    number = world.start(world.add_service())
+    with pytest.raises(ObjectInUse, match="analyses of the object remain"):
+        world.objects.remove(root, "FL1")
+    world.analyses.remove(world.viewer("ada"), number)
+    world.objects.remove(root, "FL1")
+
+
+def test_a_run_is_stale_when_its_owner_would_send_something_else(either_world):
+    world, ada, mia = either_world, either_world.viewer("ada"), either_world.viewer("mia")
+    number = world.start(world.add_service())
+    assert world.analyses.get(ada, number, details=True)["is_stale"] is None  # nothing was sent
+    with world.database.begin() as session:
+        run, thing = visible_run(session, ada, number)
+        run.inputs_stamp = stamp(session, ada, thing, ["redshift", "classifications"])
+
+    def stale(viewer):
+        facts = world.analyses.get(viewer, number, details=True)
+        return facts["is_stale"], facts["stale_inputs"]
+
+    assert stale(ada) == stale(mia) == (False, [])
+    world.classify(by="mia", groups="B")  # which ada does not see
+    assert stale(ada) == stale(mia) == (False, [])
+    world.classify(by="mia", groups="A")
+    assert stale(ada) == stale(mia) == (True, ["classifications"])

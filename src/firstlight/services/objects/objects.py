@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from firstlight.algorithms.galactic import galactic
 from firstlight.errors import ConflictError, InvalidInput
 from firstlight.models.account import Membership
+from firstlight.models.analysis import Analysis
 from firstlight.models.audience import audience_of
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
@@ -289,6 +290,7 @@ _ABOUT: dict[Any, str] = {
     Comment: "comments",
     Classification: "classifications",
     ImageAnalysis: "image analyses",
+    Analysis: "analyses",
 }
 
 
