@@ -157,7 +157,7 @@ def test_progress_stays_within_its_bounds():
 
 PARAMETERS = {
     "source": ["nugent-sn2p", "salt3"],
-    "fix_z": ["False", "True"],
+    "fix_z": ["True", "False"],
     "z_max": {"type": "number", "minimum": 0.0, "maximum": 1.0, "default": 0.2},
     "n": {"type": "integer"},
     "night": {"type": "date"},

@@ -59,13 +59,17 @@ def read_parameters(declared: Mapping[str, Any], given: Mapping[str, Any]) -> di
 
 
 def _facts(rule: Any) -> dict[str, Any]:
-    """A rule in its long form. SkyPortal draws the choices True and False as a checkbox."""
+    """A rule in its long form.
+
+    SkyPortal draws the choices True and False as a box to tick, and sends nothing of one that
+    was not ticked.
+    """
     if isinstance(rule, Mapping):
         kind = rule.get("type", "choice" if "choices" in rule else "string")
         return {**rule, "type": kind}
     choices = list(rule)
     if [str(each) for each in choices] in (["True", "False"], ["False", "True"]):
-        return {"type": "boolean", "default": choices[0]}
+        return {"type": "boolean", "default": False}
     return {"type": "choice", "choices": choices, "default": choices[0]}
 
 
