@@ -230,3 +230,23 @@ def test_strangers(portal, operator, image):
     assert refusal(portal.post(PATH, files=upload, headers=headers))[0] == 403
     answer = portal.post("/api/sources/none/image_analyses", files=upload, headers=operator)
     assert refusal(answer) == (404, "object.missing")
+
+
+def test_the_form_offers_the_sections_of_a_file(portal, operator, simulated):
+    stream = io.BytesIO()
+    hdus = [fits.ImageHDU(simulated.raw.pixels, name=name) for name in ("EAST", "WEST")]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(stream)
+    one = io.BytesIO()
+    fits.PrimaryHDU(simulated.raw.pixels).writeto(one)
+    shown = []
+    for content in (stream.getvalue(), one.getvalue()):
+        uploaded = portal.post(
+            "/api/image_uploads", files={"file": ("a.fits", content)}, headers=operator
+        )
+        query = {"upload": data_of(uploaded, 201)[0]["id"]}
+        page = portal.get("/objects/star/image_analysis", params=query, headers=operator)
+        assert page.status_code == 200
+        shown.append(page.text)
+    assert '<option value="">the one that holds the target</option>' in shown[0]
+    assert "<option>EAST</option><option>WEST</option>" in shown[0]
+    assert 'name="section"' not in shown[1]
