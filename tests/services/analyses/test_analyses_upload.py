@@ -8,12 +8,15 @@ from sqlalchemy import func, select
 from firstlight.errors import ConflictError, InvalidInput
 from firstlight.models.analysis import Analysis, AnalysisFile
 from firstlight.services.access import Forbidden, NotSignedIn
+from firstlight.services.analyses.analyses import Analyses
 from firstlight.services.analyses.analyses_start import ServiceDisabled, TooManyRuns
 from firstlight.services.analyses.analyses_upload import AnalysisUploads
 from firstlight.services.analyses.analysis_services import AnalysisServiceMissing
 from firstlight.services.analyses.result_files import ResultFiles
 from firstlight.services.analyses.submissions import SubmissionReader
+from firstlight.services.expiry.leftovers import Leftovers
 from firstlight.services.objects.visible_objects import ObjectMissing
+from firstlight.storage.store import StorageUnreachable
 
 GOOD = {"message": "mine", "analysis": {"results": {"format": "json", "data": {"z": 0.1}}}}
 
@@ -122,3 +125,23 @@ def test_what_breaks_in_between_leaves_nothing(uploads, monkeypatch):
         uploads.take(GOOD)
     assert (uploads.count(AnalysisFile), uploads.stored()) == (0, [])
     assert [state for _, _, state in uploads.world.runs()] == ["cancelled"]
+
+
+def test_files_go_with_their_run_or_are_found_by_the_next_sweep(uploads, monkeypatch):
+    world, ada = uploads.world, uploads.world.viewer("ada")
+    analyses = Analyses(database=world.database, files=uploads.files, clock=lambda: world.now)
+    first, second = uploads.take(GOOD)["id"], uploads.take(GOOD)["id"]
+    analyses.remove(ada, first)
+    assert (uploads.count(AnalysisFile), len(uploads.stored())) == (1, 1)
+
+    def unreachable(keys):
+        raise StorageUnreachable
+
+    monkeypatch.setattr(uploads.files, "remove", unreachable)
+    analyses.remove(ada, second)
+    assert (uploads.count(Analysis), len(uploads.stored())) == (0, 1)
+    leftovers = Leftovers(database=world.database, store=world.store)
+    keys = [key for _, key in leftovers.due(world.now, 10)]
+    with world.database.begin() as session:
+        leftovers.remove_all(session, keys, world.now)
+    assert uploads.stored() == []

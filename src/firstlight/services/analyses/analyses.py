@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Select, false, func, select
 from sqlalchemy.orm import Session, load_only
 
-from firstlight.errors import InvalidInput, MissingError
+from firstlight.errors import FirstlightError, InvalidInput, MissingError
 from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
@@ -20,6 +21,7 @@ from firstlight.services.access import Viewer
 from firstlight.services.analyses.analyses_stale import stale_inputs
 from firstlight.services.analyses.analysis_facts import brief_facts, detailed_facts, run_facts
 from firstlight.services.analyses.run_ends import end_run, tell_run
+from firstlight.services.expiry.leftovers import remember
 from firstlight.services.objects.sharing import groups_by_audience, may_change, readable
 from firstlight.services.objects.visible_objects import visible_object
 from firstlight.services.objects.wire_values import LARGEST_ID, storable
@@ -239,10 +241,13 @@ class Analyses:
                 raise AnalysisMissing("Cannot access this Analysis.", subject=analysis_id)
             may_change(viewer, run.owner_id, "analysis")
             keys = self._files.keys_of(session, [run.id])
+            remember(session, dict.fromkeys(keys, 0), self._clock())
             session.delete(run)
             session.flush()
             tell_run(session, run, thing, "removed")
-        self._files.remove(keys)
+        # What fails here is finished by the next sweep, which knows the keys.
+        with suppress(FirstlightError):
+            self._files.remove(keys)
 
 
 def visible_run(session: Session, viewer: Viewer, analysis_id: int) -> tuple[Analysis, Object]:
