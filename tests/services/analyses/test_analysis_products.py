@@ -315,3 +315,42 @@ def test_large_posteriors_are_told_thinned(here):
     here.send({"posterior_samples": {"a": list(range(300_000))}})
     data = here.products.data(here.ada, here.number)
     assert len(data["posterior_samples"]["a"]) == 5000
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*ArviZ is undergoing a major refactor:FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:xarray")
+def test_what_a_service_of_today_sends_comes_back_to_its_user(here, tmp_path):
+    arviz = pytest.importorskip("arviz")
+    sncosmo = pytest.importorskip("sncosmo")
+    fit = sncosmo.utils.Result(
+        success=True, chisq=np.float64(12.5), ndof=14, parameters=np.array([0.05, 59000.5])
+    )
+    fit.update(source="nugent-sn2p", fix_z=True)
+    written = io.BytesIO()
+    joblib.dump(fit, written)
+    path = tmp_path / "sent.nc"
+    mu = RNG.normal(size=(4, 250))
+    arviz.from_dict(posterior={"mu": mu}).to_netcdf(str(path))
+    here.send(
+        {
+            "inference_data": {"format": "netcdf4", "data": b64(path.read_bytes())},
+            "plots": [{"format": "png", "data": b64(png())}],
+            "results": {"format": "joblib", "data": b64(written.getvalue())},
+        }
+    )
+    data = here.products.data(here.ada, here.number)
+    back = tmp_path / "tmp.nc"
+    back.write_bytes(base64.b64decode(data["inference_data"]["data"]))
+    inference_data = arviz.from_netcdf(str(back))
+    assert np.array_equal(inference_data.posterior["mu"].to_numpy(), mu)
+    inference_data.close()
+    for number, plot in enumerate(data["plots"]):
+        with Image.open(io.BytesIO(base64.b64decode(plot["data"]))) as shown:
+            assert shown.format.lower() == plot["type"], number
+    loaded = joblib.load(io.BytesIO(base64.b64decode(data["results"]["data"])))
+    assert type(loaded) is sncosmo.utils.Result
+    assert loaded["parameters"].tolist() == [0.05, 59000.5]
+    assert here.products.results(here.ada, here.number)["source"] == "nugent-sn2p"
+    drawn = json.loads(here.products.posterior(here.ada, here.number).data)
+    assert drawn["models"]["posterior"]["mu"] == mu.ravel().tolist()
