@@ -29,14 +29,18 @@ def _nothing_on_this_machine(tmp_path, monkeypatch):
     passband.cache_clear()
 
 
-def run(table=None, redshift=0.05, **parameters):
+def run(table=None, redshift=0.05, extinction=None, **parameters):
     """A run on a type Ia supernova, or on another table."""
     table = light_curve(TRUTH) if table is None else table
     known = None if redshift is None else Redshift(redshift)
-    return fit(
-        Inputs(photometry=table, redshift=known, parameters=parameters, object_name="SN2026x"),
-        Progress(),
+    inputs = Inputs(
+        photometry=table,
+        redshift=known,
+        parameters=parameters,
+        object_name="SN2026x",
+        extinction=extinction,
     )
+    return fit(inputs, Progress())
 
 
 @cache
@@ -221,7 +225,7 @@ def test_dust_of_the_milky_way_is_taken_off():
     assert abs(pulls(with_it)["c"]) < 3.0
     assert without.results["parameters"]["c"]["value"] > 0.3
     assert with_it.results["milky_way_ebv"]["value"] == 0.3
-    corrected = run(table, source="fl-sn1a", fix_z=True, mw_ebv=0.3, correct_extinction=True)
+    corrected = run(table, source="fl-sn1a", fix_z=True, mw_ebv=0.3, extinction={"ebv": 0.3})
     assert corrected.results["milky_way_ebv"]["value"] == 0.0
 
 

@@ -122,7 +122,7 @@ def test_the_page_of_an_object(client, star, ada):
     assert "V1 Tst" in text
     assert f'data-light-curve="{STAR}/light_curve.bin"' in text
     assert "Image Analysis" in text
-    assert "No external analysis services" in text
+    assert "No analyses yet" in text
 
 
 def test_a_stranger_sees_what_is_public_and_no_forms(client, star, database, bob):

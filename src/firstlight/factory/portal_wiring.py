@@ -337,6 +337,7 @@ class PortalWiring(ArchiveWiring):
             files=self.result_files,
             public_sites=self.access.public_sites,
             bandpasses=Bandpasses(self.settings.photometry.filters),
+            dust_maps=self.settings.analyses.dust_maps,
         )
 
     @cached_property

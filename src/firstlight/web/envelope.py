@@ -51,6 +51,8 @@ _BY_CODE = {
     "access.too_many_attempts": 429,
     "analysis.too_many_waiting": 429,
     "analysis.already_updated": 403,
+    "analysis.reader_busy": 503,
+    "analysis.result_too_large": 413,
     "analysis.token_invalid": 403,
     "database.outdated": 503,
     "database.unreachable": 503,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,6 +54,9 @@ class AnalysisSettings(BaseModel):
     """Numbers in the posterior of one run; more are thinned evenly, and the run says so."""
     reader_memory_mb: int = Field(default=400, ge=64)
     """Memory that reading one result or drawing one corner plot may take."""
+    dust_maps: Path | None = None
+    """Folder with ``SFD_dust_4096_ngp.fits`` and ``SFD_dust_4096_sgp.fits``, for runs with
+    ``correct_extinction``; without it they fail."""
     reader_timeout_s: float = Field(default=60.0, gt=0)
     """Seconds that it may take."""
     readers_at_once: int = Field(default=2, ge=1, le=64)

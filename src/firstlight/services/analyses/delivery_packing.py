@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
@@ -27,6 +28,7 @@ from firstlight.models.object import Object
 from firstlight.services.access import Viewer
 from firstlight.services.accounts.account_viewers import viewer_of_account
 from firstlight.services.analyses.analysis_inputs import about_object, pack
+from firstlight.services.analyses.analysis_inputs_extinction import reddening_to_remove
 from firstlight.services.analyses.analysis_inputs_stamp import stamp
 from firstlight.services.analyses.result_files import ResultFiles
 from firstlight.services.analyses.run_ends import change_run
@@ -88,6 +90,9 @@ class RunPacker:
         Sites that anyone may read; None for all.
     bandpasses
         With which magnitudes that were sent without a flux are put into AB.
+    dust_maps
+        Folder of the maps of the Milky Way's dust; without them a run that wants its photometry
+        corrected fails.
     """
 
     def __init__(
@@ -97,12 +102,14 @@ class RunPacker:
         files: ResultFiles,
         public_sites: frozenset[str] | None = frozenset(),
         bandpasses: Bandpasses | None = None,
+        dust_maps: Path | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._files = files
         self._public = public_sites
         self._bandpasses = bandpasses or Bandpasses()
+        self._dust_maps = dust_maps
         self._clock = clock
 
     def pack(self, number: int) -> PackedRun | None:
@@ -126,6 +133,7 @@ class RunPacker:
             packed = pack(
                 session, viewer, thing, types, row.input_filters, service.input_format,
                 bandpasses=self._bandpasses,
+                reddening=reddening_to_remove(row.analysis_parameters, thing, self._dust_maps),
             )  # fmt: skip
             mark = stamp(session, viewer, thing, types, row.input_filters)
             return _packed(row, service, thing, packed, mark)
@@ -233,6 +241,7 @@ def _packed(
             "service_version": service.version,
             "inputs_sha256": packed.sha256,
             "object": about_object(thing),
+            **({} if packed.extinction is None else {"extinction": packed.extinction}),
         },
         values={
             "service_version": service.version,
