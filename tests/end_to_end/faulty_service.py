@@ -17,7 +17,7 @@ DONE = {
     "message": "done",
     "analysis": {"results": {"format": "json", "data": {"a": 1}}},
 }
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 
 
 class FaultyService:

@@ -30,7 +30,7 @@ from firstlight.services.accounts.account_viewers import viewer_of_account
 from firstlight.services.accounts.users import NewUser
 from firstlight.services.analyses.analyses_start import RunWish
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 PASSWORD = "correct horse battery staple"  # noqa: S105, of accounts that live for a test
 SETTINGS = """
 [outgoing]
@@ -43,20 +43,20 @@ retry_after_s = [0.2, 0.5, 1.0]
 """
 # What each of them comes to, and the seconds that it is given.
 FAULTS = {
-    "good": ("completed", 60),
-    "long": ("completed", 60),
-    "created": ("completed", 60),
-    "broken": ("completed", 60),
-    "dies": ("completed", 60),
-    "garbage": ("completed", 60),
-    "slow": ("completed", 60),
-    "redirect": ("failure", 60),
-    "early": ("completed", 60),
-    "twice": ("completed", 60),
+    "good": ("completed", 600),
+    "long": ("completed", 600),
+    "created": ("completed", 600),
+    "broken": ("completed", 600),
+    "dies": ("completed", 600),
+    "garbage": ("completed", 600),
+    "slow": ("completed", 600),
+    "redirect": ("failure", 600),
+    "early": ("completed", 600),
+    "twice": ("completed", 600),
     "late": ("timed_out", 2),
     "silent": ("timed_out", 2),
-    "old": ("completed", 60),
-    "nonsense": ("completed", 60),
+    "old": ("completed", 600),
+    "nonsense": ("completed", 600),
 }
 LOCAL_MODULE = """
 import time
@@ -213,8 +213,10 @@ def test_whatever_services_do_and_whenever_the_portal_dies_each_run_ends_once(po
     time.sleep(1.0)  # whoever is late, or posts again, may do so now
     assert {name: portal.runs()[n].status for name, n in numbers.items()} == found
     assert 200 not in service.answers.get("late", [])
+    # A token holds once, whoever posts to it; an answer may have died with the portal.
     assert service.answers["twice"].count(200) <= 1
-    assert 200 not in service.answers.get("old token", [])
+    of_good = service.answers["good"] + service.answers.get("old token", [])
+    assert of_good.count(200) <= 1
     portal.check_books()
 
 

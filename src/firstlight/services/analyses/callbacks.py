@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ _LONGEST_ORIGIN = 128
 _TOLD_EVERY = timedelta(seconds=0.2)
 _SHOWN_MESSAGE = 300
 _EXPECTED = (Analysis.id, Analysis.status, Analysis.status_message, Analysis.invalid_after)
+_AT_THE_DESK = 4  # results that are kept at once: pages are to be shown meanwhile
 _PAUSES_S = (0.5, 2.0, 5.0)  # between attempts to write while the database is away
 
 
@@ -115,6 +117,7 @@ class RunResults:
         self._reader = reader
         self._files = files
         self._clock = clock
+        self._desk = threading.BoundedSemaphore(_AT_THE_DESK)
 
     def take(self, number: int, body: Path) -> None:
         """Read what was sent, keep it and end the run.
@@ -126,7 +129,7 @@ class RunResults:
         AlreadyUpdated, CallbackTokenExpired
             It has ended, or its time is over; nothing was kept.
         """
-        with self._reader.read(body) as submission:
+        with self._reader.read(body) as submission, self._desk:
             rows = self._files.keep(number, submission.products)
             again = False
             for pause in (*_PAUSES_S, None):
@@ -313,7 +316,9 @@ def _progress(body: bytes) -> tuple[float, str]:
     return min(max(float(fraction), 0.0), 1.0), words
 
 
-def _annotate(session: Session, row: Row[*tuple[Any, ...]], annotations: Sequence[Mapping[str, Any]]) -> None:
+def _annotate(
+    session: Session, row: Row[*tuple[Any, ...]], annotations: Sequence[Mapping[str, Any]]
+) -> None:
     """Put a service's facts on the object, under an origin that is the service's own.
 
     What runs of the same user have written there before is replaced. Where somebody else has

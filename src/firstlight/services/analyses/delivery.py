@@ -8,6 +8,7 @@ first one counts, since both carry the same token.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +34,9 @@ __all__ = ["CALLBACK_PATH", "Claim", "Delivered", "RunDelivery", "told_fault"]
 CALLBACK_PATH = "/api/webhook/obj_analysis/"
 _QUEUED = (AnalysisStatus.QUEUED,)
 _MOST_DEFECTS = 3  # attempts that end in a fault of ours
+# Calls wait for services side by side, but all else is work for one processor, which threads of
+# the web server in the same process need as well: more at once would only slow the pages down.
+_AT_THE_DESK = 2
 _log = logging.getLogger(__name__)
 
 
@@ -105,24 +109,28 @@ class RunDelivery:
         self._base_url = base_url
         self._settings = settings or AnalysisSettings()
         self._clock = clock
+        self._desk = threading.BoundedSemaphore(_AT_THE_DESK)
 
     def deliver(self, claim: Claim) -> Delivered:
         """Make one attempt."""
         try:
-            run = self._packer.pack(claim.number)
-            if run is None:
-                return Delivered.LEFT
-            authentication = self._authentication(run)
-            until = self._clock() + timedelta(seconds=run.timeout_s)
-            # Before it is sent: a service may call back before its own answer is here.
-            if not self._packer.keep(run, claim.attempt, {"invalid_after": until}):
-                return Delivered.LEFT
+            with self._desk:
+                run = self._packer.pack(claim.number)
+                if run is None:
+                    return Delivered.LEFT
+                authentication = self._authentication(run)
+                until = self._clock() + timedelta(seconds=run.timeout_s)
+                # Before it is sent: a service may call back before its own answer is here.
+                if not self._packer.keep(run, claim.attempt, {"invalid_after": until}):
+                    return Delivered.LEFT
         except FirstlightError as fault:
             return self._unsent(claim, fault)
         except Exception as fault:  # noqa: BLE001, a fault of one run holds up no other
             _log.exception("analysis %d", claim.number)
             return self._unsent(claim, InternalError(found=type(fault).__name__))
-        return self._settle(claim, self._send(run, until, authentication))
+        reply = self._send(run, until, authentication)
+        with self._desk:
+            return self._settle(claim, reply)
 
     def _authentication(self, run: PackedRun) -> Authentication:
         sealed = run.sealed_authinfo
