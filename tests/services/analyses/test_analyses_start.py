@@ -9,12 +9,14 @@ from sqlalchemy import func, select
 
 from firstlight.errors import InvalidInput
 from firstlight.models.account import Group
-from firstlight.models.analysis import Analysis
+from firstlight.models.analysis import Analysis, AnalysisService
 from firstlight.services.access import Forbidden, NotSignedIn, Viewer
+from firstlight.services.analyses import analyses_start
 from firstlight.services.analyses.analyses import AnalysisMissing, RunQuery, visible_run
 from firstlight.services.analyses.analyses_start import (
     RunWish,
     ServiceDisabled,
+    SubjectGone,
     TooManyRuns,
     TooManyWaiting,
 )
@@ -292,3 +294,15 @@ def test_a_run_is_stale_when_its_owner_would_send_something_else(either_world):
     assert stale(ada) == stale(mia) == (False, [])
     world.classify(by="mia", groups="A")
     assert stale(ada) == stale(mia) == (True, ["classifications"])
+
+
+def test_a_service_that_goes_at_the_same_moment(either_world, monkeypatch):
+    world, mia = either_world, either_world.viewer("mia")
+    service = world.add_service()
+    with world.database.reading() as session:
+        seen = session.get_one(AnalysisService, service)
+    world.services.remove(mia, service)
+    monkeypatch.setattr(analyses_start, "visible_service", lambda *_: seen)
+    with pytest.raises(SubjectGone):
+        world.start(service)
+    assert world.runs() == []

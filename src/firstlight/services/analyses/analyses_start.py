@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from firstlight.errors import InvalidInput, UserError
+from firstlight.errors import ConflictError, InvalidInput, UserError
 from firstlight.models.account import Group
 from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
 from firstlight.models.audience import Audience, audience_of, members_of
@@ -26,7 +26,7 @@ from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.declared_parameters import checked_parameters
 from firstlight.services.analyses.run_ends import WAITING, tell_run
 from firstlight.services.analyses.run_tokens import run_token, token_hash
-from firstlight.services.objects.sharing import account_of, chosen_audience
+from firstlight.services.objects.sharing import account_of, chosen_audience, refusing_twins
 from firstlight.services.objects.visible_objects import visible_object
 from firstlight.services.transaction_locks import lock_names
 
@@ -35,6 +35,7 @@ __all__ = [
     "Origin",
     "RunWish",
     "ServiceDisabled",
+    "SubjectGone",
     "TooManyRuns",
     "TooManyWaiting",
     "groups_kept",
@@ -55,6 +56,12 @@ class TooManyWaiting(UserError):
     """Too many analyses of yours are waiting."""
 
     code = "analysis.too_many_waiting"
+
+
+class SubjectGone(ConflictError):
+    """The object or the service was removed at the same moment."""
+
+    code = "analysis.subject_gone"
 
 
 class ServiceDisabled(UserError):
@@ -236,8 +243,8 @@ class AnalysisStarter:
             next_try_at=now,
             created_at=now,
         )
-        session.add(row)
-        session.flush()
+        with refusing_twins(session, SubjectGone(subject=thing.name)):
+            session.add(row)
         return row
 
 

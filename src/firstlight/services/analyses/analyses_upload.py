@@ -19,6 +19,7 @@ from firstlight.models.object import Object
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.analyses.analyses_start import (
     ServiceDisabled,
+    SubjectGone,
     lock_of_user,
     room_for_run,
     run_audience,
@@ -28,7 +29,7 @@ from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.result_files import ResultFiles
 from firstlight.services.analyses.run_ends import change_run, ending, tell_run
 from firstlight.services.analyses.submissions import Submission, SubmissionReader
-from firstlight.services.objects.sharing import account_of
+from firstlight.services.objects.sharing import account_of, refusing_twins
 from firstlight.services.objects.visible_objects import visible_object
 
 __all__ = ["AnalysisUploads", "UploadOvertaken"]
@@ -176,8 +177,8 @@ class AnalysisUploads:
                 invalid_after=now + _WITHIN,
                 created_at=now,
             )
-            session.add(row)
-            session.flush()
+            with refusing_twins(session, SubjectGone(subject=thing.name)):
+                session.add(row)
             return row.id
 
     def _end(self, number: int, submission: Submission, rows: Iterable[AnalysisFile]) -> None:

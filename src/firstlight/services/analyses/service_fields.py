@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -232,7 +231,7 @@ def _input_types(value: object) -> list[str]:
 
 def _timeout(value: object, longest: float) -> float:
     seconds = finite(value, "timeout")
-    if not 0 < seconds <= longest or math.isclose(seconds, 0.0):
+    if not 0 < seconds <= longest:
         raise InvalidInput(
             field="timeout", found=f"{seconds:g} s", expected=f"above 0, at most {longest:g} s"
         )
