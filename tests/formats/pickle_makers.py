@@ -76,6 +76,79 @@ class _Dtype:
     code = b"cnumpy\ndtype\n" + pickle.dumps(("f8", False, True), 2)[2:-1] + b"R"
 
 
+def wrapped(shape, dtype, *, put=b""):
+    """Joblib's mark of an array, up to the instruction behind which its bytes stand."""
+    state = {
+        "subclass": _Name("numpy", "ndarray"),
+        "shape": shape,
+        "order": "C",
+        "dtype": dtype,
+        "allow_mmap": False,
+    }
+    return b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81" + put + _state(state) + b"b"
+
+
+class Dtype:
+    """A type of numbers with any state."""
+
+    def __init__(self, code, *state):
+        self.code = b"cnumpy\ndtype\n" + _plain((code, False, True)) + b"R"
+        if state:
+            self.code += _plain(state) + b"b"
+
+
+def _plain(value):
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def canary(module, name):
+    """A call that is seen, of an odd number of bytes."""
+    call = f"c{module}\n{name}\n".encode() + b")R."
+    return call if len(call) % 2 else b"N" + call
+
+
+def in_a_frame_that_goes_on(call):
+    """To joblib the array lies behind the frame, and what follows in it are instructions."""
+    inside = wrapped((len(call),), Dtype("u1")) + call
+    behind = b"N0" * (len(call) // 2) + b"."
+    return b"\x80\x04\x95" + struct.pack("<Q", len(inside)) + inside + behind
+
+
+def with_flags_of_objects(call):
+    """To numpy the type holds objects, so that joblib reads another pickle."""
+    dtype = Dtype("u1", 3, "|", None, None, None, -1, -1, 63)
+    return b"\x80\x04" + wrapped((len(call),), dtype) + call + b"."
+
+
+def with_objects_of_no_flags(call):
+    """To numpy the type holds no objects, so that joblib reads pointers."""
+    dtype = Dtype("O8", 3, "|", None, None, None, -1, -1, 0)
+    return b"\x80\x04" + wrapped((1,), dtype) + b"\x80\x04]Na." + b"."
+
+
+def in_an_inner_frame_that_goes_on(call):
+    """To joblib the inner frame swallows the head of a text, whose body are instructions."""
+    dtype = Dtype("O8", 3, "|", None, None, None, -1, -1, 63)
+    head = b"B" + struct.pack("<I", len(call))
+    array = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
+    inner = array + b"." + head
+    frame = b"\x80\x04\x95" + struct.pack("<Q", len(inner)) + inner
+    return b"\x80\x04" + wrapped((1,), dtype) + frame + call + b"0."
+
+
+def of_another_size(call):
+    """To numpy an item has another size than its fields or letters make."""
+    dtype = Dtype("U1", 3, "<", None, None, None, 7, 4, 8)
+    return b"\x80\x04" + wrapped((1,), dtype) + call.ljust(7, b".") + b"."
+
+
+def filled_twice(call):
+    """The mark is taken from the memo, where to joblib it is no array."""
+    data = b"\x01"
+    first = wrapped((1,), Dtype("u1"), put=b"q\x00") + data
+    return b"\x80\x04" + first + b"h\x00}b" + call
+
+
 def _state(state):
     parts = [b"}("]
     for key, value in state.items():

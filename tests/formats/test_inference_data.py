@@ -90,6 +90,17 @@ def virtual_data(group, other):
     group.create_virtual_dataset("x", layout)
 
 
+def virtual_data_of_any_length(group, other):
+    layout = h5py.VirtualLayout((2, 50), "f8", maxshape=(2, None))
+    source = h5py.VirtualSource(other, "x", (2, 50), maxshape=(2, None))
+    layout[:, : h5py.h5s.UNLIMITED] = source[:, : h5py.h5s.UNLIMITED]
+    group.create_virtual_dataset("x", layout)
+
+
+def link_beside_the_posterior(group, other):
+    group.file.create_group("prior")["secret"] = h5py.ExternalLink(other, "/x")
+
+
 @pytest.fixture
 def other_file(tmp_path):
     """A real file that can be told to have been read, by the time at which it was."""
@@ -109,7 +120,16 @@ def other_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [external_link, soft_link, linked_group, external_data, virtual_data]
+    "change",
+    [
+        external_link,
+        soft_link,
+        linked_group,
+        link_beside_the_posterior,
+        external_data,
+        virtual_data,
+        virtual_data_of_any_length,
+    ],
 )
 def test_other_files_are_never_opened(change, other_file):
     path, was_read = other_file

@@ -2,6 +2,7 @@
 
 import bz2
 import collections
+import contextlib
 import datetime as dt
 import decimal
 import gzip
@@ -11,6 +12,7 @@ import lzma
 import os
 import pickle
 import sys
+import warnings
 import zlib
 
 import joblib
@@ -281,6 +283,32 @@ def test_names_cannot_be_split_in_two_ways(module, name):
 def test_instructions_that_reach_out_are_refused(data):
     with pytest.raises(ResultRefused):
         read(data)
+
+
+@pytest.mark.parametrize(
+    ("make", "runs"),
+    [
+        (makers.in_a_frame_that_goes_on, True),
+        (makers.with_flags_of_objects, True),
+        (makers.in_an_inner_frame_that_goes_on, True),
+        (makers.with_objects_of_no_flags, False),
+        (makers.of_another_size, False),
+        (makers.filled_twice, False),
+    ],
+)
+def test_what_means_one_thing_here_and_another_to_joblib_is_refused(make, runs):
+    """What is kept as it was sent is loaded by people, with joblib: it must be what we saw."""
+    data = make(makers.canary(__name__, "note"))
+    with pytest.raises((ResultRefused, ResultMalformed)):
+        read(data)
+    assert not RUN
+    if runs:  # so it would have been dangerous indeed
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            joblib.load(io.BytesIO(data))  # what it makes of the rest does not matter
+        seen = RUN[:]
+        RUN.clear()
+        assert seen == [()]
 
 
 def test_subclasses_of_arrays_are_refused():

@@ -29,7 +29,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NETCDF3 = b"CDF"
 _MOST_MEMBERS = 10_000
 _FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
-_FAULTS = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+_FAULTS = (
+    OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError,
+    SystemError,
+)  # fmt: skip
 
 
 @dataclass
@@ -80,11 +83,31 @@ def read_posterior(data: bytes, *, most_bytes: int, most_numbers: int) -> Poster
         )
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
+            _check_links(file)
             return _posterior(_member(file, "posterior"), most_bytes, most_numbers)
     except _FAULTS as fault:
         raise ResultMalformed(
             "the netCDF file is damaged", field=_WHERE, found=str(fault)[:200]
         ) from fault
+
+
+def _check_links(file: Any) -> None:
+    """The file is given back to people, so no part of it may lead elsewhere.
+
+    Raises
+    ------
+    ResultRefused
+        There is a link to something else, or data in other files.
+    """
+
+    def of_link(name: str, link: Any) -> str | None:
+        return None if isinstance(link, h5py.HardLink) else name
+
+    found = file.visititems_links(of_link)
+    if found is not None:
+        raise ResultRefused(
+            "the netCDF file has links", field=_WHERE, found=clean_text(str(found))[:100]
+        )
 
 
 def _posterior(group: Any, most_bytes: int, most_numbers: int) -> Posterior:

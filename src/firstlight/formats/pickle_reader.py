@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from firstlight.formats.pickle_values import (
     Being,
+    Filled,
     Name,
     WrapperBeing,
     called,
@@ -35,7 +36,6 @@ _PUSHED = frozenset(
     }
 )  # fmt: skip
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_IGNORED = frozenset({"PROTO", "FRAME"})
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
@@ -60,6 +60,7 @@ class PickleReader:
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._frame_ends = 0
 
     def read(self) -> Any:
         """The value.
@@ -93,6 +94,7 @@ class PickleReader:
                     expected=f"at most {self._most_steps}",
                 )
             if code.name == "STOP":
+                self._check_frame()
                 break
             self._step(code.name, argument)
         return self._stack.pop()
@@ -103,7 +105,7 @@ class PickleReader:
         elif name in _PUTS:
             self._memo[argument] = self._stack[-1]
         elif name in _GETS:
-            self._stack.append(self._memo[argument])
+            self._recall(argument)
         elif name in _CONSTANTS:
             self._stack.append(_CONSTANTS[name])
         elif name in _TUPLES:
@@ -112,12 +114,33 @@ class PickleReader:
             self._steps[name](self)
         elif name in ("GLOBAL", "INST"):
             self._name(name, argument)
-        elif name not in _IGNORED:
+        elif name == "FRAME":
+            self._begin_frame(argument)
+        elif name != "PROTO":
             raise ResultRefused(
                 "results refer to something outside of them", field=_WHERE, found=name
             )
 
+    # --- frames ------------------------------------------------------------------------------
+
+    # Python reads a frame as a whole, and joblib reads arrays from behind it. We read on. So a
+    # frame that ends elsewhere than it should would mean one thing here and another there.
+
+    def _begin_frame(self, size: int) -> None:
+        self._check_frame()
+        self._frame_ends = self._stream.tell() + size
+
+    def _check_frame(self) -> None:
+        if self._stream.tell() < self._frame_ends:
+            raise ResultRefused("a frame of the pickle is longer than what is in it", field=_WHERE)
+
     # --- the stack ---------------------------------------------------------------------------
+
+    def _recall(self, number: int) -> None:
+        value = self._memo[number]
+        if isinstance(value, WrapperBeing):  # joblib never does; there it is no array
+            raise ResultRefused("the mark of an array is used twice", field=_WHERE)
+        self._stack.append(value)
 
     def _drop(self) -> None:
         self._since_mark()
@@ -215,9 +238,13 @@ class PickleReader:
         given_state(being, state)
         if isinstance(being, WrapperBeing):
             self._fill(being)
+            filled = Filled()
+            filled.value = being.value
+            self._stack[-1] = filled  # an array now, that cannot be filled again
 
     def _fill(self, being: WrapperBeing) -> None:
         """Take the bytes of an array, which joblib writes behind the instruction."""
+        self._check_frame()
         if being.holds_objects:
             if self._depth >= _DEEPEST:
                 raise ResultTooLarge("arrays of objects are nested too deep", field=_WHERE)

@@ -22,6 +22,7 @@ __all__ = [
     "ArrayBeing",
     "Being",
     "DtypeBeing",
+    "Filled",
     "Name",
     "WrapperBeing",
     "called",
@@ -38,6 +39,7 @@ _MOST_FIELDS = 256
 _MOST_DIMENSIONS = 32
 _LARGEST_ITEM = 1_000_000
 _LONGEST_KEY = 16
+_OBJECT_FLAGS = 0x07  # counted, pickled as a list, a pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,10 @@ class Being:
     """A value that a pickle makes in two steps: an empty one first, then its state."""
 
     value: Any = None
+
+
+class Filled(Being):
+    """An array of joblib that is complete."""
 
 
 class DtypeBeing(Being):
@@ -80,10 +86,20 @@ class DtypeBeing(Being):
         return self.value
 
     def take(self, state: Any) -> None:
-        """Byte order, size, fields, unit: as numpy writes them."""
-        order, base, names, fields, size = _tuple(state, 8)[1:6]
-        if order not in ("|", "<", ">", "="):
-            raise _strange("byte order")
+        """Byte order, size, fields, unit, flags: as numpy writes them.
+
+        Numpy believes its flags: with others than these it would take bytes for objects. And
+        where it makes another size of the same state than we do, joblib would take data for
+        instructions. Either would be found by whoever loads what was checked here.
+        """
+        version, order, base, names, fields, size = _tuple(state, 8)[:6]
+        flags = state[7]
+        if order not in ("|", "<", ">", "=") or version not in (3, 4) or type(flags) is not int:
+            raise _strange("type of numbers")
+        if self.holds_objects != (flags & _OBJECT_FLAGS == _OBJECT_FLAGS):
+            raise ResultRefused("results hold arrays with wrong flags", found=self.code)
+        if not self.holds_objects and flags & _OBJECT_FLAGS:
+            raise ResultRefused("results hold arrays with wrong flags", found=self.code)
         kind = self.code.lstrip("|<>=")[:1]
         if kind == "O":
             return
@@ -98,6 +114,8 @@ class DtypeBeing(Being):
             self.value = _compound(base, names, fields, size)
         else:
             self.value = _plain_dtype(order + self.code.lstrip("|<>="))
+        if kind in "SUV" and self.value.itemsize != size:
+            raise _strange("size of items")
 
 
 class ArrayBeing(Being):
@@ -393,6 +411,8 @@ def _empty_array(arguments: tuple[Any, ...]) -> ArrayBeing:
 
 def _dtype(arguments: tuple[Any, ...]) -> DtypeBeing:
     code = arguments[0] if arguments else None
+    if len(arguments) > 3 or any(type(each) not in (bool, int) for each in arguments[1:]):
+        raise _strange("type of numbers")
     if isinstance(code, bytes):
         code = code.decode("latin-1")
     if not isinstance(code, str) or not _DTYPE.fullmatch(code):
