@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firstlight.analysis_kit.parameters import read_parameters
@@ -46,6 +46,9 @@ RULES = st.one_of(
         {"type": st.just("choice"), "choices": st.lists(st.text(PLAIN, max_size=6), min_size=1)}
     ),
 )
+
+# A machine with other work to do is no fault.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_seed_and_form():
@@ -204,6 +207,7 @@ def test_lists_show_the_name_of_a_file_alone():
     }
 
 
+@PATIENT
 @given(declared=JSON, values=JSON)
 def test_whatever_comes_is_taken_or_refused_with_a_code(declared, values):
     try:
@@ -215,6 +219,7 @@ def test_whatever_comes_is_taken_or_refused_with_a_code(declared, values):
     assert set(read) <= {*checked, "correct_extinction"}
 
 
+@PATIENT
 @given(declared=st.dictionaries(NAMES, RULES, max_size=4), data=st.data())
 def test_what_the_portal_lets_through_the_kit_can_read(declared, data):
     checked = checked_declaration(declared)
