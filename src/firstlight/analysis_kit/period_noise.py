@@ -49,10 +49,10 @@ def red_noise_factor(time: Floats, residuals: Floats, widths: Floats) -> float:
         if full.sum() < _FEWEST_BINS or square <= 0:
             continue
         total = np.bincount(group, residuals)[full]
-        # Each is 1 for white noise. Half of its own error is taken off: of several noisy ratios
-        # the largest would be above 1 even then.
+        # It is 1 for white noise, give or take its own error. Half of that is taken off: of several
+        # noisy ratios the largest would be above 1 even then.
         ratio = float(np.mean(total**2 / count[full])) / square
-        found = max(found, ratio - 0.5 * np.sqrt(2.0 / full.sum()))
+        found = max(found, ratio - float(np.sqrt(0.5 / full.sum())))
     return float(np.sqrt(found))
 
 
