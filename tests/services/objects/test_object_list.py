@@ -171,15 +171,23 @@ def all_pages(full, viewer, query, order, size):
     raise AssertionError("the list has no end")
 
 
-@given(viewer=viewers, query=queries, order=orders, size=st.integers(4, 25), few=st.booleans())
+@given(
+    viewer=viewers,
+    query=queries,
+    order=orders,
+    size=st.integers(4, 25),
+    few=st.booleans(),
+    ahead=st.sampled_from([12, 24, 1000]),
+)
 @settings(max_examples=60, deadline=None)
-def test_pages_hold_exactly_what_is_sought(full, viewer, query, order, size, few):
+def test_pages_hold_exactly_what_is_sought(full, viewer, query, order, size, few, ahead):
     if order.by == "saved_at":
         query = replace(query, saved=SavedWhen())
     asker = full.world.viewers[viewer]
     wanted = {name for name, facts in full.world.facts.items() if fits(viewer, name, facts, query)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(object_search, "FEW", 10_000 if few else -1)
+        patch.setattr(object_search, "NEXT", ahead)
         names = all_pages(full, asker, query, order, size)
         count = full.lists.count(asker, query)
     assert sorted(names) == sorted(wanted)
