@@ -149,6 +149,18 @@ def test_posterior_and_light_curves(get, of_object):
     assert curves == {"models": SENT["model_lightcurves"]}
 
 
+def test_large_files_are_streamed(get, monkeypatch):
+    monkeypatch.setattr("firstlight.services.analyses.analysis_products._LARGE", 10)
+    results = get("results")
+    assert results.json()["data"] == SENT["results"]["data"]
+    assert results.json()["status"] == "success"
+    assert get("plots/0").content == png()
+    file = get("results", params={"download": "true"})
+    assert json.loads(file.content) == SENT["results"]["data"]
+    kept = {"If-None-Match": results.headers["etag"]}
+    assert get("results", headers=kept).status_code == 304
+
+
 def test_a_corner_plot_takes_keywords_from_query_and_body(get, monkeypatch):
     asked = []
 

@@ -12,6 +12,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from firstlight.errors import InvalidInput
+from firstlight.formats.posterior_samples import unpack
 from firstlight.models.analysis import Analysis, AnalysisFile, AnalysisFileKind
 from firstlight.services.analyses.analyses import AnalysisMissing
 from firstlight.services.analyses.analysis_products import AnalysisProducts, ProductMissing
@@ -110,7 +111,7 @@ def test_everything_comes_back(sent):
     assert drawn["models"]["salt3"]["t0"] == SENT["posterior_samples"]["t0"]
     curves = json.loads(products.light_curves(ada, number).data)
     assert curves == {"models": {"salt3": SENT["model_lightcurve"]}}
-    whole = products.posterior(ada, number, whole=True)
+    whole = products.posterior(ada, number, complete=True)
     assert whole.name.endswith(".npz")
     for file in (products.plot(ada, number), whole):
         assert file.sha256 == hashlib.sha256(file.data).hexdigest()
@@ -309,6 +310,23 @@ def test_what_cannot_all_be_kept_is_not_kept_at_all(here):
     with pytest.raises(OSError, match="full"):
         here.files.keep(here.number, products())
     assert here.keys() == []
+
+
+def test_large_files_come_in_pieces_and_are_checked_before(here):
+    samples = np.arange(600_000.0)
+    here.send({"posterior_samples": {"a": samples.tolist()}})
+    file = here.products.posterior(here.ada, here.number, complete=True)
+    pieces = list(file.data)
+    assert max(map(len, pieces)) <= 1 << 18
+    assert hashlib.sha256(b"".join(pieces)).hexdigest() == file.sha256
+    assert np.array_equal(unpack(b"".join(pieces))["model"].values[0], samples)
+    row = next(row for row in here.rows(AnalysisFileKind.POSTERIOR) if not row.name)
+    here.world.store.put(row.key, b"another", overwrite=True)
+    with pytest.raises(ResultFileDamaged):
+        here.products.posterior(here.ada, here.number, complete=True)
+    here.world.store.delete(row.key)
+    with pytest.raises(ResultFileMissing):
+        here.products.posterior(here.ada, here.number, complete=True)
 
 
 def test_large_posteriors_are_told_thinned(here):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,11 @@ from firstlight.services.analyses.result_files import ResultFiles
 from firstlight.services.analyses.result_reader_process import LimitedPrograms
 from firstlight.storage import Store
 
-__all__ = ["AnalysisProducts", "ProductFile", "ProductMissing"]
+__all__ = ["AnalysisProducts", "ProductFile", "ProductMissing", "whole"]
 
 _MOST_IN_JSON = 200_000  # numbers of a posterior within an answer; else those that pages draw
 _FORMATS = {each.media_type: each for each in PLOT_FORMATS.values()}
-_JSON = "application/json"
+_LARGE = 4_000_000
 
 
 class ProductMissing(MissingError):
@@ -44,6 +44,8 @@ class ProductFile:
 
     Attributes
     ----------
+    data
+        Its bytes, or pieces of them: what may be large is never held as a whole.
     name
         Under which a browser saves it.
     sha256
@@ -52,7 +54,7 @@ class ProductFile:
         Whether it could run something in a browser that opens it as a page.
     """
 
-    data: bytes
+    data: bytes | Iterator[bytes]
     media_type: str
     name: str
     sha256: str
@@ -116,7 +118,8 @@ class AnalysisProducts:
         ProductMissing
             There are none.
         """
-        return json.loads(self.results_file(viewer, analysis_id, obj_id=obj_id).data)
+        file = self.results_file(viewer, analysis_id, obj_id=obj_id)
+        return json.loads(whole(file))
 
     def results_file(
         self, viewer: Viewer, analysis_id: int, *, obj_id: str | None = None
@@ -132,16 +135,16 @@ class AnalysisProducts:
         return self._sent(row, f"analysis_{name}")
 
     def posterior(
-        self, viewer: Viewer, analysis_id: int, *, obj_id: str | None = None, whole: bool = False
+        self, viewer: Viewer, analysis_id: int, *, obj_id: str | None = None, complete: bool = False
     ) -> ProductFile:
         """Samples: ``{"models": {model: {parameter: [...]}}, "draws", "drawn_of"}`` to be drawn.
 
         Parameters
         ----------
-        whole
+        complete
             All that were kept, as a file for numpy.
         """
-        row = self._one(viewer, analysis_id, obj_id, AnalysisFileKind.POSTERIOR, not whole)
+        row = self._one(viewer, analysis_id, obj_id, AnalysisFileKind.POSTERIOR, not complete)
         return self._sent(row, f"analysis_{analysis_id}_posterior")
 
     def light_curves(
@@ -301,13 +304,19 @@ class AnalysisProducts:
     def _sent(self, row: AnalysisFile, name: str) -> ProductFile:
         kind = _FORMATS.get(row.media_type)
         suffix = row.key.rpartition(".")[2]
+        is_large = row.size > _LARGE
         return ProductFile(
-            self._files.read(row),
+            self._files.pieces(row) if is_large else self._files.read(row),
             row.media_type,
             f"{name}.{suffix}",
             row.sha256,
             is_active=kind is not None and kind.is_active,
         )
+
+
+def whole(file: ProductFile) -> bytes:
+    """All bytes of a file."""
+    return file.data if isinstance(file.data, bytes) else b"".join(file.data)
 
 
 _APART = (AnalysisFileKind.INPUTS, AnalysisFileKind.CORNER)  # not sent by the service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from sqlalchemy import select
@@ -18,6 +18,7 @@ from firstlight.storage import Store, build_key
 
 __all__ = ["ResultFileDamaged", "ResultFileMissing", "ResultFiles"]
 
+_PIECE = 1 << 18
 _SUFFIXES = {
     "application/json": "json",
     "application/x-npz": "npz",
@@ -95,15 +96,28 @@ class ResultFiles:
             data = self._store.read(row.key)
         except MissingError as fault:
             raise ResultFileMissing(subject=f"analysis {row.analysis_id}: {row.kind}") from fault
-        found = hashlib.sha256(data).hexdigest()
-        if found != row.sha256:
-            raise ResultFileDamaged(
-                subject=f"analysis {row.analysis_id}: {row.kind}",
-                field="sha256",
-                found=found,
-                expected=row.sha256,
-            )
+        _check(row, hashlib.sha256(data).hexdigest())
         return data
+
+    def pieces(self, row: AnalysisFile) -> Iterator[bytes]:
+        """The same piece by piece, for files that may be large; they are checked before.
+
+        Raises
+        ------
+        ResultFileMissing, ResultFileDamaged
+            Before the first piece; see `read`.
+        """
+        try:
+            _check(row, self._store.checksum(row.key).sha256)
+        except MissingError as fault:
+            raise ResultFileMissing(subject=f"analysis {row.analysis_id}: {row.kind}") from fault
+        return self._pieces(row.key)
+
+    def _pieces(self, key: str) -> Iterator[bytes]:
+        # Opened when the first piece is asked for, so that nothing is left open if none is.
+        with self._store.open(key) as stream:
+            while piece := stream.read(_PIECE):
+                yield piece
 
     def _kept(self, analysis_id: int, folder: str, product: Product) -> AnalysisFile:
         suffix = _SUFFIXES.get(product.media_type, "bin")
@@ -120,4 +134,14 @@ class ResultFiles:
             key=stored.key,
             size=stored.size,
             sha256=stored.sha256,
+        )
+
+
+def _check(row: AnalysisFile, found: str) -> None:
+    if found != row.sha256:
+        raise ResultFileDamaged(
+            subject=f"analysis {row.analysis_id}: {row.kind}",
+            field="sha256",
+            found=found,
+            expected=row.sha256,
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from starlette.responses import StreamingResponse
 
 from firstlight import __version__
 from firstlight.errors import InvalidInput
@@ -281,7 +283,7 @@ def _posterior(
     request: Request, asker: Viewer, analysis_id: int, name: str | None = None, *, whole: bool
 ) -> Response:
     products = services_of(request).analysis_products
-    found = products.posterior(asker, analysis_id, obj_id=name, whole=whole)
+    found = products.posterior(asker, analysis_id, obj_id=name, complete=whole)
     return _answer(request, found, enveloped=not whole)
 
 
@@ -292,16 +294,21 @@ def _answer(request: Request, file: ProductFile, *, enveloped: bool = False) -> 
         return Response(None, HTTPStatus.NOT_MODIFIED, headers)
     if enveloped:
         # It is JSON already; there may be megabytes of it.
-        version = json.dumps(__version__).encode()
-        body = b'{"status":"success","data":' + file.data + b',"version":' + version + b"}"
-        return Response(body, HTTPStatus.OK, headers, "application/json")
+        head, tail = b'{"status":"success","data":', f',"version":"{__version__}"}}'.encode()
+        if isinstance(file.data, bytes):
+            body = head + file.data + tail
+            return Response(body, HTTPStatus.OK, headers, "application/json")
+        pieces = chain([head], file.data, [tail])
+        return StreamingResponse(pieces, HTTPStatus.OK, headers, "application/json")
     is_picture = file.media_type.startswith("image/") and not file.is_active
     headers |= {
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": _INERT,
         "Content-Disposition": "inline" if is_picture else attached(file.name),
     }
-    return Response(file.data, HTTPStatus.OK, headers, file.media_type)
+    if isinstance(file.data, bytes):
+        return Response(file.data, HTTPStatus.OK, headers, file.media_type)
+    return StreamingResponse(file.data, HTTPStatus.OK, headers, file.media_type)
 
 
 def _has_it(request: Request, sha256: str) -> bool:
