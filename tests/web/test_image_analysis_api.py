@@ -250,3 +250,22 @@ def test_the_form_offers_the_sections_of_a_file(portal, operator, simulated):
     assert '<option value="">the one that holds the target</option>' in shown[0]
     assert "<option>EAST</option><option>WEST</option>" in shown[0]
     assert 'name="section"' not in shown[1]
+
+
+def test_the_page_of_an_analysis_tells_filter_band_and_what_to_do(portal, operator, worker, image):
+    shown = []
+    for content in (image, b"\xff\xd8\xff\xe0" + bytes(3000)):
+        form = {"parameters": json.dumps({**FEW, "filter": "Clear"})}
+        files = {"file": ("a.fits", content)}
+        started = portal.post(PATH, files=files, data=form, headers=operator)
+        number = data_of(started, 202)[0]["id"]
+        worker.run({"analysis": number})
+        page = portal.get(f"/objects/star/image_analyses/{number}", headers=operator)
+        assert page.status_code == 200
+        shown.append(" ".join(page.text.split()))
+    assert "Clear = <b>17." in shown[0]
+    assert '<span class="quiet">AB, as r of simulated</span>' in shown[0]
+    assert '<dt>Tied to</dt><dd class="number">r (AB)</dd>' in shown[0]
+    assert "Upload another image" not in shown[0]
+    assert "Upload another image" in shown[1]
+    assert 'id="fold-rerun"><summary>' in shown[1]

@@ -82,6 +82,8 @@ def test_a_picture_named_fits(portal, ada, simulated):
 
 def test_half_a_file(portal, ada, simulated):
     content = fits_bytes(simulated.raw)
+    upload = portal.upload(ada, content[: len(content) // 2])
+    assert upload["facts"]["gain"] == 1.7  # the header is whole
     error = refused(
         portal,
         ada,

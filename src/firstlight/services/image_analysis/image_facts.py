@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ def image_facts(path: Path, name: str) -> dict[str, Any]:
         header = own if first.get("NAXIS") else with_primary(first, own, among_others=False)
         camera = get_instrument_instance(guess_instrument(name, header))
         facts["instrument"] = camera.name
-        facts["sections"] = _sections(camera, path)
+        with suppress(FirstlightError):  # what is behind the first image is the analysis's to tell
+            facts["sections"] = _sections(camera, path)
         facts["shape"] = image_shape(header)
         facts |= _told(camera, header, name)
     except FirstlightError as fault:
