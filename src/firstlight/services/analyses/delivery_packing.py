@@ -188,26 +188,26 @@ class RunPacker:
 
 
 def _service(session: Session, viewer: Viewer, row: Analysis) -> AnalysisService:
-    service = None if row.service_id is None else session.get(AnalysisService, row.service_id)
-    if service is None:
-        raise ServiceGone("the service of this run was removed", subject=row.service_name)
-    if not service.enabled or service.upload_only:
-        raise ServiceGone(
-            "the service takes no runs now: it was disabled" if not service.enabled
-            else "results of this service are uploaded; it is never called",
-            subject=service.name,
-        )  # fmt: skip
-    allowed = session.scalar(
-        select(AnalysisService.id).where(
-            AnalysisService.id == service.id, seen_by(viewer, AnalysisService.audience_id)
-        )
+    query = select(AnalysisService, seen_by(viewer, AnalysisService.audience_id)).where(
+        AnalysisService.id == row.service_id
     )
-    if allowed is None:
+    found = session.execute(query).one_or_none()
+    if found is None:
+        raise ServiceGone("the service of this run was removed", subject=row.service_name)
+    service, allowed = found
+    if not service.enabled:
+        raise ServiceGone("the service takes no runs now: it was disabled", subject=service.name)
+    if service.upload_only:
+        raise ServiceGone(
+            "results of this service are uploaded; it is never called", subject=service.name
+        )
+    if not allowed:
         raise OwnerGone(
             "the account that started this run may no longer use the service",
             subject=service.name,
         )
-    return service
+    checked: AnalysisService = service
+    return checked
 
 
 def _object(session: Session, viewer: Viewer, row: Analysis) -> Object:
