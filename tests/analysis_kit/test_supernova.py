@@ -227,6 +227,8 @@ def test_dust_of_the_milky_way_is_taken_off():
     assert with_it.results["milky_way_ebv"]["value"] == 0.3
     corrected = run(table, source="fl-sn1a", fix_z=True, mw_ebv=0.3, extinction={"ebv": 0.3})
     assert corrected.results["milky_way_ebv"]["value"] == 0.0
+    asked = run(table, source="fl-sn1a", fix_z=True, mw_ebv=0.3, correct_extinction="True")
+    assert asked.results["milky_way_ebv"]["value"] == 0.0, "SkyPortal says no more than that"
 
 
 @pytest.mark.slow

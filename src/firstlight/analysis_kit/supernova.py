@@ -232,8 +232,13 @@ def _scene(inputs: Inputs, chosen: Mapping[str, Any]) -> tuple[Scene, dict[str, 
     from firstlight.analysis_kit.supernova_dust import milky_way_reddening  # noqa: PLC0415, of the extra
     from firstlight.analysis_kit.supernova_likelihood import Scene  # noqa: PLC0415, likewise
 
+    # SkyPortal corrects what it sends where this is asked for, and does not say so beside it.
+    asked = str(chosen.get("correct_extinction", "")).strip().lower() in ("true", "t", "yes", "1")
     reddening, origin = milky_way_reddening(
-        chosen.get("mw_ebv"), inputs.ra, inputs.dec, removed=inputs.extinction is not None
+        chosen.get("mw_ebv"),
+        inputs.ra,
+        inputs.dec,
+        removed=asked or inputs.extinction is not None,
     )
     several = chosen["source"] == AUTO or bool(chosen.get("compare_with"))
     host = chosen["host_dust"] == "yes" or (chosen["host_dust"] == "auto" and several)
