@@ -61,7 +61,9 @@ FAULTS = {
 LOCAL_MODULE = """
 import time
 
-from firstlight.analysis_kit import Results
+from firstlight.analysis_kit import Results, ServiceDeclaration
+
+SERVICE = ServiceDeclaration(name="sleepy", input_data_types=("redshift",))
 
 
 def fit(inputs, progress):
