@@ -27,10 +27,11 @@ def limit_this_process(*, memory_bytes: int, cpu_s: float, file_bytes: int) -> N
     file_bytes
         Of one file that it writes.
     """
-    present = _address_space()
-    if resource is None or present is None:
+    if resource is None or memory_bytes < 0:
         return
-    _lower(resource.RLIMIT_AS, present + memory_bytes)
+    present = _address_space()
+    if present is not None:
+        _lower(resource.RLIMIT_AS, present + memory_bytes)
     _lower(resource.RLIMIT_CPU, max(1, int(cpu_s)))
     _lower(resource.RLIMIT_FSIZE, file_bytes)
     _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
