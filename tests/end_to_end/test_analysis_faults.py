@@ -60,6 +60,7 @@ FAULTS = {
 }
 LOCAL_MODULE = """
 import time
+from pathlib import Path
 
 from firstlight.analysis_kit import Results, ServiceDeclaration
 

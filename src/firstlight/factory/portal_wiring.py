@@ -373,7 +373,11 @@ class PortalWiring(ArchiveWiring):
             base_url=self._callback_address,
             settings=self.settings.analyses,
         )
-        return RunQueue(database=self.database, delivery=delivery, settings=self.settings.analyses)
+        analyses = self.settings.analyses
+        # A claim outlasts the longest call, which a digest makes twice.
+        claim_s = max(analyses.claim_s, 2 * self.settings.outgoing.timeout_s)
+        analyses = analyses.model_copy(update={"claim_s": claim_s})
+        return RunQueue(database=self.database, delivery=delivery, settings=analyses)
 
     @cached_property
     def run_sweeper(self) -> RunSweeper:
