@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+import test_docs
 from firstlight.analysis_kit import Progress
 from firstlight.analysis_kit.loading import load
 from firstlight.analysis_kit.running import answer
@@ -36,6 +37,7 @@ def _trial(folder, **parameters):
 @pytest.mark.slow
 def test_the_tutorial_goes_as_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(test_docs, "PATIENCE_S", 240)  # a busy machine is slow to begin
     portal, service = _free_address(), _free_address()
     ports = {"FIRSTLIGHT_WEB__PORT": portal.rpartition(":")[2], "COLUMNS": "200"}
     _files(tmp_path)

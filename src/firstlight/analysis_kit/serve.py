@@ -116,43 +116,9 @@ def application(
         Called when it begins to answer.
     """
     from starlette.applications import Starlette  # noqa: PLC0415, what only a server needs
-    from starlette.responses import JSONResponse  # noqa: PLC0415
     from starlette.routing import Route  # noqa: PLC0415
 
-    def error(status: int, message: str, **headers: str) -> Response:
-        told = {"status": "error", "message": message}
-        return JSONResponse(
-            told, status, {name.replace("_", "-"): v for name, v in headers.items()}
-        )
-
-    async def begin(request: Request) -> Response:
-        try:
-            _check_token(request, settings.token, required=True)
-            body = check_request(await _body(request, settings.most_bytes), settings.portal)
-        except BadRequest as fault:
-            return error(fault.status, str(fault))
-        outcome = runs.accept(body)
-        if outcome is Acceptance.FULL:
-            return error(503, "too many runs are waiting here", Retry_After=str(_RETRY_AFTER_S))
-        if outcome is Acceptance.STOPPING:
-            return error(503, "the service is about to stop", Retry_After=str(_RETRY_AFTER_S))
-        known = " before" if outcome is Acceptance.KNOWN else ""
-        told = f"{declaration.name}: the analysis was accepted{known}"
-        return JSONResponse({"status": "pending", "message": told})
-
-    async def tell(request: Request) -> Response:
-        try:
-            _check_token(request, settings.token, required=False)
-        except BadRequest as fault:
-            return error(fault.status, str(fault))
-        about = {"status": "active", "name": declaration.name, "version": declaration.version}
-        return JSONResponse({**about, "runs": runs.unfinished()})
-
-    async def elsewhere(_: Request, fault: Exception) -> Response:
-        status = getattr(fault, "status_code", 404)
-        return error(
-            status, f"POST an analysis to {_path(declaration)}, or GET whether it is there"
-        )
+    ends = _Ends(runs, declaration, settings)
 
     @contextlib.asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
@@ -166,11 +132,66 @@ def application(
     routes = [
         Route(path, end, methods=[method])
         for path in (_path(declaration), "/")
-        for method, end in (("POST", begin), ("GET", tell))
+        for method, end in (("POST", ends.begin), ("GET", ends.tell))
     ]
-    return Starlette(
-        routes=routes, lifespan=living, exception_handlers={404: elsewhere, 405: elsewhere}
-    )
+    elsewhere = {404: ends.elsewhere, 405: ends.elsewhere}
+    return Starlette(routes=routes, lifespan=living, exception_handlers=elsewhere)
+
+
+class _Ends:
+    """What answers requests."""
+
+    def __init__(
+        self, runs: RunQueue, declaration: ServiceDeclaration, settings: ServeSettings
+    ) -> None:
+        self._runs = runs
+        self._declaration = declaration
+        self._settings = settings
+
+    async def begin(self, request: Request) -> Response:
+        """Take a run in."""
+        try:
+            _check_token(request, self._settings.token, required=True)
+            data = await _body(request, self._settings.most_bytes)
+            body = check_request(data, self._settings.portal)
+        except BadRequest as fault:
+            return _error(fault.status, str(fault))
+        outcome = self._runs.accept(body)
+        if outcome is Acceptance.FULL:
+            return _error(503, "too many runs are waiting here", retry=True)
+        if outcome is Acceptance.STOPPING:
+            return _error(503, "the service is about to stop", retry=True)
+        known = " before" if outcome is Acceptance.KNOWN else ""
+        told = f"{self._declaration.name}: the analysis was accepted{known}"
+        return _json({"status": "pending", "message": told})
+
+    async def tell(self, request: Request) -> Response:
+        """Say that the service is there."""
+        try:
+            _check_token(request, self._settings.token, required=False)
+        except BadRequest as fault:
+            return _error(fault.status, str(fault))
+        name, version = self._declaration.name, self._declaration.version
+        runs = self._runs.unfinished()
+        return _json({"status": "active", "name": name, "version": version, "runs": runs})
+
+    async def elsewhere(self, request: Request, fault: Exception) -> Response:
+        """Say where the service is."""
+        del request
+        status = getattr(fault, "status_code", 404)
+        there = _path(self._declaration)
+        return _error(status, f"POST an analysis to {there}, or GET whether it is there")
+
+
+def _json(told: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
+    from starlette.responses import JSONResponse  # noqa: PLC0415, what only a server needs
+
+    return JSONResponse(told, status, headers)
+
+
+def _error(status: int, message: str, *, retry: bool = False) -> Response:
+    later = {"Retry-After": str(_RETRY_AFTER_S)} if retry else {}
+    return _json({"status": "error", "message": message}, status, **later)
 
 
 def check_request(data: bytes, portal: str = "") -> dict[str, Any]:
