@@ -60,6 +60,7 @@ def main(folder: str) -> None:
     run("-w", folder, "status")
     run("-w", folder, "stars", "--plot", str(scatter))
     run("-w", folder, "lightcurve", target, "--plot", str(curve))
+    run("-w", folder, "analysis", "add-shipped")
     page = page_of(folder, target)
     last = max(path.name for path in files.iterdir() if path.suffix.lower() == ".fits")
     print(  # noqa: T201, a script that prints
@@ -72,7 +73,8 @@ def main(folder: str) -> None:
         f"or open the portal:\n"
         f"  firstlight -w {folder} serve\n"
         f"  {PORTAL}/           all of it\n"
-        f"  {PORTAL}{page}    the star with the transit"
+        f"  {PORTAL}{page}    the star with the transit:\n"
+        f"      under Analyses, run the transit fit on it, or the period finder"
     )
 
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -30,6 +31,7 @@ from playwright.sync_api import BrowserContext, sync_playwright
 
 LARGEST = 150_000  # bytes of a picture
 TALLEST = 1500  # pixels; what is below is more of the same
+SUPERNOVA = "SN2026abc"
 COLOURS = (128, 64, 40)
 SHARES = (1.0, 0.8, 0.65, 0.5)
 VIEWS: dict[str, dict[str, Any]] = {
@@ -39,7 +41,13 @@ VIEWS: dict[str, dict[str, Any]] = {
 }
 ALSO_DARK = ("home", "exposure", "object", "sky-map")
 ON_PHONE = ("home", "exposures", "exposure", "object", "site")
-SETTLE_MS = {"viewer": 6000, "object": 1500}
+SETTLE_MS = {
+    "viewer": 6000,
+    "object": 1500,
+    "object-analyses": 2500,
+    "analysis": 2500,
+    "analyses-compared": 2500,
+}
 START_S = 300.0
 ANALYSIS_S = 300.0
 PATIENCE_S = 120.0
@@ -54,6 +62,12 @@ class Server:
     def get(self, path: str) -> Any:
         """Ask the API; returns the data of the answer."""
         answer = httpx.get(self.address + path, timeout=PATIENCE_S)
+        answer.raise_for_status()
+        return answer.json()["data"]
+
+    def add(self, path: str, **facts: Any) -> Any:
+        """Send JSON to the API; returns the data of the answer."""
+        answer = httpx.post(self.address + path, json=facts, timeout=PATIENCE_S)
         answer.raise_for_status()
         return answer.json()["data"]
 
@@ -136,6 +150,8 @@ def fill(server: Server) -> None:
     server.post("/admin/tokens", name="dome of tst", scopes=["read", "upload"], sites="tst")
     server.post("/admin/webhooks", url="https://portal.example.org/hook", topics="imagedata")
     server.post("/admin/invitations", email="ana@example.org", groups=[str(number)])
+    server.post("/admin/analysis_services/shipped")
+    explode(server)
 
 
 def pages(server: Server) -> dict[str, str]:
@@ -169,6 +185,7 @@ def pages(server: Server) -> dict[str, str]:
         "admin-tokens": "/admin/tokens",
         "admin-webhooks": "/admin/webhooks",
         "admin-expiry": "/admin/expiry",
+        "admin-analysis-services": "/admin/analysis_services",
         "profile": "/profile",
         "notifications": "/notifications",
         "sign-in": "/sign-in",
@@ -180,7 +197,44 @@ def pages(server: Server) -> dict[str, str]:
         analysis = analyse(server, name, html)
         if analysis is not None:
             found["image-analysis"] = f"/source/{name}/image_analyses/{analysis}"
+    runs = [run_service(server, choice) for choice in ("nugent-sn1a", "nugent-sn2p")]
+    found["object-analyses"] = f"/objects/{quote(SUPERNOVA)}"
+    found["analysis"] = f"/objects/{quote(SUPERNOVA)}/analyses/{runs[0]}"
+    compared = "&".join(f"run={each}" for each in runs)
+    found["analyses-compared"] = f"/objects/{quote(SUPERNOVA)}/analyses/compare?{compared}"
     return found
+
+
+def explode(server: Server) -> None:
+    """A supernova that somebody has followed: it rises, fades, and reddens."""
+    telescope = server.add("/api/telescope", name="Survey", nickname="S", diameter=1.2, lat=33.0,
+                           lon=-117.0, elevation=1700.0)["id"]  # fmt: skip
+    camera = server.add("/api/instrument", name="Survey camera", type="imager", band="optical",
+                        telescope_id=telescope, filters=["ztfg", "ztfr"])["id"]  # fmt: skip
+    server.add("/api/sources", id=SUPERNOVA, ra=150.1, dec=2.2, redshift=0.05)
+    rng = np.random.default_rng(3)
+    mjd = np.arange(61290.0, 61360.0, 2.0)
+    day = mjd - 61310.0
+    for band, peak, fade, later in (("ztfg", 300.0, 14.0, 0.0), ("ztfr", 280.0, 24.0, 1.5)):
+        flux = peak * np.exp(-(day - later) / fade) / (1 + np.exp(-(day - later + 6) / 3.0))
+        flux += rng.normal(0, 6.0, len(mjd))
+        server.add("/api/photometry", obj_id=SUPERNOVA, instrument_id=camera, mjd=mjd.tolist(),
+                   flux=flux.tolist(), fluxerr=[6.0] * len(mjd), zp=23.9, magsys="ab",
+                   filter=band)  # fmt: skip
+
+
+def run_service(server: Server, template: str) -> int:
+    """Fit the supernova, and wait for the end; returns the run's number."""
+    rows = server.get("/api/analysis_service")
+    fitter = next(each["id"] for each in rows if each["name"] == "supernova")
+    path = f"/api/obj/{quote(SUPERNOVA)}/analysis/{fitter}"
+    number = int(server.add(path, analysis_parameters={"source": template})["id"])
+    deadline = time.monotonic() + ANALYSIS_S
+    while time.monotonic() < deadline:
+        if server.get(f"/api/obj/analysis/{number}")["status"] not in ("queued", "pending"):
+            break
+        time.sleep(1)
+    return number
 
 
 def analyse(server: Server, name: str, html: str) -> int | None:
