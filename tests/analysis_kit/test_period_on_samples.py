@@ -1,5 +1,8 @@
 """The period finder and the transit fit on real light curves of known answer."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -61,3 +64,30 @@ def test_a_spotless_eclipse_of_tess(samples):
     assert told["method"] == "bls"
     assert told["period"] == pytest.approx(3.495, abs=0.01)
     assert told["depth"] == pytest.approx(0.0115, abs=0.001)
+
+
+def test_the_transit_of_the_main_job(samples, tmp_path):
+    """From raw frames to a planet: HAT-P-32b, by the commands alone."""
+
+    def run(*words):
+        command = [sys.executable, "-m", "firstlight", *map(str, words)]
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+
+    run("init", "night")
+    run("-w", "night", "ingest", *sorted((samples / "hatp32_microobs").glob("*.FITS")))
+    run("-w", "night", "reduce")
+    run("-w", "night", "lightcurve", "02:04:10.28 +46:41:16.2", "--csv", "hat.csv")
+    rows = np.genfromtxt(tmp_path / "hat.csv", delimiter=",", names=True, dtype=None)
+    scale = np.nanmedian(rows["flux_ujy"])
+    inputs = inputs_of(
+        rows["mjd"], scale * rows["rel_flux"], scale * rows["rel_flux_err"], "Clear",
+        ra=31.0428, dec=46.6878,
+    )  # fmt: skip
+    told = fit_transit(inputs, Progress()).results
+    # Hartman et al. (2011, ApJ 742, 59): 0.1508, and 3.11 h; the ephemeris gives the mid-time.
+    assert abs(told["rp_rs"] - 0.1508) < 2 * told["rp_rs_error"]
+    assert abs(told["area_ratio"] - 0.0227) < 2 * told["area_ratio_error"]
+    assert abs(24 * told["duration"] - 3.11) < 3 * 24 * told["duration_error"]
+    turns = (told["t0"] + 2400000.5 - 2454420.44637) / 2.150008
+    assert abs(turns - round(turns)) * 2.150008 < max(3 * told["t0_error"], 0.002)
+    assert told["rp_rs_error"] < 0.008

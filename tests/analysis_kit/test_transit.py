@@ -49,9 +49,9 @@ def test_everything_of_a_run_is_there(fitted):
     assert abs(results.results["correlations"]["rp_rs"]["area_ratio"]) > 0.99
 
 
-def test_a_run_repeats_itself():
-    one, two = (fit(transit(1, steps=300)[0], Progress()) for _ in range(2))
-    assert np.array_equal(one.posterior["depth"], two.posterior["depth"])
+def test_a_run_repeats_itself(fitted):
+    again = fit(transit(4, steps=600)[0], Progress())
+    assert np.array_equal(fitted[0].posterior["depth"], again.posterior["depth"])
 
 
 def test_two_transits_tell_the_period():
@@ -64,13 +64,12 @@ def test_two_transits_tell_the_period():
 
 
 def test_red_noise_raises_the_errors():
-    white, _ = transit(5, steps=300)
     red, _ = transit(5, red=0.003, steps=300)
     calm = fit(replace(red, parameters={**red.parameters, "red_noise": False}), Progress())
     told = fit(red, Progress()).results
     assert told["red_noise_factor"] > 1.2
     assert told["t0_error"] > 1.15 * calm.results["t0_error"]
-    assert fit(white, Progress()).results["red_noise_factor"] < 1.2
+    assert calm.results["red_noise_factor"] == 1.0
 
 
 def test_a_night_without_a_transit_has_none():

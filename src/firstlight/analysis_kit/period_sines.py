@@ -136,7 +136,7 @@ def sine_periodogram(
     if wanted > most:
         end = 1 / (low + most * step)
         notes = (f"no period below {end:.4g} d was tried: narrow the range of periods for those",)
-    frequency = low + step * np.arange(min(wanted, most) + 1)
+    frequency = np.asarray(low + step * np.arange(min(wanted, most) + 1), np.float64)
     gain, scatter = np.zeros(len(frequency)), 0.0
     for each in range(len(points.names)):
         ours = points.part(points.series == each)
