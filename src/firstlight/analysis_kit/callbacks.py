@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import threading
@@ -9,8 +10,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["CallbackSettings", "Caller", "Delivery"]
 
@@ -134,12 +138,20 @@ class Caller:
         import httpx  # noqa: PLC0415, only those who serve need it
 
         try:
-            answer = httpx.post(url, json=document, timeout=timeout, follow_redirects=False)
+            answer = _client().post(url, json=document, timeout=timeout)
         except httpx.HTTPError as fault:
             return None, f"{type(fault).__name__}: {fault}"
         except (httpx.InvalidURL, ValueError) as fault:
             return 400, f"{type(fault).__name__}: {fault}"
         return answer.status_code, _said(answer)
+
+
+@functools.cache
+def _client() -> httpx.Client:
+    """One for all calls: to make one takes longer than a call."""
+    import httpx  # noqa: PLC0415, as above
+
+    return httpx.Client(follow_redirects=False)
 
 
 def _said(answer: Any) -> str:
