@@ -159,6 +159,24 @@ def test_too_little_is_told():
         fit(still, Progress())
 
 
+def test_fluxes_of_the_ensemble_come_first():
+    inputs, _ = variable("sine", 1)
+    table = inputs.photometry.copy()
+    table["rel_flux"] = np.asarray(table["flux"]) / 1000.0
+    table["rel_fluxerr"] = np.asarray(table["fluxerr"]) / 1000.0
+    # The zero point of each frame: far worse than the points against each other.
+    table["flux"] *= 1 + 0.2 * np.random.default_rng(1).normal(size=len(table))
+    table["fluxerr"] = 0.2 * np.asarray(table["flux"])
+    plain = points_of(inputs, fewest=8)
+    found = points_of(replace(inputs, photometry=table), fewest=8)
+    assert np.allclose(found.flux, plain.flux)
+    assert np.allclose(found.error, plain.error)
+    assert found.scale == pytest.approx(plain.scale, rel=0.1)
+    table["rel_flux"][5:] = np.nan
+    frames = points_of(replace(inputs, photometry=table), fewest=8)
+    assert len(frames) == len(table)
+
+
 def test_relations():
     assert relation(1.0, 2.0, 100.0) == "harmonic: 1/2 of the period"
     assert relation(4.0, 2.0, 100.0) == "harmonic: 2/1 of the period"

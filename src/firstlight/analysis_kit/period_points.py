@@ -169,6 +169,9 @@ def points_of(
 ) -> Points:
     """Take the detections out of the inputs of a run.
 
+    A series most of whose points have a flux relative to the ensemble of its field is taken from
+    that, in µJy by the median of the two: the zero point of each frame is noise to it.
+
     Parameters
     ----------
     fewest
@@ -189,6 +192,9 @@ def points_of(
             "the object has no photometry", hint="upload photometry, or widen the input filters"
         )
     mjd, flux, error = (_column(table, name) for name in ("mjd", "flux", "fluxerr"))
+    labels, filters = _labels(table)
+    if "rel_flux" in table.colnames and "rel_fluxerr" in table.colnames:
+        flux, error = _of_ensemble(table, labels, flux, error)
     fine = np.isfinite(mjd) & np.isfinite(flux) & np.isfinite(error) & (error > 0)
     if not fine.any():
         raise AnalysisFailed(
@@ -197,7 +203,6 @@ def points_of(
         )
     if minimum_snr > 0:
         fine &= np.where(fine, flux, 0.0) >= minimum_snr * np.where(fine, error, np.inf)
-    labels, filters = _labels(table)
     names, counts = np.unique(labels[fine], return_counts=True)
     kept = names[counts >= fewest]
     fine &= np.isin(labels, kept)
@@ -218,6 +223,23 @@ def points_of(
 def _column(table: Any, name: str) -> Floats:
     """Its numbers, NaN where it is masked."""
     return np.asarray(np.ma.filled(np.ma.asarray(table[name], float), np.nan), np.float64)
+
+
+def _of_ensemble(
+    table: Any, labels: NDArray[np.str_], flux: Floats, error: Floats
+) -> tuple[Floats, Floats]:
+    """Fluxes and errors with those of the ensemble in place of those of single frames."""
+    relative, relative_error = _column(table, "rel_flux"), _column(table, "rel_fluxerr")
+    flux, error = flux.copy(), error.copy()
+    for name in np.unique(labels):
+        ours = labels == name
+        both = ours & np.isfinite(relative) & np.isfinite(flux) & (relative > 0)
+        known = np.isfinite(relative[ours]).sum()
+        if not known or 2 * known <= np.isfinite(flux[ours]).sum():
+            continue
+        scale = float(np.median(flux[both] / relative[both])) if both.any() else 1.0
+        flux[ours], error[ours] = scale * relative[ours], scale * relative_error[ours]
+    return flux, error
 
 
 def _labels(table: Any) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
