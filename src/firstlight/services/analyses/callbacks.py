@@ -64,7 +64,7 @@ _PAUSES_S = (0.5, 2.0, 5.0)  # between attempts to write while the database is a
 
 
 class CallbackTokenInvalid(UserError):
-    """Invalid token"""  # noqa: D400, SkyPortal's words
+    """No run waits for results under this token."""
 
     code = "analysis.token_invalid"
 
@@ -82,7 +82,7 @@ class AlreadyUpdated(UserError):
 
 
 class CallbackTokenExpired(UserError):
-    """Token has expired"""  # noqa: D400, SkyPortal's words
+    """The run has waited too long for its results."""
 
     code = "analysis.token_expired"
 
@@ -296,9 +296,9 @@ def _too_late(session: Session, number: int) -> UserError:
     """Why a run takes no results any more."""
     row = session.execute(select(*_EXPECTED).where(Analysis.id == number)).one_or_none()
     if row is None:
-        return CallbackTokenInvalid()
+        return CallbackTokenInvalid("Invalid token")  # in SkyPortal's words
     if AnalysisStatus(row.status).waiting or row.status == AnalysisStatus.TIMED_OUT:
-        return CallbackTokenExpired()
+        return CallbackTokenExpired("Token has expired")  # likewise
     return AlreadyUpdated.by(row)
 
 
