@@ -58,6 +58,7 @@ _TOKEN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 _LONGEST_ORIGIN = 128
 _TOLD_EVERY = timedelta(seconds=0.2)
 _SHOWN_MESSAGE = 300
+_INVALID, _EXPIRED = "Invalid token", "Token has expired"  # SkyPortal's words
 _EXPECTED = (Analysis.id, Analysis.status, Analysis.status_message, Analysis.invalid_after)
 _AT_THE_DESK = 4  # results that are kept at once: pages are to be shown meanwhile
 _PAUSES_S = (0.5, 2.0, 5.0)  # between attempts to write while the database is away
@@ -219,14 +220,16 @@ class CallbackService:
         row = self._found(token)
         now = self._clock()
         if row.status == AnalysisStatus.TIMED_OUT:
-            raise CallbackTokenExpired
+            raise CallbackTokenExpired(_EXPIRED)
         if not AnalysisStatus(row.status).waiting:
             raise AlreadyUpdated.by(row)
         if row.invalid_after is None:
-            raise CallbackTokenInvalid  # nothing was sent: whoever has it did not get it from us
+            raise CallbackTokenInvalid(
+                _INVALID
+            )  # nothing was sent: whoever has it did not get it from us
         if row.invalid_after < now:
             self._time_out(row.id, now)
-            raise CallbackTokenExpired
+            raise CallbackTokenExpired(_EXPIRED)
         return ExpectedRun(row.id)
 
     def take(self, run: ExpectedRun, body: Path) -> None:
@@ -268,12 +271,12 @@ class CallbackService:
 
     def _found(self, token: str) -> Row[*tuple[Any, ...]]:
         if not _TOKEN.fullmatch(token.lower()):
-            raise CallbackTokenInvalid
+            raise CallbackTokenInvalid(_INVALID)
         with self._database.reading() as session:
             query = select(*_EXPECTED).where(Analysis.token_hash == token_hash(token.lower()))
             row = session.execute(query).one_or_none()
         if row is None:
-            raise CallbackTokenInvalid
+            raise CallbackTokenInvalid(_INVALID)
         return row
 
     def _time_out(self, number: int, now: datetime) -> None:
@@ -296,9 +299,9 @@ def _too_late(session: Session, number: int) -> UserError:
     """Why a run takes no results any more."""
     row = session.execute(select(*_EXPECTED).where(Analysis.id == number)).one_or_none()
     if row is None:
-        return CallbackTokenInvalid("Invalid token")  # in SkyPortal's words
+        return CallbackTokenInvalid(_INVALID)
     if AnalysisStatus(row.status).waiting or row.status == AnalysisStatus.TIMED_OUT:
-        return CallbackTokenExpired("Token has expired")  # likewise
+        return CallbackTokenExpired(_EXPIRED)
     return AlreadyUpdated.by(row)
 
 
