@@ -75,7 +75,8 @@ def test_digest_is_found_among_other_challenges_and_unknown_algorithms():
 
 @pytest.mark.parametrize(
     "challenge",
-    ["", "Basic realm=x", "Digest", 'Digest realm="r"', 'Digest realm="r", nonce="n", qop="auth-int"',
+    ["", "Basic realm=x", "Digest", 'Digest realm="r"',
+     'Digest realm="r", nonce="n", qop="auth-int"',
      "Digest " + "a=b, " * 5000],
 )  # fmt: skip
 def test_a_challenge_that_cannot_be_answered_is_a_fault(challenge):
