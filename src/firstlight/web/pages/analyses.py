@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from firstlight.errors import FirstlightError, InvalidInput
 from firstlight.services.access import Viewer
 from firstlight.services.analyses.analyses_start import RunWish
+from firstlight.services.analyses.analysis_products import whole
 from firstlight.services.analyses.declared_parameters import form_fields
 from firstlight.services.objects.wire_values import LARGEST_ID
 from firstlight.web.auth import Asker
@@ -149,7 +150,7 @@ def get_models(
     models: list[dict[str, Any]] = []
     for each in chosen[:_DRAWN]:
         try:
-            curves = json.loads(services.analysis_products.light_curves(asker, each["id"]).data)
+            curves = json.loads(whole(services.analysis_products.light_curves(asker, each["id"])))
         except FirstlightError:
             continue  # removed or damaged meanwhile: the points are drawn without it
         words = f"{each['analysis_service_name']} {each['id']}"
