@@ -91,7 +91,7 @@ def test_a_target_outside_the_image(portal, open_page, sky):
     page = open_page("/objects/Outside")
     upload(page, frame)
     ended(page)
-    failed(page, "Photometry of the target", "not in this image", "pixel", "check the position")
+    failed(page, "Photometry of the target", "holds the target", "pixel", "check the position")
 
 
 def test_a_saturated_target(portal, open_page, sky):

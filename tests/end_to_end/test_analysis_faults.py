@@ -166,7 +166,11 @@ class Portal:
             assert self.factory.store.stat(file.key).size == file.size
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+# Two minutes more on the other database: its deliveries are tested in each run elsewhere.
+OTHER = pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.nightly])
+
+
+@pytest.fixture(params=["sqlite", OTHER])
 def portal(request, tmp_path):
     options = []
     if request.param == "postgres":

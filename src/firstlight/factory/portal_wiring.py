@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from firstlight.factory.archive_wiring import ArchiveWiring
-from firstlight.factory.local_services import local_functions, local_names
 
 if TYPE_CHECKING:
     from firstlight.catalogs.base import ReferenceCatalog
@@ -20,17 +19,6 @@ if TYPE_CHECKING:
     from firstlight.services.accounts.sign_in import SignInService
     from firstlight.services.accounts.user_tokens import UserTokenService
     from firstlight.services.accounts.users import UserService
-    from firstlight.services.analyses.analyses_start import AnalysisStarter
-    from firstlight.services.analyses.analysis_products import AnalysisProducts
-    from firstlight.services.analyses.callbacks import CallbackService, RunResults
-    from firstlight.services.analyses.connection_test import ConnectionTest
-    from firstlight.services.analyses.delivery_packing import RunPacker
-    from firstlight.services.analyses.local_runs import LocalRunQueue, LocalRuns
-    from firstlight.services.analyses.result_files import ResultFiles
-    from firstlight.services.analyses.run_queue import RunQueue
-    from firstlight.services.analyses.sealed_secrets import SealedSecrets
-    from firstlight.services.analyses.submissions import SubmissionReader
-    from firstlight.services.analyses.sweeper import RunSweeper
     from firstlight.services.finding.exposure_view import ExposureViewService
     from firstlight.services.finding.home import HomeService
     from firstlight.services.finding.previews import PreviewService
@@ -284,151 +272,6 @@ class PortalWiring(ArchiveWiring):
         from firstlight.services.objects.taxonomies import TaxonomyService
 
         return TaxonomyService(database=self.database)
-
-    # --- external analysis services --------------------------------------------------------
-
-    @cached_property
-    def sealed_secrets(self) -> SealedSecrets:
-        """What other systems want to see of us, encrypted."""
-        from firstlight.services.analyses.sealed_secrets import SealedSecrets
-
-        return SealedSecrets(self.secret)
-
-    @cached_property
-    def analysis_starter(self) -> AnalysisStarter:
-        """Starts runs of analysis services."""
-        from firstlight.services.analyses.analyses_start import AnalysisStarter
-
-        return AnalysisStarter(
-            database=self.database, secret=self.secret, settings=self.settings.analyses
-        )
-
-    @cached_property
-    def submission_reader(self) -> SubmissionReader:
-        """Reads what services send as results."""
-        from firstlight.services.analyses.submissions import SubmissionReader
-
-        return SubmissionReader(self.settings.analyses)
-
-    @cached_property
-    def result_files(self) -> ResultFiles:
-        """Files of runs."""
-        from firstlight.services.analyses.result_files import ResultFiles
-
-        return ResultFiles(store=self.store)
-
-    @cached_property
-    def analysis_products(self) -> AnalysisProducts:
-        """What came of runs."""
-        from firstlight.services.analyses.analysis_products import AnalysisProducts
-
-        return AnalysisProducts(
-            database=self.database, store=self.store, settings=self.settings.analyses
-        )
-
-    @cached_property
-    def run_packer(self) -> RunPacker:
-        """Collects what services are sent."""
-        from firstlight.services.analyses.delivery_packing import RunPacker
-        from firstlight.services.objects.bandpasses import Bandpasses
-
-        return RunPacker(
-            database=self.database,
-            files=self.result_files,
-            public_sites=self.access.public_sites,
-            bandpasses=Bandpasses(self.settings.photometry.filters),
-            dust_maps=self.settings.analyses.dust_maps,
-        )
-
-    @cached_property
-    def run_results(self) -> RunResults:
-        """Ends runs with what came of them."""
-        from firstlight.services.analyses.callbacks import RunResults
-
-        return RunResults(
-            database=self.database, reader=self.submission_reader, files=self.result_files
-        )
-
-    @cached_property
-    def analysis_callbacks(self) -> CallbackService:
-        """Takes what services post back."""
-        from firstlight.services.analyses.callbacks import CallbackService
-
-        return CallbackService(
-            database=self.database, results=self.run_results, settings=self.settings.analyses
-        )
-
-    @cached_property
-    def run_queue(self) -> RunQueue:
-        """Sends runs to their services."""
-        from firstlight.remotes.analysis_client import AnalysisClient
-        from firstlight.services.analyses.delivery import RunDelivery
-        from firstlight.services.analyses.run_queue import RunQueue
-
-        delivery = RunDelivery(
-            database=self.database,
-            packer=self.run_packer,
-            client=AnalysisClient(self._outgoing),
-            secret=self.secret,
-            base_url=self._callback_address,
-            settings=self.settings.analyses,
-        )
-        analyses = self.settings.analyses
-        # A claim outlasts the longest call, which a digest makes twice.
-        claim_s = max(analyses.claim_s, 2 * self.settings.outgoing.timeout_s)
-        analyses = analyses.model_copy(update={"claim_s": claim_s})
-        return RunQueue(database=self.database, delivery=delivery, settings=analyses)
-
-    @cached_property
-    def run_sweeper(self) -> RunSweeper:
-        """Ends runs whose time is over."""
-        from firstlight.services.analyses.sweeper import RunSweeper
-
-        return RunSweeper(database=self.database, settings=self.settings.analyses)
-
-    def local_run_queue(self, jobs: Jobs) -> LocalRunQueue:
-        """Hands runs of local services to an engine."""
-        from firstlight.services.analyses.local_runs import LocalRunQueue
-
-        return LocalRunQueue(database=self.database, jobs=jobs, settings=self.settings.analyses)
-
-    @cached_property
-    def local_runs(self) -> LocalRuns:
-        """Does one run of a local service, in a worker."""
-        from firstlight.services.analyses.local_runs import LocalRuns
-
-        return LocalRuns(
-            database=self.database,
-            packer=self.run_packer,
-            results=self.run_results,
-            callbacks=self.analysis_callbacks,
-            services=local_functions,
-            settings=self.settings.analyses,
-        )
-
-    @cached_property
-    def connection_test(self) -> ConnectionTest:
-        """Whether services answer."""
-        from firstlight.remotes.analysis_client import AnalysisClient
-        from firstlight.services.analyses.connection_test import ConnectionTest
-
-        return ConnectionTest(
-            database=self.database,
-            client=AnalysisClient(self._outgoing),
-            seals=self.sealed_secrets,
-            local_names=local_names,
-        )
-
-    serving_at: str | None = None
-    """Where this process answers requests, once it does."""
-
-    def _callback_address(self) -> str:
-        web = self.settings.web
-        everywhere = web.host in ("0.0.0.0", "::")  # noqa: S104, where it listens is no address
-        host = "127.0.0.1" if everywhere else web.host
-        own = f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}"
-        given = self.settings.analyses.callback_url or web.base_url or self.serving_at
-        return (given or own).rstrip("/")
 
     # --- what pages show of the archive ----------------------------------------------------
 

@@ -127,4 +127,13 @@ def _facts(form: Any) -> dict[str, Any]:
     if "group_ids" in facts:
         facts["group_ids"] = [int(each) for each in facts["group_ids"] if each.isdigit()]
     facts.setdefault("input_data_types", [])
+    if "timeout" in facts:
+        facts["timeout"] = _seconds(facts["timeout"])
     return facts
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidInput(field="timeout", found=text[:40], expected="seconds") from None

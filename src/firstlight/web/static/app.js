@@ -98,7 +98,8 @@
   if (bell) {
     document.addEventListener("firstlight:event", ({ detail }) => {
       const ended = detail.topic === "image_analysis" && ENDED.includes(detail.data.state) && !detail.data.step;
-      if (detail.topic === "notification" || ended) lookAtBell(true).catch(() => {});
+      const analysed = detail.topic === "object" && detail.data.what === "analysis" && detail.data.change === "ended";
+      if (detail.topic === "notification" || ended || analysed) lookAtBell(true).catch(() => {});
     });
   }
 
