@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+pytestmark = pytest.mark.slow
 
 SETTINGS = """
 [outgoing]
@@ -165,12 +165,7 @@ def test_what_came_of_it_is_shown(open_page, axe):
     assert page.evaluate(PAINTED, ".corner canvas") > 5000
     assert page.evaluate(PAINTED, "#light-curve canvas") > 1000
     assert "0.56720 ± 0.00030" in page.inner_text("#h-results >> xpath=../..")
-    page.evaluate("document.querySelector('.corner canvas').scrollIntoView({block: 'center'})")
-    box = page.query_selector(".corner canvas").bounding_box()
-    page.mouse.move(box["x"] + 90, box["y"] + 60)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 160, box["y"] + 80)
-    page.mouse.up()
+    _drag(page, ".corner canvas", (90, 60), (160, 80))
     page.wait_for_function("document.querySelector('[data-told]').textContent.includes('samples')")
     _has_no_faults(page, axe)
     page.emulate_media(color_scheme="dark")
@@ -210,6 +205,19 @@ def test_pages_of_analyses_need_no_scripts(browser, portal):
 def _has_no_faults(page, axe):
     page.add_script_tag(path=axe)
     assert page.evaluate(FAULTS) == []
+
+
+def _drag(page, selector, start, end):
+    """Drag over a part of an element, wherever on the page it is."""
+    page.eval_on_selector(
+        selector, "each => each.scrollIntoView({block: 'center', behavior: 'instant'})"
+    )
+    page.wait_for_timeout(300)
+    box = page.query_selector(selector).bounding_box()
+    page.mouse.move(box["x"] + start[0], box["y"] + start[1])
+    page.mouse.down()
+    page.mouse.move(box["x"] + end[0], box["y"] + end[1], steps=4)
+    page.mouse.up()
 
 
 def _picture(flux):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from firstlight import __version__
@@ -20,6 +20,7 @@ from firstlight.web.metrics import Measured, Meters
 from firstlight.web.metrics import router as metrics_router
 from firstlight.web.packing import PackedJson
 from firstlight.web.pages import page_routers
+from firstlight.web.pages.rendering import note_last_event
 from firstlight.web.rate_limits import Buckets, RateLimit
 from firstlight.web.static_files import STATIC, StaticFolder
 
@@ -61,8 +62,10 @@ def create_app(services: Services) -> FastAPI:
         ),
     )
     app.state.meters = Meters(app)
-    for router in (*routers(), metrics_router, *page_routers()):
+    for router in (*routers(), metrics_router):
         app.include_router(router)
+    for router in page_routers():
+        app.include_router(router, dependencies=[Depends(note_last_event)])
     app.mount("/static", StaticFolder(directory=STATIC), name="static")
     answer_faults(app)
     _guard(app, services.web_settings)

@@ -19,7 +19,7 @@ from firstlight.web.auth import viewer_of
 from firstlight.web.context import services_of
 from firstlight.web.static_files import static_address
 
-__all__ = ["csrf_token", "render", "wants_part"]
+__all__ = ["csrf_token", "note_last_event", "render", "wants_part"]
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
@@ -97,9 +97,18 @@ def render(
         "csrf": csrf_token(request),
         "places": _places(viewer, request.url.path),
         "signs_out": bool(request.cookies),
+        "last_event": getattr(request.state, "last_event", None),
         "unread": 0 if viewer.user_id is None else services_of(request).inbox.unread(viewer),
     }
     return HTMLResponse(_TEMPLATES.get_template(template).render(**shared, **facts), status)
+
+
+def note_last_event(request: Request) -> None:
+    """Note how far events went before a page's data were read: its stream goes on from there.
+
+    What happens while a page is on its way would be missed by a stream that begins with its end.
+    """
+    request.state.last_event = services_of(request).event_stream.last_number()
 
 
 def csrf_token(request: Request) -> str:

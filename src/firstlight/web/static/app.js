@@ -52,7 +52,7 @@
   // One stream of events a page; a page that is not looked at lets go of it.
   const light = document.querySelector(".live");
   let source = null;
-  let last = null;
+  let last = document.body.dataset.after ?? null; // events from before the page was made are in it
   const showLight = (on) => {
     if (!light) return;
     light.classList.toggle("on", on);
