@@ -24,7 +24,7 @@ WHOLE = NightSettings(seed=12, n_exposures=40)
 
 @pytest.fixture(
     scope="module",
-    params=[SMALL, pytest.param(WHOLE, marks=pytest.mark.slow)],
+    params=[SMALL, pytest.param(WHOLE, marks=[pytest.mark.slow, pytest.mark.nightly])],
     ids=["small", "whole"],
 )
 def night(request, tmp_path_factory):

@@ -66,6 +66,7 @@ def test_a_spotless_eclipse_of_tess(samples):
     assert told["depth"] == pytest.approx(0.0115, abs=0.001)
 
 
+@pytest.mark.nightly
 def test_the_transit_of_the_main_job(samples, tmp_path):
     """From raw frames to a planet: HAT-P-32b, by the commands alone."""
 

@@ -238,6 +238,7 @@ def break_connections(portal: Portal) -> None:
         )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_local_run_survives_the_death_of_everything_but_not_for_ever(portal, tmp_path):
     package = tmp_path / "installed"
