@@ -27,9 +27,13 @@ def missing(reason):
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium."""
+    """Headless Chromium.
+
+    Ended with the module: while it runs, an event loop runs in this thread, and
+    other tests could not start theirs.
+    """
     try:
         from playwright.sync_api import sync_playwright  # noqa: PLC0415, where it is not
     except ImportError:

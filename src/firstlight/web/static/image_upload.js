@@ -64,7 +64,7 @@
 
   const take = async (files) => {
     const chosen = [...files];
-    if (!chosen.length) return;
+    if (!chosen.length || form.classList.contains("busy")) return;
     list.replaceChildren();
     if (chosen.length > most) {
       window.firstlight.toast(`At most ${most} images at once`, { kind: "error" });
@@ -97,4 +97,6 @@
   }
   for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files); });
+  // Whoever was quicker than this script has chosen already, and nobody heard it.
+  take(input.files);
 })();
