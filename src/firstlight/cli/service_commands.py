@@ -28,7 +28,6 @@ Service = Annotated[str, typer.Argument(help="Name or number of the service.")]
 As = Annotated[
     str | None, typer.Option("--as", help="Username of whom it is; the workspace's own if none.")
 ]
-_LOCAL = "local:"
 _EVERYONE = "Sitewide Group"
 _EVERY_S = 0.5
 _SERVICES = (
@@ -259,8 +258,10 @@ def runs(
 
 
 def _document(house: Factory, what: str) -> dict[str, Any]:
-    if what.startswith(_LOCAL):
-        return house.analysis_services.local_document(what.removeprefix(_LOCAL))
+    from firstlight.services.analyses.service_fields import LOCAL  # noqa: PLC0415, starts fast
+
+    if what.startswith(LOCAL):
+        return house.analysis_services.local_document(what.removeprefix(LOCAL))
     text = sys.stdin.read() if what == "-" else Path(what).read_text(encoding="utf-8")
     return _parsed(text, what)
 

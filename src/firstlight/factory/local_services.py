@@ -26,5 +26,6 @@ def local_functions() -> dict[str, str]:
 def local_document(name: str) -> Mapping[str, Any]:
     """What one of them says of itself: the body of ``POST /api/analysis_service``."""
     from firstlight.analysis_kit.loading import load
+    from firstlight.services.analyses.service_fields import LOCAL
 
-    return load(local_functions()[name]).declaration.as_document(f"local:{name}")
+    return load(local_functions()[name]).declaration.as_document(f"{LOCAL}{name}")

@@ -12,8 +12,8 @@ from firstlight.models.database import Database
 from firstlight.remotes.analysis_client import Authentication, CallOutcome, ServiceReply
 from firstlight.services.access import Viewer
 from firstlight.services.analyses.analysis_services import AnalysisServiceMissing
-from firstlight.services.analyses.run_queue import LOCAL
 from firstlight.services.analyses.sealed_secrets import SealedSecrets
+from firstlight.services.analyses.service_fields import LOCAL
 from firstlight.services.visibility import seen_by
 
 __all__ = ["ConnectionTest"]

@@ -27,7 +27,7 @@ from firstlight.services.analyses.callbacks import CallbackService, RunResults
 from firstlight.services.analyses.delivery import told_fault
 from firstlight.services.analyses.delivery_packing import PackedRun, RunPacker
 from firstlight.services.analyses.run_ends import change_run, end_run, tell_run, thing_of
-from firstlight.services.analyses.run_queue import LOCAL
+from firstlight.services.analyses.service_fields import LOCAL
 from firstlight.work.engine import JobOutcome, JobRequest
 
 __all__ = ["JOB", "LocalRunQueue", "LocalRuns", "LocalServiceMissing", "local_job_id"]

@@ -24,11 +24,9 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.delivery import Claim, Delivered
+from firstlight.services.analyses.service_fields import LOCAL
 
-__all__ = ["LOCAL", "RunQueue", "ServiceWindows", "choose"]
-
-LOCAL = "local:"
-"""URLs of services that run in a worker of this system begin so."""
+__all__ = ["RunQueue", "ServiceWindows", "choose"]
 
 _BUSY_S = 0.01
 _BATCH = 4  # a lane that is at work is given so many at once, which is cheaper than one by one
