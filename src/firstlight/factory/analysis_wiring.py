@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from firstlight.services.analyses.shipped_services import Declared, ShippedServices
     from firstlight.services.analyses.submissions import SubmissionReader
     from firstlight.services.analyses.sweeper import RunSweeper
-    from firstlight.services.image_analysis.image_analysis_queue import Jobs
     from firstlight.services.objects.object_reactions import ObjectReactions
+    from firstlight.work.job_desk import JobDesk
 
 __all__ = ["AnalysisWiring"]
 
@@ -140,7 +140,7 @@ class AnalysisWiring(PortalWiring):
 
         return RunSweeper(database=self.database, settings=self.settings.analyses)
 
-    def local_run_queue(self, jobs: Jobs) -> LocalRunQueue:
+    def local_run_queue(self, jobs: JobDesk) -> LocalRunQueue:
         """Hands runs of local services to an engine."""
         from firstlight.services.analyses.local_runs import LocalRunQueue
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from firstlight.services.finding.previews import PreviewService
     from firstlight.services.finding.sky_map import SkyMapService
     from firstlight.services.image_analysis.image_analyses import Catalogues, ImageAnalysisService
-    from firstlight.services.image_analysis.image_analysis_queue import ImageAnalysisQueue, Jobs
+    from firstlight.services.image_analysis.image_analysis_queue import ImageAnalysisQueue
     from firstlight.services.image_analysis.image_analysis_run import ImageAnalysisRun
     from firstlight.services.image_analysis.image_uploads import ImageUploadService
     from firstlight.services.lineage_graph import LineageGraphService
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from firstlight.services.objects.taxonomies import TaxonomyService
     from firstlight.services.objects.telescopes import TelescopeService
     from firstlight.services.objects.thumbnails import ThumbnailService
+    from firstlight.work.job_desk import JobDesk
 
 __all__ = ["PortalWiring"]
 
@@ -370,7 +371,7 @@ class PortalWiring(ArchiveWiring):
             limits=self.settings.image_analysis,
         )
 
-    def image_analysis_queue(self, jobs: Jobs) -> ImageAnalysisQueue:
+    def image_analysis_queue(self, jobs: JobDesk) -> ImageAnalysisQueue:
         """Hands analyses to an engine."""
         from firstlight.services.image_analysis.image_analysis_queue import ImageAnalysisQueue
 

@@ -27,6 +27,7 @@ from firstlight.work.engine import (
     JobRequest,
     JobState,
 )
+from firstlight.work.job_desk import alive
 
 __all__ = ["Chore", "LiveReport", "LiveService", "Source", "TakingFailed"]
 
@@ -214,7 +215,7 @@ class LiveService:
                 self.submit(requests)
 
     def submit(self, requests: Sequence[JobRequest]) -> None:
-        """Ask for jobs. Those that ended in another way than done are run again."""
+        """Ask for jobs; those that have ended are run again."""
         if requests and self._engine is not None:
             self._engine.submit(requests, again=_AGAIN)
 
@@ -233,13 +234,6 @@ class LiveService:
         """Stop these jobs; finished and unknown ones are left alone."""
         if job_ids and self._engine is not None:
             self._engine.cancel(job_ids)
-
-    def under_way(self, job_ids: Collection[str]) -> bool:
-        """Whether any of these jobs is still to end."""
-        if not job_ids or self._engine is None:
-            return False
-        found = self._engine.outcomes(job_ids)
-        return any(not outcome.state.finished for outcome in found.values())
 
     def take(
         self,
@@ -273,7 +267,7 @@ class LiveService:
         return LiveReport(counts, self._tally.refused())
 
     def _raise_if_stuck(self) -> None:
-        if self._engine is None or self.under_way(self._taking):
+        if self._engine is None or alive(self, self._taking):
             return
         failed = self._engine.outcomes(self._taking, states=UNSUCCESSFUL)
         for outcome in failed.values():

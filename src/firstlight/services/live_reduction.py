@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Protocol
 
 from sqlalchemy import select
 
@@ -16,7 +15,7 @@ from firstlight.models.exposure import Exposure
 from firstlight.services.calibration import CalibrationService
 from firstlight.services.night import Plan
 from firstlight.services.reduction import ReductionService
-from firstlight.work.engine import JobRequest
+from firstlight.work.job_desk import JobDesk, alive
 
 __all__ = ["LiveReduction"]
 
@@ -25,18 +24,6 @@ _BATCH = 100
 _MOST_KNOWN = 100_000
 _LOOK_BACK = timedelta(hours=1)  # at the start: what came while nobody looked
 _OVERLAP = timedelta(minutes=1)  # transactions do not end in the order in which they began
-
-
-class Jobs(Protocol):
-    """Where jobs are asked for."""
-
-    def submit(self, requests: Sequence[JobRequest]) -> None:
-        """Ask for jobs."""
-        ...
-
-    def under_way(self, job_ids: Collection[str]) -> bool:
-        """Whether any of these is still to end."""
-        ...
 
 
 class LiveReduction:
@@ -68,7 +55,7 @@ class LiveReduction:
         calibration: CalibrationService,
         reduction: ReductionService,
         plans: Sequence[Plan],
-        jobs: Jobs,
+        jobs: JobDesk,
         settle_s: float = 60.0,
     ) -> None:
         self._database = database
@@ -119,7 +106,7 @@ class LiveReduction:
 
     def _settle(self) -> None:
         """Ask for the next plan that has work, once the jobs of the one before have ended."""
-        if self._jobs.under_way(self._settling):
+        if alive(self._jobs, self._settling):
             return
         while self._to_settle:
             plan = self._to_settle.pop(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from firstlight.services.analyses.delivery_packing import PackedRun, RunPacker
 from firstlight.services.analyses.run_ends import change_run, end_run, tell_run, thing_of
 from firstlight.services.analyses.service_fields import LOCAL
 from firstlight.work.engine import JobOutcome, JobRequest
+from firstlight.work.job_desk import JobDesk, cancel_alive
 
 __all__ = ["JOB", "LocalRunQueue", "LocalRuns", "LocalServiceMissing", "local_job_id"]
 
@@ -42,22 +43,6 @@ class LocalServiceMissing(ConflictError):
     """No service of this name is installed here."""
 
     code = "analysis.local_service_missing"
-
-
-class Jobs(Protocol):
-    """The engine, as far as the queue needs it."""
-
-    def submit(self, requests: Sequence[JobRequest]) -> None:
-        """Ask for jobs; those that have ended are run again."""
-        ...
-
-    def outcomes(self, job_ids: Collection[str]) -> Mapping[str, JobOutcome]:
-        """What is known of these."""
-        ...
-
-    def cancel(self, job_ids: Collection[str]) -> None:
-        """Stop these."""
-        ...
 
 
 class Child(Protocol):
@@ -95,7 +80,7 @@ class LocalRunQueue:
         self,
         *,
         database: Database,
-        jobs: Jobs,
+        jobs: JobDesk,
         settings: AnalysisSettings | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -123,7 +108,7 @@ class LocalRunQueue:
             self._jobs.submit(
                 [JobRequest(local_job_id(each), JOB, {"analysis": each}) for each in fresh[:free]]
             )
-        self._stop(cancelled)
+        cancel_alive(self._jobs, [local_job_id(number) for number in cancelled])
         return _BUSY_S if waiting else _IDLE_S
 
     def _rows(self) -> tuple[list[int], list[int]]:
@@ -152,14 +137,6 @@ class LocalRunQueue:
             order = (listed.c.turn, listed.c.number)
             waiting = list(session.scalars(select(listed.c.number).order_by(*order)))
             return waiting, list(session.scalars(stopped))
-
-    def _stop(self, cancelled: Sequence[int]) -> None:
-        if not cancelled:
-            return
-        known = self._jobs.outcomes([local_job_id(number) for number in cancelled])
-        alive = [name for name, outcome in known.items() if not outcome.state.finished]
-        if alive:
-            self._jobs.cancel(alive)
 
     def _bury(self, number: int, outcome: JobOutcome) -> bool:
         """End a run whose worker did not live to do so, unless it may be begun once more."""

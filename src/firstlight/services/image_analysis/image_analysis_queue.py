@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -20,8 +20,9 @@ from firstlight.services.image_analysis.image_analysis_limits import ImageAnalys
 from firstlight.services.image_analysis.image_analysis_run import ended
 from firstlight.services.image_analysis.image_analysis_shapes import STEP_NAMES, error_shape
 from firstlight.work.engine import JobOutcome, JobRequest, JobState
+from firstlight.work.job_desk import JobDesk, cancel_alive
 
-__all__ = ["JOB", "ImageAnalysisQueue", "Jobs", "in_turns", "last_turns", "next_ones"]
+__all__ = ["JOB", "ImageAnalysisQueue", "in_turns", "last_turns", "next_ones"]
 
 JOB = "image_analysis"
 _BUSY_S, _IDLE_S = 0.25, 1.0
@@ -31,22 +32,6 @@ _STATES = {
     JobState.TIMED_OUT: AnalysisState.TIMED_OUT,
     JobState.CANCELLED: AnalysisState.CANCELLED,
 }
-
-
-class Jobs(Protocol):
-    """The engine, as far as the queue needs it."""
-
-    def submit(self, requests: Sequence[JobRequest]) -> None:
-        """Ask for jobs."""
-        ...
-
-    def outcomes(self, job_ids: Collection[str]) -> Mapping[str, JobOutcome]:
-        """What is known of these."""
-        ...
-
-    def cancel(self, job_ids: Collection[str]) -> None:
-        """Stop these."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ class ImageAnalysisQueue:
         self,
         *,
         database: Database,
-        jobs: Jobs,
+        jobs: JobDesk,
         limits: ImageAnalysisLimits | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -105,7 +90,7 @@ class ImageAnalysisQueue:
             self._jobs.submit(
                 [JobRequest(job_id(number), JOB, {"analysis": number}) for number in chosen]
             )
-        self._stop(cancelled)
+        cancel_alive(self._jobs, [job_id(number) for number in cancelled])
         return _BUSY_S if waiting else _IDLE_S
 
     def _is_done_elsewhere(self, each: _Waiting) -> bool:
@@ -132,14 +117,6 @@ class ImageAnalysisQueue:
     def _turns_of(self, owners: set[int | None]) -> dict[int | None, datetime]:
         with self._database.reading() as session:
             return last_turns(session, owners)
-
-    def _stop(self, cancelled: Sequence[int]) -> None:
-        if not cancelled:
-            return
-        known = self._jobs.outcomes([job_id(number) for number in cancelled])
-        alive = [name for name, outcome in known.items() if not outcome.state.finished]
-        if alive:
-            self._jobs.cancel(alive)
 
     def _bury(self, number: int, outcome: JobOutcome) -> None:
         """Write the end of an analysis whose worker did not live to write it."""
