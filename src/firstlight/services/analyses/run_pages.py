@@ -14,11 +14,10 @@ from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.object import Object
-from firstlight.services.access import TokenInvalid, Viewer
-from firstlight.services.accounts.account_viewers import viewer_of_account
+from firstlight.services.access import Viewer
 from firstlight.services.analyses.analyses import visible_run
+from firstlight.services.analyses.analyses_stale import stale_inputs
 from firstlight.services.analyses.analysis_facts import detailed_facts, run_facts
-from firstlight.services.analyses.analysis_inputs_stamp import is_stale, stamp, types_of
 from firstlight.services.objects.sharing import groups_by_audience, readable
 from firstlight.services.objects.visible_objects import visible_object
 
@@ -88,6 +87,7 @@ class RunPages:
             )
         }
         groups = groups_by_audience(session, viewer, (row.audience_id for row in rows))
+        now = self._clock()
         marks: dict[tuple[object, ...], str] = {}
         found = []
         for row in rows:
@@ -98,28 +98,8 @@ class RunPages:
                     **run_facts(row, thing.name, service, groups[row.audience_id]),
                     **detailed_facts(row),
                     "author_name": None if author is None else author.username,
-                    "stale": self._stale(session, thing, row, author, marks),
+                    "stale": row.status == AnalysisStatus.COMPLETED
+                    and bool(stale_inputs(session, row, thing, now, self._public, marks)),
                 }
             )
         return found
-
-    def _stale(
-        self,
-        session: Session,
-        thing: Object,
-        row: Analysis,
-        author: User | None,
-        marks: dict[tuple[object, ...], str],
-    ) -> bool:
-        """Whether its author would send other data today; not known of one who is gone."""
-        if row.status != AnalysisStatus.COMPLETED or row.inputs_stamp is None or author is None:
-            return False
-        types = types_of(row.inputs_stamp)
-        key = (author.id, *types, repr(row.input_filters))
-        if key not in marks:
-            try:
-                owner = viewer_of_account(session, author, self._clock(), public=self._public)
-            except TokenInvalid:
-                return False
-            marks[key] = stamp(session, owner, thing, types, row.input_filters)
-        return is_stale(row.inputs_stamp, marks[key])
