@@ -131,6 +131,15 @@ def test_what_is_too_long_is_refused_announced_or_not(office):
     assert office.status(number) == "completed"
 
 
+@pytest.mark.parametrize("length", [10, 270_000])
+def test_a_file_of_a_form_is_taken_however_long(office, length):
+    number, url = office.sent()
+    body = json.dumps({**DONE, "message": "x" * length}).encode()
+    answer = httpx.post(url, files={"file": ("results.json", body, "application/json")})
+    assert said(answer)[0] == 200
+    assert office.status(number) == "completed"
+
+
 def raw_answer(url, length):
     """What is answered to the head of a request whose body never comes."""
     host, _, path = url.removeprefix("http://").partition("/")
