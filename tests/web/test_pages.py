@@ -49,6 +49,21 @@ def test_the_home_of_an_empty_archive_says_which_commands_to_type(client, token)
     assert "ingest /data/night" not in page(client, "/")[0], "a reader has no workspace to type in"
 
 
+def test_only_whole_pages_ask_how_far_events_went(client, token, monkeypatch):
+    asked = []
+    stream = client.app.state.services.event_stream
+    monkeypatch.setattr(stream, "last_number", lambda: asked.append(1) or 4711)
+    assert 'data-after="4711"' in page(client, "/", **token("read"))[0]
+    assert asked == [1]
+    signed_in = token("read")
+    for script in ({}, {"Accept": "*/*", "HX-Request": "true"}, {"Accept": "application/json"}):
+        answer = client.get("/", headers={**signed_in, **script})
+        assert answer.status_code == 200
+        assert "data-after" not in answer.text
+    client.post("/sign-in", headers=HTML)
+    assert asked == [1]
+
+
 def test_home_tells_of_nights_and_failures_of_sites_that_one_may_read(client, database, store):
     seen = archive(database, store, 1, roles=ALL, reduction_state="done")
     archive(database, store, 2, minute=2, roles=ALL)

@@ -107,8 +107,10 @@ def note_last_event(request: Request) -> None:
     """Note how far events went before a page's data were read: its stream goes on from there.
 
     What happens while a page is on its way would be missed by a stream that begins with its end.
+    What scripts ask for, forms and data have no stream, and cost no query.
     """
-    request.state.last_event = services_of(request).event_stream.last_number()
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        request.state.last_event = services_of(request).event_stream.last_number()
 
 
 def csrf_token(request: Request) -> str:
