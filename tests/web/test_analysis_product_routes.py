@@ -237,3 +237,16 @@ def test_a_run_of_another_object_is_missing(client, run):
         "GET", f"/api/obj/other/analysis/{number}/plots/0", headers=headers["ada"]
     )
     assert answer.status_code == 404
+
+
+def test_the_models_that_are_drawn_over_a_light_curve(client, run):
+    number, headers = run
+
+    def models(who="ada", **options):
+        return client.get("/objects/12345/models.json", headers=headers[who], **options)
+
+    (found,) = models().json()["data"]
+    assert (found["id"], found["name"], found["shown"]) == (number, f"fitter {number}", True)
+    assert models(params={"run": number}).json()["data"] == [found]
+    assert models(params={"run": number + 1}).json()["data"] == []
+    assert models("bob").status_code == 404

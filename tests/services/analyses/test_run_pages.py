@@ -8,6 +8,7 @@ from firstlight.services.analyses import analyses_stale
 from firstlight.services.analyses.analyses import visible_run
 from firstlight.services.analyses.analysis_inputs_stamp import stamp
 from firstlight.services.analyses.run_pages import RunPages
+from firstlight.services.objects.visible_objects import ObjectMissing
 
 TYPES = ["redshift", "classifications"]
 
@@ -17,9 +18,10 @@ def pages(either_world):
     return RunPages(database=either_world.database, clock=lambda: either_world.now)
 
 
-def finished(world, service, by="ada", status=AnalysisStatus.COMPLETED, **facts):
+def finished(world, service, by="ada", groups="A", status=AnalysisStatus.COMPLETED, **facts):
     """A run that has ended, with the mark of its owner's data; returns its number."""
-    number, viewer = world.start(service, by=by), world.viewer(by)
+    shared = [world.groups[each] for each in groups]
+    number, viewer = world.start(service, by=by, group_ids=shared), world.viewer(by)
     with world.database.begin() as session:
         run, thing = visible_run(session, viewer, number)
         run.inputs_stamp = stamp(session, viewer, thing, TYPES, run.input_filters)
@@ -65,3 +67,25 @@ def test_the_mark_of_equal_data_is_made_once(either_world, pages, monkeypatch):
     monkeypatch.setattr(analyses_stale, "stamp", counted)
     assert len(pages.of_object(world.viewer("ada"), "FL1", 50)) == 4
     assert sorted(made) == ["ada", "mia"]
+
+
+def test_the_newest_runs_with_light_curves_that_one_may_see(either_world, pages):
+    world = either_world
+    service = world.add_service(groups="AB", display_name="Fitter")
+    first, second = (finished(world, service, has_light_curves=True) for _ in range(2))
+    finished(world, service, has_light_curves=False)
+    finished(world, service)
+    of_mia = finished(world, service, by="mia", has_light_curves=True)
+    unseen = finished(world, service, by="mia", groups="B", has_light_curves=True)
+
+    def found(viewer="ada", limit=10, **options):
+        shown = pages.with_light_curves(world.viewer(viewer), "FL1", limit, **options)
+        assert {each["analysis_service_name"] for each in shown} <= {"Fitter"}
+        return [each["id"] for each in shown]
+
+    assert found("mia") == [unseen, of_mia, second, first]
+    assert found() == [of_mia, second, first]
+    assert found(limit=2) == [of_mia, second]
+    assert found(limit=1, only=[first]) == [first]
+    with pytest.raises(ObjectMissing):
+        found("bob")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from firstlight.models.object import Object
 from firstlight.services.access import Viewer
 from firstlight.services.analyses.analyses import visible_run
 from firstlight.services.analyses.analyses_stale import stale_inputs
-from firstlight.services.analyses.analysis_facts import detailed_facts, run_facts
+from firstlight.services.analyses.analysis_facts import brief_facts, detailed_facts, run_facts
 from firstlight.services.objects.sharing import groups_by_audience, readable
 from firstlight.services.objects.visible_objects import visible_object
 
@@ -59,6 +59,35 @@ class RunPages:
                 .limit(limit)
             ).all()
             return self._shown(session, viewer, thing, rows)
+
+    def with_light_curves(
+        self, viewer: Viewer, name: str, limit: int, only: Collection[int] = ()
+    ) -> list[dict[str, Any]]:
+        """The newest runs on an object that have fitted its light curve; in brief.
+
+        Parameters
+        ----------
+        only
+            Numbers of runs; empty for all.
+        """
+        with self._database.reading() as session:
+            thing = visible_object(session, viewer, name)
+            query = (
+                select(Analysis, AnalysisService)
+                .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
+                .where(
+                    Analysis.object_id == thing.id,
+                    readable(viewer, Analysis, _OWNER),
+                    Analysis.facts["has_light_curves"].as_boolean(),
+                )
+                .order_by(Analysis.id.desc())
+                .limit(limit)
+            )
+            if only:
+                query = query.where(Analysis.id.in_(only))
+            return [
+                brief_facts(row, thing.name, service) for row, service in session.execute(query)
+            ]
 
     def one(self, viewer: Viewer, analysis_id: int) -> dict[str, Any]:
         """One run.

@@ -35,7 +35,6 @@ _SHORT_LIST = 8
 _FIRST_ROWS = 15
 _MOST_FILE_BYTES = 8_000_000
 _TOGETHER = 4
-_LOOKED_AT = 50
 _DRAWN = 10
 
 
@@ -141,14 +140,8 @@ def get_models(
 ) -> Response:
     """What runs have fitted to the light curve: of each its models, by filter, in µJy."""
     services = services_of(request)
-    found = services.run_pages.of_object(asker, name, _LOOKED_AT)
-    chosen = [
-        each
-        for each in found
-        if each["facts"].get("has_light_curves") and (not run or each["id"] in run)
-    ]
     models: list[dict[str, Any]] = []
-    for each in chosen[:_DRAWN]:
+    for each in services.run_pages.with_light_curves(asker, name, _DRAWN, run):
         try:
             curves = json.loads(whole(services.analysis_products.light_curves(asker, each["id"])))
         except FirstlightError:
