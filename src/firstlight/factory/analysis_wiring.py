@@ -12,7 +12,7 @@ from firstlight.factory.local_services import local_document, local_functions, l
 from firstlight.factory.portal_wiring import PortalWiring
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from firstlight.services.access import Viewer
     from firstlight.services.analyses.analyses import Analyses
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from firstlight.services.analyses.result_files import ResultFiles
     from firstlight.services.analyses.run_pages import RunPages
     from firstlight.services.analyses.run_queue import RunQueue
+    from firstlight.services.analyses.run_sender import Helper, RunSender
     from firstlight.services.analyses.sealed_secrets import SealedSecrets
     from firstlight.services.analyses.shipped_services import Declared, ShippedServices
     from firstlight.services.analyses.submissions import SubmissionReader
@@ -132,6 +133,19 @@ class AnalysisWiring(PortalWiring):
         claim_s = max(analyses.claim_s, 2 * self.settings.outgoing.timeout_s)
         analyses = analyses.model_copy(update={"claim_s": claim_s})
         return RunQueue(database=self.database, delivery=delivery, settings=analyses)
+
+    def run_sender(self, helper: Callable[[], Helper]) -> RunSender:
+        """Has runs sent by a process beside this one."""
+        from firstlight.services.analyses.run_sender import RunSender
+
+        return RunSender(
+            queue=self.run_queue,
+            helper=helper,
+            send="firstlight.factory.jobs:send_analyses",
+            finish="firstlight.factory.jobs:finish_analyses",
+            address=self._callback_address,
+            every_s=self.settings.analyses.every_s,
+        )
 
     @cached_property
     def run_sweeper(self) -> RunSweeper:

@@ -9,12 +9,14 @@ from firstlight.factory.workspace import Factory
 
 __all__ = [
     "analyse_uploaded_image",
+    "finish_analyses",
     "make_colour_pictures",
     "make_master",
     "make_timelapse",
     "reduce_section",
     "register",
     "run_local_analysis",
+    "send_analyses",
     "solve_light_curves",
     "stamp_light_curves",
     "start_worker",
@@ -75,3 +77,16 @@ def make_timelapse(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
 def run_local_analysis(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
     """Job: one run of an analysis service that lives here."""
     return factory.local_runs.run(payload)
+
+
+def send_analyses(payload: dict[str, Any], factory: Factory) -> bool:
+    """Beside the web server: runs that are due, to their services."""
+    from firstlight.services.analyses.run_sender import send_for_a_while  # noqa: PLC0415, rare
+
+    factory.serving_at = payload["address"]
+    return send_for_a_while(factory.run_queue)
+
+
+def finish_analyses(payload: dict[str, Any], factory: Factory) -> None:  # noqa: ARG001, a handler
+    """Beside the web server: wait for calls that are under way."""
+    factory.run_queue.close()

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from firstlight.services.live import LiveService
     from firstlight.services.night import NightService
     from firstlight.services.server_state import ServerStateService
-    from firstlight.work.engine import Engine, JobKind
+    from firstlight.work.engine import Engine, JobKind, WorkerSetup
     from firstlight.work.job_counts import JobCounter
+    from firstlight.work.pool import ProcessPool
 
 __all__ = ["Factory"]
 
@@ -35,6 +36,7 @@ PRELOADED = (
     "firstlight.services.light_curves",
     "firstlight.services.intake.arrivals",
     "firstlight.services.image_analysis.image_analysis_run",
+    "firstlight.services.analyses.delivery",
 )
 
 TIDY_S = 30.0
@@ -168,7 +170,8 @@ class Factory(ReductionWiring, AnalysisWiring):
             ],
         )
         live.add(Chore("image analyses", self.image_analysis_queue(live).run))
-        live.add(Chore("analyses", self.run_queue.run))
+        sender = self.run_sender(self._helper)
+        live.add(Chore("analyses", sender.run, close=sender.close))
         live.add(Chore("local analyses", self.local_run_queue(live).run))
         live.add(Chore("silent analyses", self.run_sweeper.run))
         live.add(Chore("uploaded images", lambda: _every(SWEEP_S, self.image_uploads.sweep)))
@@ -192,17 +195,27 @@ class Factory(ReductionWiring, AnalysisWiring):
     def engine(self, workers: int | None = None) -> Engine:
         """The durable engine of this workspace, not yet started."""
         from firstlight.work.dbos_engine import DbosEngine
-        from firstlight.work.engine import WorkerSetup
 
         return DbosEngine(
             self._jobs_database,
             jobs=self.jobs(),
             workers=self._workers() if workers is None else workers,
-            setup=WorkerSetup(
-                initializer="firstlight.factory.jobs:start_worker",
-                argument=str(self.workspace),
-                preload=PRELOADED,
-            ),
+            setup=self._setup(),
+        )
+
+    def _helper(self) -> ProcessPool:
+        """A process beside this one, for what is no job but too much work for this one."""
+        from firstlight.work.pool import ProcessPool
+
+        return ProcessPool(1, self._setup())
+
+    def _setup(self) -> WorkerSetup:
+        from firstlight.work.engine import WorkerSetup
+
+        return WorkerSetup(
+            initializer="firstlight.factory.jobs:start_worker",
+            argument=str(self.workspace),
+            preload=PRELOADED,
         )
 
     def _workers(self) -> int:

@@ -103,10 +103,13 @@ class Chore:
         For the log.
     run
         Does it once. Returns the seconds until the next time.
+    close
+        Ends what `run` has begun: called in the same thread, after its last time.
     """
 
     title: str
     run: Callable[[], float]
+    close: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -319,6 +322,11 @@ class LiveService:
                     exc_info=None if foreseen else fault,
                 )
             self._stop.wait(pause)
+        if chore.close is not None:
+            try:
+                chore.close()
+            except FirstlightError as fault:
+                _log.warning("%s: %s", chore.title, fault)
 
 
 @dataclass(eq=False)

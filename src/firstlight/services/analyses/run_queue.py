@@ -29,7 +29,7 @@ from firstlight.services.analyses.service_fields import LOCAL
 __all__ = ["RunQueue", "ServiceWindows", "choose"]
 
 _BUSY_S = 0.01
-_BATCH = 4  # a lane that is at work is given so many at once, which is cheaper than one by one
+_BATCH = 8  # a lane that is at work is given so many at once, which is cheaper than one by one
 _LOOKED_AT = 64  # runs that are compared for one choice
 _FIRST_WINDOW = 2
 _log = logging.getLogger(__name__)
@@ -145,6 +145,22 @@ class RunQueue:
         more = any(lane.more for lane in self._lanes)
         return min(_BUSY_S, self._settings.every_s) if more else self._settings.every_s
 
+    @property
+    def at_work(self) -> bool:
+        """Whether calls are under way, or more runs are due than have been sent."""
+        return any(lane.more or not lane.idle.is_set() for lane in self._lanes)
+
+    def any_due(self) -> bool:
+        """Whether there is a run that may be sent now."""
+        due = (
+            select(Analysis.id)
+            .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
+            .where(_due(self._clock()), _is_called())
+            .limit(1)
+        )
+        with self._database.reading() as session:
+            return session.scalar(due) is not None
+
     def deliver_all(self) -> None:
         """Send what is due now, and wait until that is done."""
         while any(self._fill(lane) for lane in self._lanes):
@@ -180,11 +196,7 @@ class RunQueue:
                 turn.label("turn"),
             )
             .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
-            .where(
-                _due(self._clock()),
-                lane.condition,
-                or_(AnalysisService.id.is_(None), AnalysisService.url.not_like(f"{LOCAL}%")),
-            )
+            .where(_due(self._clock()), lane.condition, _is_called())
         )
         if full := lane.windows.full():
             due = due.where(Analysis.service_id.not_in(full))
@@ -310,6 +322,11 @@ def choose(
             taken[each.service] += 1
             chosen.append(each)
     return chosen
+
+
+def _is_called() -> ColumnElement[bool]:
+    """Runs of services that are called; those in a worker of this system have another queue."""
+    return or_(AnalysisService.id.is_(None), AnalysisService.url.not_like(f"{LOCAL}%"))
 
 
 def _due(now: datetime) -> ColumnElement[bool]:
