@@ -27,6 +27,10 @@ class Purpose(IntEnum):
     DRIFT = 8
     NOISE = 9
     SCINTILLATION = 10
+    PSF_SHAPE = 11
+    GALAXIES = 12
+    TRANSIENTS = 13
+    CATALOG_ERRORS = 14
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:
