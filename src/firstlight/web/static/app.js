@@ -29,6 +29,12 @@
     showTheme();
   }
 
+  // Whether what is drawn by scripts stands on a dark ground now.
+  const isDark = () => {
+    const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
+    return r + g + b < 384;
+  };
+
   // Messages in the corner. `kind` is "success", "error" or "info".
   const toast = (text, { kind = "info", url = null, seconds = 8 } = {}) => {
     const place = document.getElementById("toasts");
@@ -144,5 +150,5 @@
   });
   document.addEventListener("htmx:sendError", () => toast("The server cannot be reached", { kind: "error" }));
 
-  window.firstlight = Object.assign(window.firstlight || {}, { toast });
+  window.firstlight = Object.assign(window.firstlight || {}, { isDark, toast });
 })();

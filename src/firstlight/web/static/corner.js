@@ -72,12 +72,7 @@
       requestAnimationFrame(() => { this.pending = false; this.draw(); });
     }
 
-    dark() {
-      const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
-      return r + g + b < 384;
-    }
-
-    colour(which, alpha = 1) { return `hsl(${HUES[which % HUES.length]} 65% ${this.dark() ? 65 : 42}% / ${alpha})`; }
+    colour(which, alpha = 1) { return `hsl(${HUES[which % HUES.length]} 65% ${window.firstlight.isDark() ? 65 : 42}% / ${alpha})`; }
 
     // The range of a parameter over all that is shown; the last thousandths do not widen it.
     range(name) {

@@ -1,7 +1,7 @@
 // The light curve of an object: magnitudes, fluxes or relative fluxes, in time or folded.
 (() => {
   "use strict";
-  const { Chart, MARKERS } = window.firstlight;
+  const { Chart, MARKERS, isDark } = window.firstlight;
   const ZERO_POINT = 23.9;
   const SHOWN_ROWS = 200;
   // Hue and saturation by what a filter lets through; the lightness follows the page's.
@@ -131,17 +131,12 @@
 
     colour(which) {
       const { filter } = this.columns.series[which];
-      const dark = this.isDark();
+      const dark = isDark();
       const known = BANDS.find(([pattern]) => pattern.test(filter.toLowerCase().replace(/^(ztf|sdss|ps1|lsst|atlas|ptf|des|gaia|bessell|standard|johnson|cousins)(::|_|-)?/, "").replace(/['′ ]/g, "")));
       const [hue, saturation] = known ? known.slice(1) : [(which * 137.5 + 200) % 360, 55];
       const same = this.columns.series.slice(0, which).filter((each) => each.filter === filter).length;
       const light = (dark ? 66 : 40) + (same % 3) * (dark ? 9 : -9);
       return `hsl(${hue} ${saturation}% ${light}%)`;
-    }
-
-    isDark() {
-      const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
-      return r + g + b < 384;
     }
 
     marker(which) {

@@ -9,11 +9,7 @@
     const { data } = await answer.json();
     const rows = Array.isArray(data) ? data : data.spectra;
     const hidden = new Set();
-    const dark = () => {
-      const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
-      return r + g + b < 384;
-    };
-    const colour = (which) => `hsl(${hue(which)} 60% ${dark() ? 68 : 38}%)`;
+    const colour = (which) => `hsl(${hue(which)} 60% ${window.firstlight.isDark() ? 68 : 38}%)`;
     const name = (row) => [row.observed_at.slice(0, 10), row.instrument_name, row.label].filter(Boolean).join(" · ");
     const chart = new window.firstlight.Chart(figure.querySelector("[data-stage]"), {
       label: `${rows.length} spectra of ${figure.dataset.name}. Plus and minus zoom, zero shows all.`,
