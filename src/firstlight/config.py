@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from firstlight.catalogs.registry import CatalogSettings
+from firstlight.catalogs.catalog_settings import CatalogSettings
 from firstlight.errors import BadSettings, MissingError
 from firstlight.pipeline.settings import RecipeSettings
 from firstlight.remotes.settings import OutgoingSettings

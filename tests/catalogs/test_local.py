@@ -16,15 +16,14 @@ from pydantic import ValidationError
 
 from firstlight.algorithms.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog
+from firstlight.catalogs.catalog_settings import BUILT_IN, LocalCatalogSettings
 from firstlight.catalogs.layout import StarLayout
 from firstlight.catalogs.local import (
     CatalogColumnMissing,
     CatalogFileBad,
     CatalogFilesMissing,
     LocalCatalog,
-    LocalCatalogSettings,
 )
-from firstlight.catalogs.online import BUILT_IN
 from firstlight.formats.tables import save_table
 
 LAYOUT = StarLayout(

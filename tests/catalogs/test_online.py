@@ -15,13 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstlight.algorithms.sky_index import angular_separation
+from firstlight.catalogs.catalog_settings import BUILT_IN, OnlineSettings
 from firstlight.catalogs.online import (
-    BUILT_IN,
     CatalogAnswerBad,
     CatalogQueryRefused,
     CatalogUnreachable,
     OnlineCatalog,
-    OnlineSettings,
     _stars,
 )
 from firstlight.errors import InvalidInput, Kind

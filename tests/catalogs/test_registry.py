@@ -8,11 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from firstlight.catalogs import registry
-from firstlight.catalogs.layout import StarLayout
-from firstlight.catalogs.local import LocalCatalog, LocalCatalogSettings
-from firstlight.catalogs.online import BUILT_IN, OnlineCatalog, OnlineSettings
-from firstlight.catalogs.registry import (
+from firstlight.catalogs.catalog_settings import (
+    BUILT_IN,
     CatalogSettings,
+    LocalCatalogSettings,
+    OnlineSettings,
+)
+from firstlight.catalogs.layout import StarLayout
+from firstlight.catalogs.local import LocalCatalog
+from firstlight.catalogs.online import OnlineCatalog
+from firstlight.catalogs.registry import (
     UnknownCatalog,
     catalog_names,
     choose_catalog,

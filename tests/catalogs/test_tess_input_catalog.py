@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 
-from firstlight.catalogs.registry import CatalogSettings, choose_catalog, get_catalog
+from firstlight.catalogs.catalog_settings import CatalogSettings
+from firstlight.catalogs.registry import choose_catalog, get_catalog
 
 # As it would stand in firstlight.toml, under [catalogs.local.tic].
 TIC = {

@@ -8,9 +8,10 @@ import pytest
 from firstlight.algorithms.sky_index import angular_separation
 from firstlight.catalogs.answers import Question
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
+from firstlight.catalogs.catalog_settings import LocalCatalogSettings, OnlineSettings, TapTable
 from firstlight.catalogs.layout import StarLayout
-from firstlight.catalogs.local import LocalCatalog, LocalCatalogSettings
-from firstlight.catalogs.online import OnlineCatalog, OnlineSettings, TapTable
+from firstlight.catalogs.local import LocalCatalog
+from firstlight.catalogs.online import OnlineCatalog
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.formats.tables import save_table
 

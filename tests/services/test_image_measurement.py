@@ -7,8 +7,9 @@ import pytest
 from astropy.io import fits
 from PIL import Image as Picture
 
+from firstlight.catalogs.catalog_settings import CatalogSettings
 from firstlight.catalogs.quad_index import quad_index
-from firstlight.catalogs.registry import CatalogSettings, get_catalog
+from firstlight.catalogs.registry import get_catalog
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.errors import InvalidInput
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings

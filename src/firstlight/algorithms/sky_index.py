@@ -6,10 +6,7 @@ followed by an exact cut on the angular distance. See Górski et al. 2005 (ApJ 6
 
 from __future__ import annotations
 
-import astropy.units as u
 import numpy as np
-from astropy.coordinates import Latitude, Longitude
-from cdshealpix import nested
 from numpy.typing import ArrayLike, NDArray
 
 from firstlight.algorithms.healpix_cell import healpix_cell
@@ -62,13 +59,9 @@ def healpix_index(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     shape = ra_deg.shape
     if shape == () and abs(float(dec_deg)) <= 90:
         return np.asarray(healpix_cell(float(ra_deg), float(dec_deg), ORDER), dtype=np.int64)
-    cells = nested.lonlat_to_healpix(
-        Longitude(np.mod(ra_deg.ravel(), 360.0), u.deg),
-        Latitude(dec_deg.ravel(), u.deg),
-        ORDER,
-        num_threads=1,
-    )
-    return np.asarray(cells, dtype=np.int64).reshape(shape)
+    from firstlight.algorithms.healpix_cover import cells_of_positions  # noqa: PLC0415, slow to load
+
+    return cells_of_positions(ra_deg.ravel(), dec_deg.ravel(), ORDER).reshape(shape)
 
 
 def cone_ranges(ra: float, dec: float, radius: float, *, max_ranges: int = 32) -> list[Range]:
@@ -92,13 +85,9 @@ def cone_ranges(ra: float, dec: float, radius: float, *, max_ranges: int = 32) -
     if radius >= 180.0:
         return [(0, CELLS)]
     padded = radius + _RIM_DEG
-    cells, orders, _ = nested.cone_search(
-        Longitude(np.mod(ra, 360.0), u.deg),
-        Latitude(dec, u.deg),
-        padded * u.deg,
-        depth=_order_for(padded),
-        depth_delta=_REFINED,
-    )
+    from firstlight.algorithms.healpix_cover import cells_of_cone  # noqa: PLC0415, slow to load
+
+    cells, orders = cells_of_cone(ra, dec, padded, _order_for(padded), _REFINED)
     return _ranges(cells, orders, max_ranges)
 
 

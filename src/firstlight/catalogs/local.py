@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pydantic import BaseModel, ConfigDict, Field
 
 from firstlight.algorithms.sky_index import ORDER, cone_ranges
 from firstlight.catalogs.base import ReferenceStars
+from firstlight.catalogs.catalog_settings import LocalCatalogSettings
 from firstlight.catalogs.epoch import FASTEST_ARCSEC_PER_YEAR
 from firstlight.catalogs.layout import Cone, StarLayout, stars_in_cone
 from firstlight.errors import BadFile, BadSettings, InvalidInput, MissingError
@@ -26,7 +26,6 @@ __all__ = [
     "CatalogFileBad",
     "CatalogFilesMissing",
     "LocalCatalog",
-    "LocalCatalogSettings",
 ]
 
 SUFFIXES = (".parquet", ".parq", ".pq")
@@ -52,21 +51,6 @@ class CatalogFileBad(BadFile):
     """A file of the catalogue cannot be read."""
 
     code = "catalog.file_bad"
-
-
-class LocalCatalogSettings(BaseModel):
-    """One catalogue on disk.
-
-    A HATS catalogue names its own position columns; those of `layout` are used for plain files.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Path = Field(description="a Parquet file, a folder of them, or a HATS catalogue")
-    layout: StarLayout
-    limit: float | None = Field(
-        default=None, description="magnitude to which it is complete; decides which is deepest"
-    )
 
 
 class LocalCatalog:

@@ -17,34 +17,29 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
 import astropy.units as u
 import numpy as np
-import platformdirs
 from astropy.coordinates import Latitude, Longitude
 from astropy.io import votable
 from astropy.io.votable.exceptions import VOWarning
 from cdshealpix import nested
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from firstlight.algorithms.sky_index import angular_separation
 from firstlight.catalogs.answers import Answers, Question
 from firstlight.catalogs.base import ReferenceStars
+from firstlight.catalogs.catalog_settings import OnlineSettings, TapTable
 from firstlight.catalogs.layout import Cone, StarLayout, stars_in_cone
 from firstlight.errors import InvalidInput, RemoteError
 
 __all__ = [
-    "BUILT_IN",
     "CatalogAnswerBad",
     "CatalogQueryRefused",
     "CatalogUnreachable",
     "OnlineCatalog",
-    "OnlineSettings",
-    "TapTable",
 ]
 
 logger = logging.getLogger(__name__)
@@ -73,82 +68,6 @@ class CatalogAnswerBad(RemoteError):
     """The catalogue service sent something else than a whole table of stars."""
 
     code = "catalog.answer_bad"
-
-
-class TapTable(BaseModel):
-    """A table of stars behind a TAP service."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    service: str = Field(description="a key of `services`, or a URL")
-    table: str = Field(description="as the service names it, without quotes")
-    layout: StarLayout
-    limit: float = Field(description="magnitude to which it reaches")
-    where: str = Field(default="", description="an ADQL condition that good stars meet")
-
-
-class OnlineSettings(BaseModel):
-    """How to reach catalogue services, and what to keep."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    offline: bool = Field(default=False, description="never use the network, only the cache")
-    cache_dir: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_cache_dir("firstlight")) / "catalogs"
-    )
-    """Where answers are kept; the cache folder of this user if not given."""
-    cache_bytes: int = Field(
-        default=2 * 2**30, ge=0, description="size of the cache, bytes; the oldest answers go first"
-    )
-    services: Mapping[str, str] = Field(
-        default={"vizier": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"},
-        description="base URLs of TAP services",
-    )
-    tables: Mapping[str, TapTable] = Field(default={}, description="more catalogues, by name")
-    attempts: int = Field(default=4, ge=1)
-    """How often one question is asked before it has failed."""
-    backoff_s: float = Field(default=1.0, ge=0.0, description="wait, doubled each time, seconds")
-    time_limit_s: float = Field(default=120.0, gt=0.0, description="for all attempts, seconds")
-    max_stars: int = Field(default=50_000, ge=1, description="of one answer; the brightest stay")
-
-
-BUILT_IN: dict[str, TapTable] = {
-    "gaia_dr3": TapTable(
-        service="vizier",
-        table="I/355/gaiadr3",
-        layout=StarLayout(
-            ra="RA_ICRS", dec="DE_ICRS", ra_err="e_RA_ICRS", dec_err="e_DE_ICRS",
-            pmra="pmRA", pmdec="pmDE", pmra_err="e_pmRA", pmdec_err="e_pmDE",
-            mag="Gmag", mag_err="e_Gmag", colour="BP-RP", colour_name="BP-RP",
-            reference_epoch=2016.0, position_err=0.001, band="G", system="Vega",
-        ),
-        limit=21.0,
-    ),
-    # Tonry et al. 2018 (ApJ 867, 105): Gaia DR2 positions, Pan-STARRS1 bands.
-    "refcat2": TapTable(
-        service="vizier",
-        table="J/ApJ/867/105/refcat2",
-        layout=StarLayout(
-            ra="RA_ICRS", dec="DE_ICRS",
-            pmra="pmRA", pmdec="pmDE", pmra_err="e_pmRA", pmdec_err="e_pmDE",
-            mag="rmag", mag_err="e_rmag", colour=("gmag", "rmag"), colour_name="g-r",
-            reference_epoch=2015.5, position_err=0.002, band="r", system="AB",
-        ),
-        limit=19.0,
-    ),
-    # Chambers et al. 2016 (arXiv:1612.05560), first data release; mean epoch of the 3pi survey.
-    "ps1": TapTable(
-        service="vizier",
-        table="II/349/ps1",
-        layout=StarLayout(
-            ra="RAJ2000", dec="DEJ2000", ra_err="e_RAJ2000", dec_err="e_DEJ2000",
-            error_unit="arcsec", position_err=0.02,
-            mag="rmag", mag_err="e_rmag", colour=("gmag", "rmag"), colour_name="g-r",
-            reference_epoch=2012.0, band="r", system="AB",
-        ),
-        limit=22.0,
-    ),
-}  # fmt: skip
 
 
 class OnlineCatalog:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from firstlight.catalogs.base import ReferenceCatalog
-from firstlight.catalogs.local import LocalCatalog, LocalCatalogSettings
-from firstlight.catalogs.online import BUILT_IN, OnlineCatalog, OnlineSettings
+from firstlight.catalogs.catalog_settings import BUILT_IN, CatalogSettings
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.errors import BadSettings, MissingError
 
 __all__ = [
     "ENTRY_POINTS",
     "CatalogFactory",
-    "CatalogSettings",
     "UnknownCatalog",
     "catalog_names",
     "choose_catalog",
@@ -41,19 +37,6 @@ class UnknownCatalog(MissingError):
     code = "catalog.unknown"
 
 
-class CatalogSettings(BaseModel):
-    """Which reference catalogues there are, and which one is used for what."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    photometry: str | None = Field(default=None, description="a name; the deepest by default")
-    astrometry: str | None = Field(default=None, description="a name; the deepest by default")
-    local: Mapping[str, LocalCatalogSettings] = Field(
-        default={}, description="catalogues on disk, by name; they come before others of that name"
-    )
-    online: OnlineSettings = Field(default_factory=OnlineSettings)
-
-
 CatalogFactory = Callable[[CatalogSettings], ReferenceCatalog]
 
 
@@ -72,11 +55,15 @@ def get_catalog(name: str, settings: CatalogSettings) -> ReferenceCatalog:
         A local catalogue cannot be opened; see `LocalCatalog`.
     """
     if name in settings.local:
+        from firstlight.catalogs.local import LocalCatalog  # noqa: PLC0415, slow to load
+
         return LocalCatalog(name, settings.local[name])
     if name == TYCHO2:
         return Tycho2()
     tables = {**BUILT_IN, **settings.online.tables}
     if name in tables:
+        from firstlight.catalogs.online import OnlineCatalog  # noqa: PLC0415, slow to load
+
         return OnlineCatalog(name, tables[name], settings.online)
     offered = _offered()
     if name in offered:

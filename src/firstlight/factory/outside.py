@@ -54,8 +54,9 @@ def measure_file(
 
     Where there is one its catalogues are known. The result goes to the report's folder too.
     """
+    from firstlight.catalogs.catalog_settings import CatalogSettings
     from firstlight.catalogs.quad_index import quad_index
-    from firstlight.catalogs.registry import CatalogSettings, choose_catalog, get_catalog
+    from firstlight.catalogs.registry import choose_catalog, get_catalog
     from firstlight.catalogs.tycho2 import Tycho2
     from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
     from firstlight.services.image_measurement import ImageMeasurementService, parse_place

@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from firstlight.algorithms.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
-from firstlight.catalogs.registry import CatalogSettings, UnknownCatalog, get_catalog
+from firstlight.catalogs.catalog_settings import CatalogSettings
+from firstlight.catalogs.registry import UnknownCatalog, get_catalog
 from firstlight.errors import InvalidInput, MissingError
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
