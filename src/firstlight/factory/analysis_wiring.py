@@ -7,12 +7,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from firstlight.analysis_kit.loading import load
-from firstlight.factory.local_services import local_document, local_functions, local_names
+from firstlight.factory.local_services import (
+    local_declarations,
+    local_document,
+    local_functions,
+    local_names,
+)
 from firstlight.factory.portal_wiring import PortalWiring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from firstlight.services.access import Viewer
     from firstlight.services.analyses.analyses import Analyses
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from firstlight.services.analyses.run_queue import RunQueue
     from firstlight.services.analyses.run_sender import Helper, RunSender
     from firstlight.services.analyses.sealed_secrets import SealedSecrets
-    from firstlight.services.analyses.shipped_services import Declared, ShippedServices
+    from firstlight.services.analyses.shipped_services import ShippedServices
     from firstlight.services.analyses.submissions import SubmissionReader
     from firstlight.services.analyses.sweeper import RunSweeper
     from firstlight.services.objects.object_reactions import ObjectReactions
@@ -264,7 +268,7 @@ class AnalysisWiring(PortalWiring):
         from firstlight.services.analyses.shipped_services import ShippedServices
 
         return ShippedServices(
-            database=self.database, services=self.analysis_services, declared=_declared
+            database=self.database, services=self.analysis_services, declared=local_declarations
         )
 
     def acting_as(self, username: str | None = None) -> Viewer:
@@ -272,8 +276,3 @@ class AnalysisWiring(PortalWiring):
         from firstlight.services.accounts.acting import acting_as
 
         return acting_as(self.database, username, public_sites=self.access.public_sites)
-
-
-def _declared() -> Mapping[str, Declared]:
-    """What each local service says of itself; one whose libraries are missing says it, too."""
-    return {name: load(where).declaration for name, where in local_functions().items()}

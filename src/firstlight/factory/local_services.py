@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["local_document", "local_functions", "local_names"]
+if TYPE_CHECKING:
+    from firstlight.analysis_kit import ServiceDeclaration
+
+__all__ = ["local_declarations", "local_document", "local_functions", "local_names"]
 
 _GROUP = "firstlight.analyses"
 
@@ -23,9 +26,19 @@ def local_functions() -> dict[str, str]:
     return {each.name: each.value for each in entry_points(group=_GROUP)}
 
 
+def local_declarations() -> Mapping[str, ServiceDeclaration]:
+    """What each says of itself; one whose libraries are missing says it, too."""
+    return {name: _declaration(where) for name, where in local_functions().items()}
+
+
 def local_document(name: str) -> Mapping[str, Any]:
     """What one of them says of itself: the body of ``POST /api/analysis_service``."""
-    from firstlight.analysis_kit.loading import load
     from firstlight.services.analyses.service_fields import LOCAL
 
-    return load(local_functions()[name]).declaration.as_document(f"{LOCAL}{name}")
+    return _declaration(local_functions()[name]).as_document(f"{LOCAL}{name}")
+
+
+def _declaration(where: str) -> ServiceDeclaration:
+    from firstlight.analysis_kit.loading import load
+
+    return load(where).declaration

@@ -102,16 +102,14 @@ def go_to_run(name: ObjectName, number: RowId) -> Response:
 @router.post("/objects/{name}/analyses")
 async def start(request: Request, asker: Asker, name: ObjectName) -> Response:
     """Run a service on an object."""
-    form = await request.form(max_fields=200, max_files=10)
-    given = {key: [v for k, v in form.multi_items() if k == key] for key in form}
+    given = await _form_of(request)
     return await run_in_threadpool(_start, request, asker, name, given)
 
 
 @router.post("/objects/{name}/analyses/{number}/rerun")
 async def rerun(request: Request, asker: Asker, name: ObjectName, number: RowId) -> Response:
     """Run the same again, with other parameters where the form has some."""
-    form = await request.form(max_fields=200, max_files=10)
-    given = {key: [v for k, v in form.multi_items() if k == key] for key in form}
+    given = await _form_of(request)
     starter = services_of(request).analysis_starter
     new = await run_in_threadpool(starter.rerun, asker, number, _parameters(given) or None)
     return RedirectResponse(_address(name, new), 303)
@@ -150,6 +148,12 @@ def get_models(
         shown = bool(run) or not models  # of many on one plot, at first the newest alone
         models.append({"id": each["id"], "name": words, "shown": shown, "models": curves["models"]})
     return JSONResponse({"status": "success", "data": models})
+
+
+async def _form_of(request: Request) -> dict[str, list[Any]]:
+    """What a form says, each of its fields as often as it was given."""
+    form = await request.form(max_fields=200, max_files=10)
+    return {key: form.getlist(key) for key in form}
 
 
 def _start(request: Request, asker: Viewer, name: str, given: Mapping[str, list[Any]]) -> Response:
