@@ -66,6 +66,8 @@ $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	# Commands start quicker, also where Python may not write what it has compiled.
+	$(BIN)/python -m compileall -q src
 	$(BIN)/firstlight compile
 	touch $@
 
