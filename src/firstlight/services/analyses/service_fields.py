@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from firstlight.analysis_kit.declaration import ANALYSIS_TYPES, INPUT_FORMATS, INPUT_TYPES
 from firstlight.errors import InvalidInput
 from firstlight.models.analysis import AnalysisService
 from firstlight.remotes.analysis_client import AUTHENTICATION_TYPES
 from firstlight.services.accounts.facts import wire_time
-from firstlight.services.analyses.analysis_inputs import INPUT_FORMATS, INPUT_TYPES
 from firstlight.services.analyses.declared_parameters import checked_declaration
 from firstlight.services.objects.wire_values import finite, optional_text, plain_text
 
 __all__ = [
-    "ANALYSIS_TYPES",
     "LOCAL",
     "VOCABULARY",
     "UrlRules",
@@ -26,7 +25,6 @@ __all__ = [
     "service_facts",
 ]
 
-ANALYSIS_TYPES = ("lightcurve_fitting", "spectrum_fitting", "meta_analysis")
 LOCAL = "local:"
 """The address of a service that runs in a worker of this system begins so."""
 

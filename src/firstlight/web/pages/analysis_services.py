@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
+from firstlight.analysis_kit.declaration import INPUT_TYPES
 from firstlight.errors import InvalidInput
 from firstlight.services.access import Viewer
-from firstlight.services.analyses.analysis_inputs import INPUT_TYPES
 from firstlight.services.objects.wire_values import LARGEST_ID
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
