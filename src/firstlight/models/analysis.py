@@ -138,7 +138,9 @@ class Analysis(Changing, Base):
     service_id, service_name, service_version
         What ran; name and version stay when the service is removed or changed.
     token_hash
-        SHA-256 of the callback's token, hexadecimal; None once it is used up.
+        SHA-256 of the callback's token, hexadecimal. It stays when the token was used, so that a
+        second answer is told what became of the first; whether one is taken is for the status.
+        None where results were uploaded without a call.
     analysis_parameters, input_filters
         As asked for.
     inputs_sha256, inputs_stamp, inputs_count
@@ -148,7 +150,8 @@ class Analysis(Changing, Base):
         How often the service was called, and when it is called again; until then the run is
         left alone, which is also how one process claims it.
     invalid_after
-        When the callback is no longer taken.
+        When the callback is no longer taken; None before the service is called, and for
+        runs of local services, which call nobody back.
     progress
         ``{"fraction", "message", "told_at"}`` as the service tells it.
     facts
