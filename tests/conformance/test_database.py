@@ -44,21 +44,6 @@ from firstlight.models.sky_search import find_in_cone
 from firstlight.provenance.lineage import Lineage
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.sqlite'}"
-    return request.getfixturevalue("empty_postgres_url")
-
-
-@pytest.fixture
-def database(url):
-    opened = Database(url)
-    opened.upgrade()
-    yield opened
-    opened.dispose()
-
-
 def _put(session: Session, rows: list[dict[str, object]]) -> None:
     """Insert objects that everybody sees."""
     audience = public_audience(session)

@@ -22,21 +22,6 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BARE = Include(groups=False, annotations=False, classifications=False, tags=False)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.sqlite'}"
-    return request.getfixturevalue("empty_postgres_url")
-
-
-@pytest.fixture
-def database(url):
-    opened = Database(url)
-    opened.upgrade()
-    yield opened
-    opened.dispose()
-
-
 @pytest.fixture
 def people(database):
     """A member of each of three groups, and one of all."""

@@ -5,14 +5,14 @@ import json
 import threading
 
 import pytest
-from delivery_world import DONE, DeliveryWorld
+from delivery_world import DONE
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
 from firstlight.errors import FirstlightError, InvalidInput
 from firstlight.models.audience import audience_of
-from firstlight.models.database import Database, DatabaseUnreachable
+from firstlight.models.database import DatabaseUnreachable
 from firstlight.models.notes import Annotation
 from firstlight.models.object import Object
 from firstlight.services.analyses.callbacks import (
@@ -27,25 +27,6 @@ PNG = base64.b64encode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
     )
 ).decode()
-
-
-@pytest.fixture
-def world(database, tmp_path):
-    made = DeliveryWorld(database, tmp_path)
-    yield made
-    made.queue.close()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def world_anywhere(request, tmp_path):
-    if request.param == "sqlite":
-        yield request.getfixturevalue("world")
-        return
-    opened = Database(request.getfixturevalue("postgres_url"))
-    made = DeliveryWorld(opened, tmp_path)
-    yield made
-    made.queue.close()
-    opened.dispose()
 
 
 def test_results_end_the_run_with_all_that_belongs_to_them(world_anywhere):

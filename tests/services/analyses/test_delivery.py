@@ -8,14 +8,13 @@ import time
 from datetime import timedelta
 
 import pytest
-from delivery_world import LATER, REFUSED, TAKEN, DeliveryWorld, token_of
+from delivery_world import LATER, REFUSED, TAKEN, token_of
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
 from firstlight.models.account import Membership, User
 from firstlight.models.analysis import Analysis, AnalysisFileKind, AnalysisService
-from firstlight.models.database import Database
 from firstlight.remotes.analysis_client import CallOutcome, ServiceReply
 from firstlight.services.analyses.delivery import Claim, Delivered
 from firstlight.services.analyses.run_queue import Candidate, ServiceWindows, choose
@@ -23,26 +22,6 @@ from firstlight.services.analyses.run_tokens import token_hash
 
 URL = "https://analysis.example/fit"
 OTHER = "https://other.example/fit"
-
-
-@pytest.fixture
-def world(database, tmp_path):
-    made = DeliveryWorld(database, tmp_path)
-    yield made
-    made.queue.close()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def world_anywhere(request, tmp_path):
-    if request.param == "sqlite":
-        made = request.getfixturevalue("world")
-        yield made
-        return
-    opened = Database(request.getfixturevalue("postgres_url"))
-    made = DeliveryWorld(opened, tmp_path)
-    yield made
-    made.queue.close()
-    opened.dispose()
 
 
 def test_what_is_sent_is_skyportals_contract_and_what_we_add(world_anywhere):

@@ -75,10 +75,8 @@ class LocalWorld(DeliveryWorld):
 
 
 @pytest.fixture
-def world(database, tmp_path):
-    made = LocalWorld(database, tmp_path)
-    yield made
-    made.queue.close()
+def world_class():
+    return LocalWorld
 
 
 def test_a_local_run_is_a_job_and_never_sent(world):
