@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from firstlight.cli.console import EXIT_CODES, explain, notes, out, print_json
+from firstlight.cli.measuring_options import (
+    Aperture,
+    Catalog,
+    Colour,
+    Gain,
+    ImageFile,
+    ImageFilter,
+    Saturation,
+    Section,
+    TrustWcs,
+)
 from firstlight.cli.opening import open_workspace
 from firstlight.errors import Kind
 
@@ -23,34 +34,22 @@ _WIDTH = 24
 
 def analyse(  # noqa: PLR0913, PLR0917, each option of the command is one
     context: typer.Context,
-    image: Annotated[Path, typer.Argument(help="A FITS file (plain, .fz, .gz, .bz2).")],
+    image: ImageFile,
     object_name: Annotated[
         str, typer.Option("--object", help="What is measured; see object list.")
     ],
-    image_filter: Annotated[
-        str | None, typer.Option("--filter", help="What the image was taken through.")
-    ] = None,
+    image_filter: ImageFilter = None,
     instrument: Annotated[str | None, typer.Option(help="The camera.")] = None,
-    section: Annotated[
-        str | None, typer.Option(help="Part of a file of several images: name or number.")
-    ] = None,
+    section: Section = None,
     obstime: Annotated[
         str | None, typer.Option(help="Middle of the exposure, UTC: ISO date and time, or MJD.")
     ] = None,
-    gain: Annotated[float | None, typer.Option(help="Electrons per ADU.")] = None,
-    saturation: Annotated[float | None, typer.Option(help="ADU of a saturated pixel.")] = None,
-    aperture: Annotated[float | None, typer.Option(help="Radius of the circle, in FWHM.")] = None,
-    catalog: Annotated[str | None, typer.Option(help="Reference catalogue.")] = None,
-    colour: Annotated[
-        float | None, typer.Option(help="Colour of the target, in the catalogue's colour.")
-    ] = None,
-    trust_wcs: Annotated[
-        bool | None,
-        typer.Option(
-            "--trust-wcs/--ignore-wcs",
-            help="Take the header's WCS as it is, or solve without it; refined if neither.",
-        ),
-    ] = None,
+    gain: Gain = None,
+    saturation: Saturation = None,
+    aperture: Aperture = None,
+    catalog: Catalog = None,
+    colour: Colour = None,
+    trust_wcs: TrustWcs = None,
     method: Annotated[str | None, typer.Option(help="psf or aperture; else the better.")] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Make it a point of the light curve at once.")

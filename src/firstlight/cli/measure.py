@@ -9,35 +9,34 @@ import typer
 from rich.markup import escape
 
 from firstlight.cli.console import notes, out, print_json
+from firstlight.cli.measuring_options import (
+    Aperture,
+    Catalog,
+    Colour,
+    Gain,
+    ImageFile,
+    ImageFilter,
+    Saturation,
+    Section,
+    TrustWcs,
+)
 
 __all__ = ["measure"]
 
 
 def measure(  # noqa: PLR0913, PLR0917, each option of the command is one
     context: typer.Context,
-    image: Annotated[Path, typer.Argument(help="A FITS file (plain, .fz, .gz, .bz2).")],
+    image: ImageFile,
     ra: Annotated[str, typer.Argument(help="Right ascension: degrees, or hours with colons.")],
     dec: Annotated[str, typer.Argument(help="Declination, degrees.")],
-    image_filter: Annotated[
-        str | None, typer.Option("--filter", help="What the image was taken through.")
-    ] = None,
-    section: Annotated[
-        str | None, typer.Option(help="Part of a file of several images: name or number.")
-    ] = None,
-    gain: Annotated[float | None, typer.Option(help="Electrons per ADU.")] = None,
-    saturation: Annotated[float | None, typer.Option(help="ADU of a saturated pixel.")] = None,
-    aperture: Annotated[float | None, typer.Option(help="Radius of the circle, in FWHM.")] = None,
-    catalog: Annotated[str | None, typer.Option(help="Reference catalogue.")] = None,
-    colour: Annotated[
-        float | None, typer.Option(help="Colour of the target, in the catalogue's colour.")
-    ] = None,
-    trust_wcs: Annotated[
-        bool | None,
-        typer.Option(
-            "--trust-wcs/--ignore-wcs",
-            help="Take the header's WCS as it is, or solve without it; refined if neither.",
-        ),
-    ] = None,
+    image_filter: ImageFilter = None,
+    section: Section = None,
+    gain: Gain = None,
+    saturation: Saturation = None,
+    aperture: Aperture = None,
+    catalog: Catalog = None,
+    colour: Colour = None,
+    trust_wcs: TrustWcs = None,
     report: Annotated[
         Path | None, typer.Option(help="Folder for plots and the result as JSON.")
     ] = None,
