@@ -139,8 +139,11 @@ class RunQueue:
         """Set going what is due, without waiting for it; returns the seconds until next time."""
         now = time.monotonic()
         for lane in self._lanes:
-            if lane.wants_more() or now >= lane.next_look:
+            if now >= lane.next_look:
                 lane.next_look = now + self._settings.every_s
+                lane.forget()
+                self._fill(lane)
+            elif lane.wants_more():
                 self._fill(lane)
         more = any(lane.more for lane in self._lanes)
         return min(_BUSY_S, self._settings.every_s) if more else self._settings.every_s
@@ -175,14 +178,17 @@ class RunQueue:
     def _fill(self, lane: _Lane) -> bool:
         """Give a lane's free threads something to do; whether any is at work."""
         lane.looked()
+        fresh = False
         while free := lane.free():
-            candidates = self._due(lane)
-            chosen = choose(candidates, lane.owners(), lane.windows.room, free)
-            if not chosen:
-                break
-            lane.more = True
-            for claim in self.claim([each.number for each in chosen]):
-                lane.begin(claim, self._deliver)
+            chosen = lane.choose(free)
+            if chosen:
+                lane.more = True
+                for claim in self.claim([each.number for each in chosen]):
+                    lane.begin(claim, self._deliver)
+            elif fresh or lane.known:
+                break  # those that are known wait for room; others are looked for soon
+            else:
+                lane.known, fresh = self._due(lane), True
         return not lane.idle.is_set()
 
     def _due(self, lane: _Lane) -> list[Candidate]:
@@ -248,10 +254,22 @@ class _Lane:
         self.idle.set()
         self.more = False
         self.next_look = 0.0
+        self.known: list[Candidate] = []
         self._threads = threads
         self._ended = 0
         self._claims: set[Claim] = set()
         self._lock = threading.Lock()
+
+    def choose(self, free: int) -> list[Candidate]:
+        """Which of the known runs are sent now; they are known no longer."""
+        chosen = choose(self.known, self.owners(), self.windows.room, free)
+        taken = {each.number for each in chosen}
+        self.known = [each for each in self.known if each.number not in taken]
+        return chosen
+
+    def forget(self) -> None:
+        """Other runs may have come, or been cancelled, since these were found."""
+        self.known = []
 
     def looked(self) -> None:
         """Somebody looks for runs now."""

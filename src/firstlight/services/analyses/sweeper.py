@@ -15,6 +15,7 @@ from firstlight.services.analyses.run_ends import end_run
 
 __all__ = ["RunSweeper"]
 
+_PAUSE_S = 1.0  # runs have minutes; a second more is none
 _AT_ONCE = 200  # runs that are looked at in one turn
 
 
@@ -41,7 +42,7 @@ class RunSweeper:
     def run(self) -> float:
         """Do it once; returns the seconds until the next time."""
         self.sweep()
-        return max(self._settings.every_s, 0.25)
+        return max(self._settings.every_s, _PAUSE_S)
 
     def sweep(self) -> int:
         """End what is due; returns how many runs that were."""
