@@ -152,6 +152,7 @@ class Factory(ReductionWiring, AnalysisWiring):
 
     def make_live(self, workers: int | None = None, *, reduce: bool = True) -> LiveService:
         """What keeps the archive live: sources, jobs, and what is done beside them."""
+        from firstlight.services.analyses.reading_folders import sweep_folders
         from firstlight.services.jobs_view import JobWatch
         from firstlight.services.live import Chore, LiveService
         from firstlight.services.live_reduction import LiveReduction
@@ -175,6 +176,7 @@ class Factory(ReductionWiring, AnalysisWiring):
         live.add(Chore("local analyses", self.local_run_queue(live).run))
         live.add(Chore("silent analyses", self.run_sweeper.run))
         live.add(Chore("uploaded images", lambda: _every(SWEEP_S, self.image_uploads.sweep)))
+        live.add(Chore("folders of analyses", lambda: _every(SWEEP_S, sweep_folders)))
         if reduce:
             reduction = LiveReduction(
                 database=self.database,

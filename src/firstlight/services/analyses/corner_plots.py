@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +17,7 @@ from firstlight.formats.result_errors import ResultUnreadable
 from firstlight.models.analysis import AnalysisFile, AnalysisFileKind
 from firstlight.models.database import Database
 from firstlight.services.analyses.corner_options import corner_options, options_key
+from firstlight.services.analyses.reading_folders import new_folder
 from firstlight.services.analyses.result_files import ResultFiles
 from firstlight.services.analyses.result_reader_process import LimitedPrograms
 from firstlight.services.analyses.submissions import Product
@@ -107,8 +108,8 @@ class CornerPlots:
             raise
 
     def _drawn(self, posterior: AnalysisFile, chosen: dict[str, Any]) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="firstlight-corner-") as made:
-            folder = Path(made)
+        folder = new_folder("corner")
+        try:
             samples = folder / "samples.npz"
             samples.write_bytes(self._files.read(posterior))
             with suppress(ResultUnreadable):
@@ -116,6 +117,8 @@ class CornerPlots:
             if (folder / _PICTURE).is_file() and not (folder / _TOLD).exists():
                 return (folder / _PICTURE).read_bytes()
             raise CornerFailed(found=_reason(folder / _TOLD))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reason(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from firstlight.formats.result_errors import (
 )
 from firstlight.models.analysis import AnalysisFileKind
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
+from firstlight.services.analyses.reading_folders import new_folder
 from firstlight.services.analyses.result_reader import (
     BodyReader,
     ReaderLimits,
@@ -180,7 +180,7 @@ class SubmissionReader:
         return Submission(**told.as_dict(), products=products)
 
     def _apart(self, path: Path, *, needs_status: bool) -> Submission:
-        folder = Path(tempfile.mkdtemp(prefix="firstlight-results-"))
+        folder = new_folder("results")
         try:
             limits = {name: getattr(self._limits, name) for name in self._limits.__slots__}
             job = {"body": str(path.resolve()), "needs_status": needs_status, "limits": limits}
