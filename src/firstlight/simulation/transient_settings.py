@@ -33,8 +33,9 @@ class PairSettings(CheckedSettings):
     stars, galaxies
         Within the new image; their density goes on 64 pixels beyond its edges.
     transients, hosted
-        How many, and the share of them that lies on galaxies. At random places, yet never
-        within 30 pixels of each other or 20 of an edge, nor at saturated stars.
+        How many, and the share of them that lies on galaxies, as far as these last: each has its
+        own. At random places, yet never within 30 pixels of each other, 20 of an edge or 12 of
+        a saturated pixel.
     transient_snr
         Lowest and highest signal-to-noise ratio, log-uniform between: see `TransientTruth.snr`.
     cosmic_rays

@@ -128,16 +128,21 @@ def place_transients(
     ny, nx = settings.shape
     burnt = np.argwhere(saturated)[:, ::-1]
     away = cKDTree(burnt) if len(burnt) else None
-    hosts = _hosts(random, settings, sky.galaxies)
+    free = _hosts(settings.shape, sky.galaxies)
+    with_host = min(round(settings.transients * settings.hosted), len(free))
     places: list[tuple[float, float]] = []
-    for host in hosts:
+    hosts: list[int] = []
+    for number in range(settings.transients):
         for _ in range(_TRIALS):
-            x, y = _place(random, settings.shape, sky.galaxies, int(host))
+            host = int(random.choice(free)) if number < with_host else -1
+            x, y = _place(random, settings.shape, sky.galaxies, host)
             inside = min(x, y, nx - 1 - x, ny - 1 - y) >= _FROM_EDGE
             alone = all(np.hypot(x - i, y - j) >= _APART for i, j in places)
             clear = away is None or away.query((x, y))[0] >= _FROM_SATURATED
             if inside and alone and clear:
                 places.append((x, y))
+                hosts.append(host)
+                free = free[free != host]
                 break
         else:
             raise BadSettings(
@@ -145,10 +150,10 @@ def place_transients(
                 subject="PairSettings",
                 field="transients",
                 found=settings.transients,
-                hint="fewer of them, a larger image, or more galaxies",
+                hint="fewer of them or fewer hosted ones, a larger image, or more galaxies",
             )
     found = np.array(places, np.float64).reshape(-1, 2)
-    return found[:, 0], found[:, 1], hosts
+    return found[:, 0], found[:, 1], np.array(hosts, np.int64)
 
 
 def transient_significance(settings: PairSettings) -> Floats:
@@ -184,20 +189,13 @@ def _even(psf: Floats, variance: Floats) -> float:
     return float((psf**2).sum() / (psf**2 / variance).sum())
 
 
-def _hosts(
-    random: np.random.Generator, settings: PairSettings, galaxies: GalaxyTruth
-) -> NDArray[np.int64]:
-    """A galaxy for the share of transients that has one, no galaxy twice if they last."""
-    hosts = np.full(settings.transients, -1)
-    ny, nx = settings.shape
+def _hosts(shape: tuple[int, int], galaxies: GalaxyTruth) -> NDArray[np.int64]:
+    """Galaxies that are well inside the image."""
+    ny, nx = shape
     margin = _FROM_EDGE + 5.0
     fit = (galaxies.x > margin) & (galaxies.x < nx - margin)
     fit &= (galaxies.y > margin) & (galaxies.y < ny - margin)
-    candidates = np.flatnonzero(fit)
-    hosted = round(settings.transients * settings.hosted)
-    if hosted and len(candidates):
-        hosts[:hosted] = random.choice(candidates, hosted, replace=hosted > len(candidates))
-    return hosts
+    return np.flatnonzero(fit)
 
 
 def _place(
