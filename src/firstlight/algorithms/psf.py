@@ -1,10 +1,10 @@
-"""The shape of a point source, learned from an image's own stars, as it changes over the image.
+"""Learn the shape of a point source from an image's own stars, as it changes over the image.
 
-The effective PSF (Anderson & King 2000, PASP 112, 1360) is what a pixel sees of a star at some
-distance: the pixel is part of it, so a stamp is made by looking it up at the pixel centres. Here
-it is an elliptical Moffat profile (A&A 3, 455) plus a correction on a net of cubic B-splines,
-whose coefficients may change linearly with the place. The correction is linear least squares on
-the stamps of all stars at once; a prior keeps it small where the stars say little.
+First one Moffat profile through all stars; then the width and the ellipticity of each star by
+itself, and a polynomial of the place through them, of the degree that best predicts stars left
+out; last what all stars have in common beyond that, on a net of B-splines by linear least
+squares. How far the net may go from zero, and whether it changes over the image, is again what
+best predicts the stars left out.
 """
 
 from __future__ import annotations
@@ -12,136 +12,99 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from firstlight.algorithms.flags import UNUSABLE
+from firstlight.algorithms.psf_model import (
+    MARGIN,
+    PsfModel,
+    Stamp,
+    draw_stars,
+    nodes_near,
+    place_terms,
+    profiles_at,
+)
 
 __all__ = ["PsfModel", "Stamp", "fit_psf"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
 _REACH = 3.0  # half the side of a stamp, FWHM
 _CORRECTED = 2.0  # radius within which the profile is corrected, FWHM
 _NODES_PER_FWHM = 3.0
+_WHOLE = 0.97  # of a stamp's pixels, for a star that is used
 _FEWEST = 3
-_MOST = 80
+_MOST = 400
+_MOST_PIXELS = 4_000_000  # of all stamps together
 _FOR_LINEAR = 15  # stars, for a shape that changes over the image
-_STARS_IN_PROFILE = 30
-_PRIOR = 0.10  # one sigma of a node's correction, of the profile's peak
-_PRIOR_SLOPE = 0.10
+_FOR_FOLDS = 10  # stars, to leave some out
+_STARS_PER_TERM = 4
+_MOST_BENT = 3  # degree of the polynomials of the place
+_FOLDS = 5
+_PRIORS = (0.003, 0.01, 0.03, 0.10, 0.3)
 _MODEL_ERROR = 0.01  # of a star's light in a pixel: no bright star shall rule alone
-_TURNS = 3
+_SKY_ERROR = 0.1  # of a pixel's noise: what the map of the sky may leave under a star
+_NO_LIMIT = 1e15
+_OUTLIER = 5.0  # sigma, for a pixel with light that is not the star's
 _WORST = 5.0  # times the median misfit, for a star that is none
+_POWERS = (1.25, 15.0)
+_IN_PROFILE = 60  # stars
+_TURNS_PROFILE = 14
+_TURNS_STAR = 3
+_DAMPING = 0.003
+_STRAY = 5.0  # sigma of the others, for a star of another width or shape
+_LEAST_SCATTER = 0.01  # of width and ellipticity among stars
+_DOUBT = 2.0  # chi-square that each more number must gain at stars left out
+_RELAXED = {"contract", "reassoc", "arcp"}  # infinities and NaN keep their meaning
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """A piece of an image and the PSF there.
+class _Sample:
+    """Stars cut out around the pixel nearest to each; the first axis is the star.
 
-    Attributes
-    ----------
-    rows, columns
-        Where it is in the image.
-    psf
-        Share of the star's light in each pixel, of the shape of the piece.
+    `weight` is one over the variance of the sky, zero where a pixel cannot be used.
     """
 
-    rows: slice
-    columns: slice
-    psf: Floats
+    light: Floats  # (n, side, side)
+    weight: Floats
+    offsets: Floats  # (n, 2)
+    x: Floats
+    y: Floats
+    flux: Floats
+    sky: Floats
 
-    @property
-    def where(self) -> tuple[slice, slice]:
-        """Index of the piece in the image."""
-        return self.rows, self.columns
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def pick(self, kept: Indices) -> _Sample:
+        columns = (self.light, self.weight, self.offsets, self.x, self.y, self.flux, self.sky)
+        return _Sample(*(column[kept] for column in columns))
 
 
 @dataclass(frozen=True)
-class PsfModel:
-    """Effective PSF over an image.
+class _Pull:
+    """How the light of each star departs from its model, to first order.
 
     Attributes
     ----------
-    profile
-        Of the Moffat: core radius (pixels), two ellipticities, power.
-    nodes
-        Places of the B-splines' centres, pixels from the star, ``(n_node, 2)``.
-    spacing
-        Of the nodes, pixels.
-    terms
-        Corrections: mean, and change with the scaled x and y, ``(n_term, n_node)``.
-    middle, reach
-        Scaled place is ``(pixels - middle) / reach``, limited to ±1.
-    total
-        Sum of the uncorrected and corrected model over its stamp, in the middle: stamps are
-        divided by it.
-    radius
-        Half the side of a full stamp, pixels.
-    stars
-        How many it rests on.
+    flux, sky
+        Best for the model as it is, ``(n,)``.
+    square, side
+        Normal equations of steps in ln(core), e1, e2 and ln(power - 1), with flux and sky
+        free, ``(n, 4, 4)`` and ``(n, 4)``.
+    chi
+        Reduced chi-square, ``(n,)``.
     """
 
-    profile: tuple[float, float, float, float]
-    nodes: Floats
-    spacing: float
-    terms: Floats
-    middle: tuple[float, float]
-    reach: tuple[float, float]
-    total: float
-    radius: int
-    stars: int
-
-    @property
-    def varies(self) -> bool:
-        """Whether it changes over the image."""
-        return len(self.terms) > 1
-
-    def at(
-        self, x: float, y: float, shape: tuple[int, int], radius: int | None = None
-    ) -> Stamp | None:
-        """The PSF of a star at (x, y) on the pixels of an image of `shape` ``(ny, nx)``.
-
-        None where no pixel of the stamp is in the image.
-        """
-        half = self.radius if radius is None else radius
-        i, j = int(np.rint(x)), int(np.rint(y))
-        rows = slice(max(j - half, 0), min(j + half + 1, shape[0]))
-        columns = slice(max(i - half, 0), min(i + half + 1, shape[1]))
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            return None
-        dx = np.arange(columns.start, columns.stop, dtype=np.float64) - x
-        dy = np.arange(rows.start, rows.stop, dtype=np.float64) - y
-        return Stamp(rows, columns, self._look_up(dx, dy, x, y) / self.total)
-
-    def light_within(self, x: float, y: float, radius: int) -> float:
-        """Share of the light in a whole square of `radius` pixels around a star at (x, y)."""
-        steps = np.arange(-radius, radius + 1, dtype=np.float64)
-        inner = self._look_up(steps + np.rint(x) - x, steps + np.rint(y) - y, x, y)
-        return float(inner.sum() / self.total)
-
-    def _look_up(self, dx: Floats, dy: Floats, x: float, y: float) -> Floats:
-        model = _moffat(dx[None, :], dy[:, None], self.profile)
-        u = np.clip((x - self.middle[0]) / self.reach[0], -1.0, 1.0)
-        v = np.clip((y - self.middle[1]) / self.reach[1], -1.0, 1.0)
-        weights = np.array([1.0, u, v])[: len(self.terms)] @ self.terms
-        across = _cubic((dx[:, None] - self.nodes[:, 0]) / self.spacing)
-        along = _cubic((dy[:, None] - self.nodes[:, 1]) / self.spacing)
-        return np.asarray(model + (along * weights) @ across.T)
-
-
-@dataclass
-class _Star:
-    """One star of the sample: pixels from its centre, its light, its weights."""
-
-    dx: Floats
-    dy: Floats
-    light: Floats
-    sky_variance: Floats
-    design: Floats  # (n_pixel, n_node)
-    place: tuple[float, float]
-    flux: float
+    flux: Floats
+    sky: Floats
+    square: Floats
+    side: Floats
+    chi: Floats
 
 
 def fit_psf(
@@ -170,32 +133,40 @@ def fit_psf(
     -------
     The model, or None with fewer than three usable stars.
     """
-    spacing = float(np.clip(fwhm / _NODES_PER_FWHM, 0.5, 4.0))
-    nodes = _net(_CORRECTED * fwhm, spacing)
     half = int(np.ceil(_REACH * fwhm))
-    sample = _cut(data, variance, flags, stars, (half, nodes, spacing))
+    sample = _cut(data, variance, flags, stars, half)
     if len(sample) < _FEWEST:
         return None
-    profile = _fit_profile(sample[:_STARS_IN_PROFILE], fwhm)
     ny, nx = data.shape
-    model = PsfModel(
-        profile=profile,
-        nodes=nodes,
-        spacing=spacing,
-        terms=np.zeros((3 if len(sample) >= _FOR_LINEAR else 1, len(nodes))),
-        middle=((nx - 1) / 2, (ny - 1) / 2),
-        reach=(max(nx / 2, 1.0), max(ny / 2, 1.0)),
-        total=1.0,
-        radius=half,
-        stars=len(sample),
-    )
-    for _ in range(_TURNS):
-        sample = _refit(model, sample)
+    model = _bare(fwhm, half, ((nx - 1) / 2, (ny - 1) / 2), (max(nx / 2, 1.0), max(ny / 2, 1.0)))
+    model = _common_profile(model, sample)
+    for turns, may_vary in ((_TURNS_STAR, False), (1, True)):
+        model, sample = _bend(model, sample, turns)
         if len(sample) < _FEWEST:
             return None
-        model = replace(model, terms=_solve(model, sample), stars=len(sample))
-    x, y = (float(np.rint(middle)) for middle in model.middle)
-    return replace(model, total=model.light_within(x, y, half))
+        model = _correct(model, sample, may_vary=may_vary)
+    model = replace(model, stars=len(sample))
+    return replace(model, totals=_totals(model))
+
+
+def _bare(
+    fwhm: float, half: int, middle: tuple[float, float], reach: tuple[float, float]
+) -> PsfModel:
+    """A round profile of this width, before any star is looked at."""
+    power = 3.0
+    spacing = float(np.clip(fwhm / _NODES_PER_FWHM, 0.5, 4.0))
+    count = int(np.ceil(_CORRECTED * fwhm / spacing)) + MARGIN
+    return PsfModel(
+        profile=(0.5 * fwhm / float(np.sqrt(2 ** (1 / power) - 1)), 0.0, 0.0, power),
+        bends=np.zeros((3, 1)),
+        nets=np.zeros((1, 2 * count + 1, 2 * count + 1)),
+        spacing=spacing,
+        middle=middle,
+        reach=reach,
+        totals=np.ones(1),
+        radius=half,
+        stars=0,
+    )
 
 
 def _cut(
@@ -203,127 +174,406 @@ def _cut(
     variance: NDArray[np.float32],
     flags: NDArray[np.uint16],
     stars: tuple[Floats, Floats, Floats],
-    net: tuple[int, Floats, float],
-) -> list[_Star]:
-    half, nodes, spacing = net
+    half: int,
+) -> _Sample:
+    """The first so many stars whose stamps lie in the image and are nearly whole."""
+    x, y, flux = (np.asarray(column, np.float64) for column in stars)
     ny, nx = data.shape
-    sample: list[_Star] = []
-    for x, y, flux in zip(*stars, strict=True):
-        i, j = int(np.rint(x)), int(np.rint(y))
-        inside = half <= i < nx - half and half <= j < ny - half
-        if not inside or not flux > 0 or len(sample) >= _MOST:
-            continue
-        piece = np.s_[j - half : j + half + 1, i - half : i + half + 1]
-        good = (flags[piece] & int(UNUSABLE)) == 0
-        good &= np.isfinite(variance[piece])
-        if good.mean() < 0.97:
-            continue
-        dy, dx = (g[good].astype(np.float64) for g in np.mgrid[piece])
-        dx, dy = dx - x, dy - y
-        design = _cubic((dx[:, None] - nodes[:, 0]) / spacing)
-        design *= _cubic((dy[:, None] - nodes[:, 1]) / spacing)
-        light = data[piece][good].astype(np.float64)
-        spread = variance[piece][good].astype(np.float64)
-        sample.append(_Star(dx, dy, light, spread, design, (x, y), float(flux)))
-    return sample
+    with np.errstate(invalid="ignore"):
+        inside = (x > half) & (x < nx - half - 1) & (y > half) & (y < ny - half - 1) & (flux > 0)
+    most = min(_MOST, max(_FEWEST, _MOST_PIXELS // (2 * half + 1) ** 2))
+    kept = np.flatnonzero(inside)[: most + most // 4]
+    x, y, flux = x[kept], y[kept], flux[kept]
+    i, j = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
+    steps = np.arange(-half, half + 1)
+    at = (j[:, None] + steps)[:, :, None], (i[:, None] + steps)[:, None, :]
+    light, spread = data[at].astype(np.float64), variance[at].astype(np.float64)
+    good = ((flags[at] & int(UNUSABLE)) == 0) & np.isfinite(spread) & (spread > 0)
+    good &= np.isfinite(light)
+    weight = np.where(good, 1.0 / np.where(good, spread, 1.0), 0.0)
+    light[~good] = 0.0
+    whole = np.flatnonzero(good.mean(axis=(1, 2)) >= _WHOLE)[:most]
+    offsets = np.stack([x - i, y - j], axis=1)
+    return _Sample(light, weight, offsets, x, y, flux, np.zeros(len(x))).pick(whole)
 
 
-def _net(radius: float, spacing: float) -> Floats:
-    count = int(np.ceil(radius / spacing))
-    steps = spacing * np.arange(-count, count + 1)
-    x, y = np.meshgrid(steps, steps)
-    kept = np.hypot(x, y) <= radius
-    return np.stack([x[kept], y[kept]], axis=1)
-
-
-def _cubic(t: Floats) -> Floats:
-    """Cubic B-spline of unit spacing, zero beyond two."""
-    a = np.abs(t)
-    near = 2.0 / 3.0 - a**2 + 0.5 * a**3
-    far = np.maximum(2.0 - a, 0.0) ** 3 / 6.0
-    return np.where(a < 1.0, near, far)
-
-
-def _moffat(dx: Floats, dy: Floats, profile: tuple[float, float, float, float]) -> Floats:
-    """Total one over the plane."""
-    core, e1, e2, power = profile
-    # The matrix (1 + e1, e2; e2, 1 - e1) has determinant 1 - |e|^2.
-    squared = (1 + e1) * dx**2 + 2 * e2 * dx * dy + (1 - e1) * dy**2
-    norm = (power - 1) * np.sqrt(max(1 - e1**2 - e2**2, 1e-6)) / (np.pi * core**2)
-    return np.asarray(norm * (1 + squared / core**2) ** -power)
-
-
-def _fit_profile(sample: list[_Star], fwhm: float) -> tuple[float, float, float, float]:
-    """Moffat through all stars together, the flux of each by linear least squares."""
-
-    def unpack(p: Floats) -> tuple[float, float, float, float]:
-        round_off = 0.9 / np.sqrt(1 + p[1] ** 2 + p[2] ** 2)
-        return float(np.exp(p[0])), p[1] * round_off, p[2] * round_off, 1.2 + float(np.exp(p[3]))
-
-    def misfit(p: Floats) -> Floats:
-        profile = unpack(p)
-        parts = []
-        for star in sample:
-            weight = _weight(star, np.maximum(star.light, 0.0))
-            shape = _moffat(star.dx, star.dy, profile)
-            flux = (weight * shape * star.light).sum() / (weight * shape**2).sum()
-            parts.append(np.sqrt(weight) * (star.light - flux * shape))
-        return np.concatenate(parts)
-
-    power = 3.0
-    start = np.array(
-        [np.log(0.5 * fwhm / np.sqrt(2 ** (1 / power) - 1)), 0.0, 0.0, np.log(power - 1.2)]
+def _pull(
+    model: PsfModel, sample: _Sample, local: Floats | None = None, *, clipped: bool = True
+) -> _Pull:
+    """Compare every star with the model, or with profiles `local` ``(n, 4)`` of its own."""
+    u, v = model.scaled(sample.x, sample.y)
+    profiles = profiles_at(model, u, v) if local is None else local
+    drawn = _drawn(model, sample, profiles)
+    normal, right = np.zeros((len(sample), 6, 6)), np.zeros((len(sample), 6))
+    chi = np.zeros((len(sample), 2))
+    planes = sample.light, sample.weight, drawn
+    limit = _OUTLIER if clipped else _NO_LIMIT
+    _compare(planes, (sample.offsets, profiles, sample.flux), limit, normal, right, chi)
+    # Flux and sky are of no interest: what is left of the rest without them.
+    own = np.linalg.inv(normal[:, :2, :2])
+    levels = (own @ right[:, :2, None])[..., 0]
+    mixed = normal[:, 2:, :2] @ own
+    return _Pull(
+        flux=np.maximum(sample.flux + levels[:, 0], 1.0),
+        sky=levels[:, 1],
+        square=normal[:, 2:, 2:] - mixed @ normal[:, :2, 2:],
+        side=right[:, 2:] - (mixed @ right[:, :2, None])[..., 0],
+        chi=(chi[:, 0] - (levels * right[:, :2]).sum(axis=1)) / np.maximum(chi[:, 1], 1.0),
     )
-    low, high = start - np.array([2, 3, 3, 3]), start + np.array([2, 3, 3, 2])
-    found = least_squares(misfit, start, bounds=(low, high), max_nfev=40)
-    return unpack(found.x)
 
 
-def _weight(star: _Star, light: Floats) -> Floats:
-    return np.asarray(1.0 / (star.sky_variance + light + (_MODEL_ERROR * light) ** 2))
+def _drawn(model: PsfModel, sample: _Sample, profiles: Floats | None = None) -> Floats:
+    """The model of each star, total light one, ``(n, side, side)``."""
+    u, v = model.scaled(sample.x, sample.y)
+    nets = np.einsum("nk,kij->nij", place_terms(u, v, len(model.nets)), model.nets)
+    drawn = np.empty(sample.light.shape)
+    own = profiles_at(model, u, v) if profiles is None else profiles
+    draw_stars(sample.offsets, own, nets, model.spacing, drawn)
+    return drawn
 
 
-def _shape(model: PsfModel, star: _Star) -> Floats:
-    terms = _scaled(model, star) @ model.terms
-    return np.asarray(_moffat(star.dx, star.dy, model.profile) + star.design @ terms)
+def _common_profile(model: PsfModel, sample: _Sample) -> PsfModel:
+    """One Moffat through the best stars, without those that it does not fit."""
+    some = sample.pick(np.arange(min(len(sample), _IN_PROFILE)))
+    for turn in range(_TURNS_PROFILE):
+        pull = _pull(model, some, clipped=False)
+        kept = _fitting(pull.chi) if turn in (3, 6) else np.arange(len(some))
+        some = replace(some, flux=pull.flux).pick(kept)
+        square, side = pull.square[kept].sum(axis=0), pull.side[kept].sum(axis=0)
+        # Core and power can stand in for each other: damped, neither runs away.
+        square += _DAMPING * np.diag(np.diag(square))
+        step = np.clip(np.linalg.solve(square, side), -0.3, 0.3)
+        model = replace(model, profile=_moved(model.profile, step))
+        if turn > 6 and np.abs(step[:3]).max() < 1e-4:
+            break
+    return model
 
 
-def _scaled(model: PsfModel, star: _Star) -> Floats:
-    u, v = ((p - m) / r for p, m, r in zip(star.place, model.middle, model.reach, strict=True))
-    return np.array([1.0, u, v])[: len(model.terms)]
+def _moved(
+    profile: tuple[float, float, float, float], step: Floats
+) -> tuple[float, float, float, float]:
+    core, e1, e2, power = profile
+    e1, e2 = e1 + float(step[1]), e2 + float(step[2])
+    shrink = min(1.0, 0.9 / max(float(np.hypot(e1, e2)), 1e-9))
+    wings = float(np.clip(1.0 + (power - 1.0) * np.exp(step[3]), *_POWERS))
+    return core * float(np.exp(step[0])), e1 * shrink, e2 * shrink, wings
 
 
-def _refit(model: PsfModel, sample: list[_Star]) -> list[_Star]:
-    """Fluxes with the present shape, without stars that it does not fit."""
-    misfit = []
-    for star in sample:
-        shape = np.maximum(_shape(model, star), 0.0)
-        flux = max(star.flux, 1.0)
-        for _ in range(2):
-            weight = _weight(star, flux * shape)
-            flux = max(float((weight * shape * star.light).sum() / (weight * shape**2).sum()), 1.0)
-        star.flux = flux
-        misfit.append(
-            float(np.mean(_weight(star, flux * shape) * (star.light - flux * shape) ** 2))
-        )
-    limit = _WORST * max(float(np.median(misfit)), 1.0)
-    return [star for star, chi in zip(sample, misfit, strict=True) if chi <= limit]
+def _fitting(chi: Floats) -> Indices:
+    """Stars that are fitted not much worse than most."""
+    return np.flatnonzero(chi <= _WORST * max(float(np.median(chi)), 1.0))
 
 
-def _solve(model: PsfModel, sample: list[_Star]) -> Floats:
-    """Corrections to the Moffat profile from all stars, with the prior."""
-    n_term, n_node = model.terms.shape
-    peak = float(_moffat(np.zeros(1), np.zeros(1), model.profile)[0])
-    prior = np.array([_PRIOR, _PRIOR_SLOPE, _PRIOR_SLOPE])[:n_term] * peak
-    normal = np.diag(np.repeat(prior**-2, n_node))
-    right = np.zeros(n_term * n_node)
-    for star in sample:
-        expected = star.flux * np.maximum(_shape(model, star), 0.0)
-        weight = _weight(star, expected) * star.flux**2
-        rest = star.light / star.flux - _moffat(star.dx, star.dy, model.profile)
-        loaded = star.design * weight[:, None]
-        square, side = loaded.T @ star.design, loaded.T @ rest
-        place = _scaled(model, star)
-        normal += np.kron(np.outer(place, place), square)
-        right += np.kron(place, side)
-    return np.asarray(np.linalg.solve(normal, right).reshape(n_term, n_node))
+def _bend(model: PsfModel, sample: _Sample, turns: int) -> tuple[PsfModel, _Sample]:
+    """Width and ellipticity of each star by itself, and a polynomial of the place through them.
+
+    Stars that are not like the others, or that the result does not fit, are left out of the
+    sample that comes back; with fewer than three the model is as before.
+    """
+    u, v = model.scaled(sample.x, sample.y)
+    local = profiles_at(model, u, v)
+    for turn in range(turns):
+        pull = _pull(model, sample, local, clipped=turn > 0 or turns == 1)
+        sample = replace(sample, flux=pull.flux, sky=pull.sky)
+        local = _stepped(local, pull)
+    spread = np.diagonal(np.linalg.inv(_firm(pull.square)), axis1=1, axis2=2)
+    spread = spread * np.maximum(pull.chi, 1.0)[:, None]
+    core, e1, e2, _ = model.profile
+    own = np.stack([np.log(local[:, 0] / core), local[:, 1] - e1, local[:, 2] - e2], axis=1)
+    like = np.zeros(len(sample), dtype=np.bool_)
+    like[_fitting(pull.chi)] = True
+    like[like] = _alike(own[like], np.ones((int(like.sum()), 1)), spread[like])
+    kept = np.flatnonzero(like)
+    if len(kept) < _FEWEST:
+        return model, sample.pick(kept)
+    bends = _through(own[kept], spread[kept], (u[kept], v[kept]))
+    model, sample = replace(model, bends=bends), sample.pick(kept)
+    pull = _pull(model, sample)
+    return model, replace(sample, flux=pull.flux, sky=pull.sky).pick(_fitting(pull.chi))
+
+
+def _firm(square: Floats) -> Floats:
+    """Normal equations of width and ellipticity, which can be solved even where nothing is said."""
+    return np.asarray(square[:, :3, :3] + 1e-9 * np.eye(3))
+
+
+def _stepped(local: Floats, pull: _Pull) -> Floats:
+    """Profiles of single stars one step on; the power stays that of all stars."""
+    step = np.linalg.solve(_firm(pull.square), pull.side[:, :3, None])[..., 0]
+    step = np.clip(step, -0.2, 0.2)
+    moved = local.copy()
+    moved[:, 0] *= np.exp(step[:, 0])
+    moved[:, 1:3] += step[:, 1:]
+    size = np.hypot(moved[:, 1], moved[:, 2])
+    moved[:, 1:3] *= np.minimum(1.0, 0.9 / np.maximum(size, 1e-9))[:, None]
+    return moved
+
+
+def _alike(own: Floats, design: Floats, spread: Floats) -> Bools:
+    """Whether each star lies with the others around what the design explains, all columns."""
+    smooth = design @ np.linalg.lstsq(design, own, rcond=None)[0]
+    off = own - smooth
+    off = np.abs(off - np.median(off, axis=0))
+    scatter = np.maximum(1.4826 * np.median(off, axis=0), _LEAST_SCATTER)
+    return np.asarray((off <= _STRAY * np.sqrt(scatter**2 + spread)).all(axis=1))
+
+
+def _through(own: Floats, spread: Floats, place: tuple[Floats, Floats]) -> Floats:
+    """Coefficients ``(3, n)`` of the degree that predicts left-out stars best, beyond doubt."""
+    most = 0
+    if len(own) >= _FOR_LINEAR:
+        most = max(d for d in range(_MOST_BENT + 1) if _STARS_PER_TERM * _terms(d) <= len(own))
+    design = place_terms(*place, _terms(most))
+    alike = _alike(own, design, spread) if most else np.ones(len(own), dtype=np.bool_)
+    design, own, spread = design[alike], own[alike], spread[alike]
+    weight = 1.0 / (spread + _excess(design, own, spread) ** 2)
+    best, missed = _left_out(design[:, :1], own, weight)
+    for degree in range(1, most + 1):
+        found, misses = _left_out(design[:, : _terms(degree)], own, weight)
+        doubt = _DOUBT * 3.0 * (found.shape[1] - best.shape[1])
+        if misses + doubt < missed:
+            best, missed = found, misses
+    return best
+
+
+def _terms(degree: int) -> int:
+    return (degree + 1) * (degree + 2) // 2
+
+
+def _excess(design: Floats, own: Floats, spread: Floats) -> Floats:
+    """Scatter of stars beyond their errors around the most that the place can explain."""
+    off = own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
+    freedom = max(len(own) - design.shape[1], 1) / len(own)
+    total = (1.4826 * np.median(np.abs(off), axis=0)) ** 2 / freedom
+    return np.asarray(np.sqrt(np.maximum(total - np.median(spread, axis=0), 0.0)) + 1e-4)
+
+
+def _left_out(design: Floats, own: Floats, weight: Floats) -> tuple[Floats, float]:
+    """Weighted fit of each column, and how badly it predicts each star from all others."""
+    found, missed = np.empty((own.shape[1], design.shape[1])), 0.0
+    for k in range(own.shape[1]):
+        root = np.sqrt(weight[:, k])
+        q, r = np.linalg.qr(design * root[:, None])
+        value = own[:, k] * root
+        found[k] = np.linalg.lstsq(r, q.T @ value, rcond=None)[0]
+        leverage = np.minimum((q**2).sum(axis=1), 0.999)
+        missed += float((((value - q @ (q.T @ value)) / (1.0 - leverage)) ** 2).sum())
+    return found, missed
+
+
+def _correct(model: PsfModel, sample: _Sample, *, may_vary: bool) -> PsfModel:
+    """What the stars have in common beyond the profile, on the net."""
+    u, v = model.scaled(sample.x, sample.y)
+    bare = replace(model, nets=np.zeros_like(model.nets[:1]))
+    index = _kept_nodes(model)
+    count = int(index.max()) + 1
+    folds = _FOLDS if len(sample) >= _FOR_FOLDS else 1
+    basis = place_terms(u, v, 3 if may_vary and len(sample) >= _FOR_LINEAR else 1)
+    n = basis.shape[1]
+    square = np.zeros((folds, n * (n + 1) // 2, count, count))
+    side = np.zeros((folds, n, count))
+    planes = sample.light, sample.weight, _drawn(bare, sample), _drawn(model, sample)
+    stars = sample.offsets, sample.flux, sample.sky, basis
+    # While there is no net yet, what the profile misses is not another thing's light.
+    limit = _OUTLIER if model.nets.any() else _NO_LIMIT
+    _load(planes, stars, (model.spacing, limit), index, square, side)
+    peak = (model.profile[3] - 1.0) / (np.pi * model.profile[0] ** 2)
+    terms = _solved(square, side, peak)
+    nets = np.where(index >= 0, terms[:, index], 0.0)
+    return replace(model, nets=np.asarray(nets))
+
+
+def _kept_nodes(model: PsfModel) -> NDArray[np.int64]:
+    """Number of each node within the corrected radius, -1 for the others, ``(m, m)``."""
+    m = model.nets.shape[1]
+    steps = np.arange(m) - m // 2
+    far = np.hypot(steps[:, None], steps[None, :])
+    kept = far <= (m // 2 - MARGIN)
+    return np.where(kept, np.cumsum(kept).reshape(m, m) - 1, -1)
+
+
+def _solved(square: Floats, side: Floats, peak: float) -> Floats:
+    """Corrections ``(n_net, n_node)`` with the prior that predicts left-out stars best."""
+    mean, right = np.ascontiguousarray(square[:, 0]), side[:, 0]
+    prior = _PRIORS[-2]
+    if len(square) > 1:
+        scores = [_missed(mean, right, _stiff(peak, each, side)) for each in _PRIORS]
+        prior = _PRIORS[int(np.argmin(scores))]
+        if side.shape[1] == 3:
+            varying = _varying(square, side, (peak, prior, min(scores)))
+            if varying is not None:
+                return varying
+    stiff = _stiff(peak, prior, side)
+    return np.asarray(np.linalg.solve(mean.sum(axis=0) + stiff, right.sum(axis=0)))[np.newaxis]
+
+
+def _varying(square: Floats, side: Floats, mean: tuple[float, float, float]) -> Floats | None:
+    """The same with a net that changes over the image, if that predicts better beyond doubt."""
+    peak, level, score = mean
+    count = side.shape[2]
+    whole = np.empty((len(square), 3 * count, 3 * count))
+    for k, (a, b) in enumerate(_PAIRS):
+        rows, columns = (slice(c * count, (c + 1) * count) for c in (a, b))
+        whole[:, rows, columns] = whole[:, columns, rows] = square[:, k]
+    right = side.reshape(len(side), -1)
+    best: Floats | None = None
+    for prior in _PRIORS[:-1]:
+        loose = np.kron(np.diag(np.array([0.0, 1.0, 1.0])), _stiff(peak, prior, side))
+        stiff = np.asarray(loose, np.float64)
+        stiff[:count, :count] = _stiff(peak, level, side)
+        missed = _missed(whole, right, stiff)
+        if missed < score - _DOUBT * np.sqrt(count):
+            best, score = stiff, missed
+    if best is None:
+        return None
+    return np.linalg.solve(whole.sum(axis=0) + best, right.sum(axis=0)).reshape(3, count)
+
+
+def _stiff(peak: float, prior: float, side: Floats) -> Floats:
+    return np.asarray(np.eye(side.shape[-1]) * (prior * peak) ** -2.0)
+
+
+def _missed(square: Floats, side: Floats, stiff: Floats) -> float:
+    """Chi-square of the stars of each fold against what the others say, less a constant."""
+    whole, right = square.sum(axis=0) + stiff, side.sum(axis=0)
+    total = 0.0
+    for own, wanted in zip(square, side, strict=True):
+        found = np.linalg.solve(whole - own, right - wanted)
+        total += float(found @ (own @ found) - 2.0 * wanted @ found)
+    return total
+
+
+def _totals(model: PsfModel) -> Floats:
+    """Sum over a whole stamp, as a polynomial of the place."""
+    degree = next(d for d in range(_MOST_BENT + 1) if _terms(d) >= model.bends.shape[1])
+    degree = max(2 * degree, len(model.nets) // 2)
+    steps = np.linspace(-1.0, 1.0, degree + 2)
+    u, v = (g.ravel() for g in np.meshgrid(steps, steps))
+    x = np.rint(model.middle[0] + u * model.reach[0])
+    y = np.rint(model.middle[1] + v * model.reach[1])
+    sums = replace(model, totals=np.ones(1)).stamps(x, y).sum(axis=(1, 2))
+    terms = place_terms(*model.scaled(x, y), _terms(degree))
+    return np.asarray(np.linalg.lstsq(terms, sums, rcond=None)[0])
+
+
+@njit(cache=True, nogil=True, fastmath=_RELAXED)
+def _slopes(dx, dy, profile, out):  # type: ignore[no-untyped-def] # compiled
+    """Moffat's relative change with ln(core), e1, e2 and ln(power - 1)."""
+    core, e1, e2, power = profile[0], profile[1], profile[2], profile[3]
+    per_area = 1.0 / (core * core)
+    squared = ((1 + e1) * dx * dx + 2 * e2 * dx * dy + (1 - e1) * dy * dy) * per_area
+    inner, rest = 1.0 / (1.0 + squared), 1.0 - e1 * e1 - e2 * e2
+    out[0] = -2.0 + 2.0 * power * squared * inner
+    out[1] = -e1 / rest - power * (dx * dx - dy * dy) * per_area * inner
+    out[2] = -e2 / rest - power * 2.0 * dx * dy * per_area * inner
+    out[3] = 1.0 - (power - 1.0) * np.log1p(squared)
+    return (power - 1) * np.sqrt(rest) / np.pi * per_area * np.exp(-power * np.log1p(squared))
+
+
+@njit(cache=True, nogil=True, fastmath=_RELAXED)
+def _compare(planes, stars, limit, normal, right, chi):  # type: ignore[no-untyped-def] # compiled
+    """Normal equations of flux, sky and the four numbers of the profile, star by star."""
+    light, weight, drawn = planes
+    offsets, profiles, flux = stars
+    n, side = light.shape[0], light.shape[1]
+    half = side // 2
+    column = np.empty(6)
+    for s in range(n):
+        noise = 0.0
+        for j in range(side):
+            for i in range(side):
+                if weight[s, j, i] <= 0.0:
+                    continue
+                spread = 1.0 / weight[s, j, i]
+                noise = max(noise, spread)
+                model = flux[s] * drawn[s, j, i]
+                own = max(model, 0.0)
+                w = 1.0 / (spread + own + (_MODEL_ERROR * own) ** 2)
+                off = light[s, j, i] - model
+                if off * off * w > limit * limit:
+                    continue
+                dx, dy = i - half - offsets[s, 0], j - half - offsets[s, 1]
+                plain = flux[s] * _slopes(dx, dy, profiles[s], column[2:])
+                column[0], column[1] = drawn[s, j, i], 1.0
+                for a in range(2, 6):
+                    column[a] *= plain
+                for a in range(6):
+                    part = w * column[a]
+                    right[s, a] += part * off
+                    for b in range(a + 1):
+                        normal[s, a, b] += part * column[b]
+                chi[s, 0] += w * off * off
+                chi[s, 1] += 1.0
+        normal[s, 1, 1] += 1.0 / max(noise * _SKY_ERROR * _SKY_ERROR, 1e-12)
+        normal[s, 0, 0] += 1e-12
+        for a in range(6):
+            for b in range(a):
+                normal[s, b, a] = normal[s, a, b]
+
+
+@njit(cache=True, nogil=True, fastmath=_RELAXED)
+def _load(planes, stars, rule, index, square, side):  # type: ignore[no-untyped-def] # compiled
+    """Normal equations of the net, each star's in the fold of its number."""
+    light, weight, shape, whole = planes
+    offsets, flux, sky, basis = stars
+    spacing, limit = rule
+    n, size, m = light.shape[0], light.shape[1], index.shape[0]
+    half, first, count = size // 2, -(m // 2), side.shape[2]
+    own, right = np.empty((count, count)), np.empty(count)
+    across, along = np.empty((size, 4)), np.empty(4)
+    left, who, value = np.empty(size, np.int64), np.empty(16, np.int64), np.empty(16)
+    for s in range(n):
+        own[:] = 0.0
+        right[:] = 0.0
+        for i in range(size):
+            left[i] = nodes_near((i - half - offsets[s, 0]) / spacing, across[i]) - first
+        for j in range(size):
+            top = nodes_near((j - half - offsets[s, 1]) / spacing, along) - first
+            if top < 0 or top + 4 > m:
+                continue
+            for i in range(size):
+                if weight[s, j, i] <= 0.0 or left[i] < 0 or left[i] + 4 > m:
+                    continue
+                model = max(flux[s] * whole[s, j, i], 0.0)
+                spread = 1.0 / weight[s, j, i] + model + (_MODEL_ERROR * model) ** 2
+                above = light[s, j, i] - sky[s]
+                off = above - flux[s] * shape[s, j, i]
+                # Light of another thing is far off: the farther, the less it may say.
+                far = (above - flux[s] * whole[s, j, i]) / limit
+                w = flux[s] * flux[s] / (spread + far * far)
+                known = _nodes_of_pixel((top, left[i]), (along, across[i]), index, who, value)
+                for a in range(known):
+                    part = w * value[a]
+                    right[who[a]] += part * off / flux[s]
+                    for b in range(a + 1):
+                        own[who[a], who[b]] += part * value[b]
+        for a in range(count):
+            for b in range(a):
+                own[b, a] = own[a, b]
+        _add_star(own, right, basis[s], square[s % square.shape[0]], side[s % square.shape[0]])
+
+
+@njit(cache=True, nogil=True, fastmath=_RELAXED)
+def _nodes_of_pixel(corner, weights, index, who, value):  # type: ignore[no-untyped-def] # compiled
+    known = 0
+    for a in range(4):
+        for b in range(4):
+            k = index[corner[0] + a, corner[1] + b]
+            if k >= 0:
+                who[known], value[known] = k, weights[0][a] * weights[1][b]
+                known += 1
+    return known
+
+
+@njit(cache=True, nogil=True, fastmath=_RELAXED)
+def _add_star(own, right, basis, square, side):  # type: ignore[no-untyped-def] # compiled
+    pair = 0
+    for a in range(basis.size):
+        for k in range(right.size):
+            side[a, k] += basis[a] * right[k]
+        for b in range(a, basis.size):
+            part = basis[a] * basis[b]
+            for k in range(right.size):
+                for m in range(right.size):
+                    square[pair, k, m] += part * own[k, m]
+            pair += 1

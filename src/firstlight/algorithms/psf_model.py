@@ -1,0 +1,227 @@
+"""The shape of a point source at any place of an image.
+
+The effective PSF (Anderson & King 2000, PASP 112, 1360) is what a pixel sees of a star at some
+distance: the pixel is part of it, so a stamp is made by looking it up at the pixel centres. Here
+it is an elliptical Moffat profile (A&A 3, 455) whose width and ellipticity are polynomials of the
+place, plus a correction on a net of cubic B-splines, whose coefficients may change linearly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["MARGIN", "PsfModel", "Stamp", "draw_stars", "place_terms", "profiles_at"]
+
+Floats = NDArray[np.float64]
+
+MARGIN = 2
+"""Rows of zeros around the net, so that every look-up finds four nodes."""
+
+_MOST_ELLIPTIC = 0.9
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A piece of an image and the PSF there.
+
+    Attributes
+    ----------
+    rows, columns
+        Where it is in the image.
+    psf
+        Share of the star's light in each pixel, of the shape of the piece.
+    """
+
+    rows: slice
+    columns: slice
+    psf: Floats
+
+    @property
+    def where(self) -> tuple[slice, slice]:
+        """Index of the piece in the image."""
+        return self.rows, self.columns
+
+
+@dataclass(frozen=True)
+class PsfModel:
+    """Effective PSF over an image.
+
+    Attributes
+    ----------
+    profile
+        Of the Moffat: core radius (pixels), two ellipticities, power.
+    bends
+        What a place adds to the logarithm of the core radius and to the ellipticities:
+        coefficients of `place_terms`, ``(3, n_bend)``.
+    nets
+        Corrections at the nodes of the B-splines, share of the light per pixel: mean, and change
+        with the scaled x and y, ``(n_net, m, m)``, rows along y, with `MARGIN` of zeros.
+    spacing
+        Of the nodes, pixels.
+    middle, reach
+        Scaled place is ``(pixels - middle) / reach``, limited to ±1.
+    totals
+        Sum of the model over a whole stamp centred on a pixel: coefficients of `place_terms`.
+        Stamps are divided by it.
+    radius
+        Half the side of a full stamp, pixels.
+    stars
+        How many it rests on.
+    """
+
+    profile: tuple[float, float, float, float]
+    bends: Floats
+    nets: Floats
+    spacing: float
+    middle: tuple[float, float]
+    reach: tuple[float, float]
+    totals: Floats
+    radius: int
+    stars: int
+
+    @property
+    def varies(self) -> bool:
+        """Whether it changes over the image."""
+        return len(self.nets) > 1 or self.bends.shape[1] > 1
+
+    def at(
+        self, x: float, y: float, shape: tuple[int, int], radius: int | None = None
+    ) -> Stamp | None:
+        """The PSF of a star at (x, y) on the pixels of an image of `shape` ``(ny, nx)``.
+
+        None where no pixel of the stamp is in the image.
+        """
+        half = self.radius if radius is None else radius
+        i, j = int(np.rint(x)), int(np.rint(y))
+        rows = slice(max(j - half, 0), min(j + half + 1, shape[0]))
+        columns = slice(max(i - half, 0), min(i + half + 1, shape[1]))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return None
+        whole = self.stamps(x, y, half)[0]
+        left, top = half - i, half - j
+        return Stamp(
+            rows,
+            columns,
+            whole[rows.start + top : rows.stop + top, columns.start + left : columns.stop + left],
+        )
+
+    def stamps(self, x: ArrayLike, y: ArrayLike, radius: int | None = None) -> Floats:
+        """The PSF of many stars, each centred on the pixel nearest to it.
+
+        Parameters
+        ----------
+        x, y
+            Places, pixels, ``(n,)``; they may be outside the image, where the shape is that of
+            its border.
+        radius
+            Half the side of a stamp, pixels; `PsfModel.radius` if None.
+
+        Returns
+        -------
+        Share of the light in each pixel, ``(n, 2 radius + 1, 2 radius + 1)``.
+        """
+        half = self.radius if radius is None else radius
+        at = np.stack([np.atleast_1d(np.asarray(v, np.float64)) for v in (x, y)], axis=1)
+        u, v = self.scaled(at[:, 0], at[:, 1])
+        drawn = np.empty((len(at), 2 * half + 1, 2 * half + 1))
+        nets = _mixed(self.nets, u, v)
+        draw_stars(at - np.rint(at), profiles_at(self, u, v), nets, self.spacing, drawn)
+        return np.asarray(drawn / self._total(u, v)[:, None, None])
+
+    def light_within(self, x: float, y: float, radius: int) -> float:
+        """Share of the light in a whole square of `radius` pixels around a star at (x, y)."""
+        return float(self.stamps(x, y, radius).sum())
+
+    def scaled(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Places on the scale on which the shape changes, limited to ±1."""
+        u = np.clip((x - self.middle[0]) / self.reach[0], -1.0, 1.0)
+        v = np.clip((y - self.middle[1]) / self.reach[1], -1.0, 1.0)
+        return np.asarray(u), np.asarray(v)
+
+    def _total(self, u: Floats, v: Floats) -> Floats:
+        return np.asarray(place_terms(u, v, len(self.totals)) @ self.totals)
+
+
+def place_terms(u: Floats, v: Floats, count: int) -> Floats:
+    """The first `count` powers u^p v^q by rising degree, ``(n, count)``."""
+    powers: list[tuple[int, int]] = []
+    degree = 0
+    while len(powers) < count:
+        powers += [(degree - q, q) for q in range(degree + 1)]
+        degree += 1
+    return np.stack([u**p * v**q for p, q in powers[:count]], axis=-1)
+
+
+def profiles_at(model: PsfModel, u: Floats, v: Floats) -> Floats:
+    """Core radius, ellipticities and power of the Moffat at scaled places, ``(n, 4)``."""
+    added = place_terms(u, v, model.bends.shape[1]) @ model.bends.T
+    core, e1, e2, power = model.profile
+    first, second = e1 + added[:, 1], e2 + added[:, 2]
+    # A polynomial may run away where there was no star; a profile must stay one.
+    shrink = np.minimum(1.0, _MOST_ELLIPTIC / np.maximum(np.hypot(first, second), 1e-9))
+    wide = core * np.exp(np.clip(added[:, 0], -1.0, 1.0))
+    return np.stack([wide, first * shrink, second * shrink, np.full(len(u), power)], axis=1)
+
+
+def _mixed(nets: Floats, u: Floats, v: Floats) -> Floats:
+    """The net at each place ``(n, m, m)``; of length one where it is the same at all."""
+    if len(nets) == 1:
+        return nets
+    return np.asarray(np.einsum("nk,kij->nij", place_terms(u, v, len(nets)), nets))
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+def moffat(dx, dy, profile):  # type: ignore[no-untyped-def] # compiled
+    """Total one over the plane. The matrix (1 + e1, e2; e2, 1 - e1) has determinant 1 - |e|^2."""
+    core, e1, e2, power = profile[0], profile[1], profile[2], profile[3]
+    squared = ((1 + e1) * dx * dx + 2 * e2 * dx * dy + (1 - e1) * dy * dy) / (core * core)
+    norm = (power - 1) * np.sqrt(1 - e1 * e1 - e2 * e2) / (np.pi * core * core)
+    return norm * np.exp(-power * np.log1p(squared))
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+def nodes_near(t, weights):  # type: ignore[no-untyped-def] # compiled
+    """The lowest of the four cubic B-splines that reach `t`, and their values there."""
+    low = int(np.floor(t))
+    f = t - low
+    g = 1.0 - f
+    weights[0] = g * g * g / 6.0
+    weights[1] = 2.0 / 3.0 - f * f + 0.5 * f * f * f
+    weights[2] = 2.0 / 3.0 - g * g + 0.5 * g * g * g
+    weights[3] = f * f * f / 6.0
+    return low - 1
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+def draw_stars(offsets, profiles, nets, spacing, drawn):  # type: ignore[no-untyped-def] # compiled
+    """Draw the model around the middle pixel of each of `drawn` ``(n, side, side)``.
+
+    `offsets` ``(n, 2)`` is where each star is from the middle, `nets` ``(n or 1, m, m)``.
+    """
+    side, m = drawn.shape[1], nets.shape[1]
+    half, first = side // 2, -(m // 2)
+    across = np.empty((side, 4))
+    left = np.empty(side, np.int64)
+    along = np.empty(4)
+    for s in range(offsets.shape[0]):
+        net = nets[s if nets.shape[0] > 1 else 0]
+        profile = profiles[s]
+        for i in range(side):
+            left[i] = nodes_near((i - half - offsets[s, 0]) / spacing, across[i]) - first
+        for j in range(side):
+            dy = j - half - offsets[s, 1]
+            top = nodes_near(dy / spacing, along) - first
+            corrected = top >= 0 and top + 4 <= m
+            for i in range(side):
+                value = moffat(i - half - offsets[s, 0], dy, profile)
+                if corrected and left[i] >= 0 and left[i] + 4 <= m:
+                    for a in range(4):
+                        row, part = net[top + a], 0.0
+                        for b in range(4):
+                            part += across[i, b] * row[left[i] + b]
+                        value += along[a] * part
+                drawn[s, j, i] = value
