@@ -115,6 +115,20 @@ def test_a_service_that_asks_for_more_time_gets_it(world):
     assert world.row(number).next_try_at == world.now + timedelta(seconds=77)
 
 
+def test_what_a_service_said_stands_in_a_sentence_of_ours(world):
+    number = world.start(world.add_fitter())
+    world.client.answers[URL] = ServiceReply(
+        CallOutcome.TRY_LATER, error={"message": "The service cannot be reached."}
+    )
+    world.deliver()
+    told = "The service cannot be reached; tried once, and tried again"
+    assert world.row(number).status_message == told
+    world.later(7 * 3600)
+    world.deliver()
+    told = "given up after it was tried 2 times: The service cannot be reached"
+    assert (world.row(number).status, world.row(number).status_message) == ("failure", told)
+
+
 def test_a_run_that_nobody_takes_is_given_up(world):
     number = world.start(world.add_fitter())
     world.client.answers[URL] = LATER

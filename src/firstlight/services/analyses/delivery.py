@@ -208,7 +208,7 @@ class RunDelivery:
             began = session.scalar(select(Analysis.created_at).where(Analysis.id == claim.number))
             if began is not None and give_up is not None and again > began + give_up:
                 return self._given_up(session, claim, error, now)
-            said = str(error.get("message") or "not sent")
+            said = str(error.get("message") or "not sent").rstrip(".")
             values = {
                 "next_try_at": again,
                 "error": dict(error),
@@ -223,6 +223,7 @@ class RunDelivery:
     def _given_up(
         self, session: Session, claim: Claim, error: Mapping[str, Any], now: datetime
     ) -> Delivered:
+        said = str(error.get("message") or "not sent").rstrip(".")
         end_run(
             session,
             claim.number,
@@ -230,7 +231,7 @@ class RunDelivery:
             Analysis.status == AnalysisStatus.QUEUED,
             Analysis.attempts == claim.attempt,
             now=now,
-            message=f"given up after {_times(claim.attempt)}: {error.get('message') or 'not sent'}",
+            message=f"given up after it was tried {_times(claim.attempt)}: {said}",
             error=error,
         )
         return Delivered.FAILED
