@@ -37,6 +37,8 @@ SAME_AS = {
     "megacam6::z": "cfht_megacam-z",
     "tess": "tess.csv", "gaia::grvs": "gaia_rvs.csv",
 }  # fmt: skip
+# What people call a curve of sncosmo, beside sncosmo's own name.
+ALSO = {"bessellu": "bessellux"}
 # Edges in nanometres of filters whose curves neither has: a flat top stands for them.
 FLAT = {
     # Tonry et al. (2018), PASP 130, 064505.
@@ -94,6 +96,8 @@ def _bands(curves: Path | None) -> Iterator[tuple[str, sncosmo.Bandpass, str]]:
             band = sncosmo.Bandpass(response.wavelength, response.response, name=response.name)
             known[response.name] = band
             yield response.name, band, "speclite"
+    for name, known_as in ALSO.items():
+        yield name, sncosmo.get_bandpass(known_as), "sncosmo"
     for entry in _BANDPASSES.get_loaders_metadata():
         name = entry["name"]
         try:

@@ -29,6 +29,7 @@ _SLANT = 0.25  # width of a trapezoid's slopes, of the width at half its height
 
 _LETTERS = {
     "U": "bessellux",
+    "bessellu": "bessellux",
     "B": "bessellb",
     "V": "bessellv",
     "R": "bessellr",

@@ -15,6 +15,7 @@ BANDS = Bandpasses()
     ("name", "wavelength", "vega"),
     [
         # AB minus Vega: Blanton & Roweis (2007), table 1, to the differences of curves and spectra.
+        ("bessellu", 3571, 0.79), ("bessellux", 3571, 0.79),
         ("bessellb", 4344, -0.09), ("bessellv", 5456, 0.02), ("bessellr", 6442, 0.21),
         ("besselli", 7994, 0.45), ("sdssu", 3546, 0.91), ("sdssg", 4670, -0.08),
         ("sdssr", 6156, 0.16), ("sdssi", 7472, 0.37), ("sdssz", 8917, 0.54),
