@@ -41,6 +41,16 @@ def upload(typed, *words):
     )  # fmt: skip
 
 
+def test_a_camera_of_ours_is_known_in_a_fresh_workspace(typed):
+    words = ("--object", typed.world.object, "--instrument")
+    done = typed("upload", typed.folder / "points.csv", *words, "GenericFITS", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["points"] == 2
+    unknown = typed("upload", typed.folder / "points.csv", *words, "Unheard of")
+    assert unknown.exit_code == 2
+    assert "GenericFITS" in unknown.output
+
+
 def test_upload_export_undo(typed):
     done = upload(typed, "--json")
     assert done.exit_code == 0, done.output

@@ -19,6 +19,7 @@ from firstlight.models.photometry import Photometry
 from firstlight.provenance.fingerprint import product_id
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.objects.bandpasses import Bandpasses
+from firstlight.services.objects.instruments_of_ours import OurInstruments
 from firstlight.services.objects.object_summary import summarise
 from firstlight.services.objects.photometry_change import changed_point
 from firstlight.services.objects.photometry_columns import BadColumns
@@ -96,6 +97,7 @@ class PhotometryService:
         self._database = database
         self._settings = settings
         self.bandpasses = Bandpasses(settings.filters)
+        self._ours = OurInstruments(database=database)
 
     def instrument_number(self, name: str) -> int:
         """The number of an instrument by its name, or by its number as text.
@@ -105,6 +107,7 @@ class PhotometryService:
         InvalidInput
             There is none.
         """
+        self._ours.ensure()  # nobody may have listed instruments here before
         with self._database.reading() as session:
             query = select(InstrumentRecord.id)
             found = session.scalar(query.where(InstrumentRecord.name == name))
