@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from star_fields import SHAPE, StarField, optics
 
-from firstlight.algorithms.astrometry import fit_projection, match_stars, refine_projection
+from firstlight.algorithms.astrometry import (
+    fit_projection,
+    match_stars,
+    polish_projection,
+    refine_projection,
+)
 from firstlight.algorithms.projection import Projection
 
 
@@ -96,3 +101,56 @@ def test_nothing_to_match_is_none():
     field, ra, dec = pairs(rng, truth, 20, 0.0)
     far = Projection((200.0, 10.0), truth.crpix, truth.cd)
     assert refine_projection((field.x, field.y), (ra, dec), SHAPE, far, radius=5.0) is None
+
+
+def uneven_field(seed, count=400, distortion=0.004):
+    """Detections whose errors span a factor of fifty, a tenth of them blended and so misplaced."""
+    rng = np.random.default_rng(seed)
+    truth = optics(rng, (50.0, -30.0), 1.0, distortion=distortion)
+    field, ra, dec = pairs(rng, truth, count, 0.0)
+    errors = 10 ** rng.uniform(-2.5, -0.8, count)
+    field.x[:] += rng.normal(0, 1, count) * errors
+    field.y[:] += rng.normal(0, 1, count) * errors
+    field.x[::10] += rng.normal(0, 0.5, len(field.x[::10]))
+    return truth, field, ra, dec, errors
+
+
+@pytest.mark.parametrize("seed", [5, 6, 7])
+def test_polishing_uses_the_errors_to_the_full(seed):
+    truth, field, ra, dec, errors = uneven_field(seed)
+    places = field.x, field.y
+    start = refine_projection(places, (ra, dec), SHAPE, truth, radius=3.0, max_order=5)
+    fit = polish_projection(places, errors, (ra, dec), SHAPE, start.projection)
+    x, y = truth.sky_to_pixel(ra, dec)
+
+    def off(projection):
+        found = projection.sky_to_pixel(ra, dec)
+        return float(np.sqrt(np.mean((found[0] - x) ** 2 + (found[1] - y) ** 2)))
+
+    # Ten coefficients an axis, from the sum of all weights: what no fit can be better than.
+    least = np.sqrt(2 * 10 / np.sum(1 / errors**2))
+    assert off(fit.projection) < 2.0 * least
+    assert off(fit.projection) < 0.6 * off(start.projection)
+    assert fit.projection.order == 3
+    assert np.all(field.x[fit.detected] >= 0)
+    np.testing.assert_allclose(
+        fit.residual_x,
+        field.x[fit.detected]
+        - fit.projection.sky_to_pixel(ra[fit.reference], dec[fit.reference])[0],
+    )
+
+
+def test_polishing_adds_no_distortion_that_is_not_there():
+    for seed in range(4):
+        truth, field, ra, dec, errors = uneven_field(seed, count=120, distortion=0.0)
+        fit = polish_projection((field.x, field.y), errors, (ra, dec), SHAPE, truth)
+        assert fit.projection.order == 1
+
+
+def test_polishing_leaves_out_what_has_no_error_and_gives_up_on_nothing():
+    truth, field, ra, dec, errors = uneven_field(8)
+    errors[:5] = np.nan
+    fit = polish_projection((field.x, field.y), errors, (ra, dec), SHAPE, truth)
+    assert fit.detected.min() >= 5
+    places = field.x[10:14], field.y[10:14]
+    assert polish_projection(places, errors[10:14], (ra, dec), SHAPE, truth) is None

@@ -19,13 +19,23 @@ from firstlight.algorithms.projection import (
     tangent_plane,
 )
 
-__all__ = ["AstrometricFit", "fit_projection", "match_stars", "refine_projection"]
+__all__ = [
+    "AstrometricFit",
+    "fit_projection",
+    "match_stars",
+    "polish_projection",
+    "refine_projection",
+]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 STARS_PER_COEFFICIENT = 3
 """A polynomial needs this many stars for each of its coefficients."""
+
+_MEDIAN_OF_ROUND = 1.177  # sigma: distance of a round normal error
+_LEAST_NOISE = 0.002  # pixels: what the pixel grid leaves in any position
+_FAR_OFF = 5.0  # sigma
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +74,13 @@ class AstrometricFit:
 
 
 def fit_projection(
-    x: Floats, y: Floats, ra: Floats, dec: Floats, start: Projection, order: int
+    x: Floats,
+    y: Floats,
+    ra: Floats,
+    dec: Floats,
+    start: Projection,
+    order: int,
+    errors: Floats | None = None,
 ) -> Projection:
     """Least-squares projection through pairs, robust against wrong ones.
 
@@ -79,6 +95,9 @@ def fit_projection(
     order
         1 for TAN, above for TAN-SIP. There must be at least ``(order + 1) (order + 2) / 2``
         pairs, not on one line.
+    errors
+        One sigma of each place along one axis, pixels, ``(n,)``; all alike if None. What the
+        residuals show beyond them is added to all.
 
     Returns
     -------
@@ -89,15 +108,20 @@ def fit_projection(
     size = max(float(np.max(np.hypot(u, v))), 1.0)
     terms = polynomial_terms(order)
     design = _design(u / size, v / size, order)
-    weight = np.ones(len(x))
+    weight = np.ones(len(x)) if errors is None else 1.0 / np.hypot(errors, np.median(errors))
     crval = start.crval
     for _ in range(5):
         plane = np.stack(tangent_plane(ra, dec, *crval), axis=1)
         coefficients = _solve(design, plane, weight)
         off = np.hypot(*(plane - design @ coefficients).T)
-        # 1.48 of the median is one sigma; two of those is where a Cauchy weight halves.
-        core = 2.0 * 1.48 * float(np.median(off)) / 1.18 + 1e-12
-        weight = 1.0 / np.sqrt(1.0 + (off / core) ** 2)
+        if errors is None:
+            # 1.48 of the median is one sigma; two of those is where a Cauchy weight halves.
+            core = 2.0 * 1.48 * float(np.median(off)) / 1.18 + 1e-12
+            weight = 1.0 / np.sqrt(1.0 + (off / core) ** 2)
+        else:
+            off = off * 3600.0 / start.pixel_scale
+            sigma = _with_excess(errors, off)
+            weight = 1.0 / np.sqrt(sigma**2 + (0.5 * off) ** 2)
         lon, lat = from_tangent_plane(coefficients[0, 0], coefficients[0, 1], *crval)
         crval = (float(lon), float(lat))
     plane = np.stack(tangent_plane(ra, dec, *crval), axis=1)
@@ -168,6 +192,108 @@ def refine_projection(
     return best
 
 
+def polish_projection(
+    detections: tuple[Floats, Floats],
+    errors: Floats,
+    stars: tuple[Floats, Floats],
+    shape: tuple[int, int],
+    start: Projection,
+    *,
+    radius: float = 2.0,
+    max_order: int = 5,
+) -> AstrometricFit | None:
+    """The best projection that positions with known errors allow, from one that is nearly right.
+
+    A star counts by the error of its place: the brightest tell most, and one at the limit does
+    no harm. The order is the lowest that predicts left-out stars as well as any other.
+
+    Parameters
+    ----------
+    detections
+        x and y of the detections, 0-based pixels.
+    errors
+        One sigma of each along one axis, pixels, ``(n,)``; those not finite are left out.
+    stars
+        Right ascension and declination of the reference stars, ICRS degrees.
+    shape
+        ``(ny, nx)`` of the frame.
+    start
+        Good to `radius` over the whole frame: what `plate_solve` or `refine_projection` found.
+    radius
+        Pixels within which pairs are sought.
+    max_order
+        Highest order of distortion tried.
+
+    Returns
+    -------
+    The fit, or None where there are too few pairs. Its `noise` is that of the better half of
+    the stars.
+    """
+    known = np.flatnonzero(np.isfinite(errors) & np.isfinite(detections[0] + detections[1]))
+    x, y, sigma = (column[known] for column in (*detections, errors))
+    ra, dec = stars
+    projection, best = start, None
+    for _ in range(2):
+        px, py = _inside(*projection.sky_to_pixel(ra, dec), shape, radius)
+        detected, reference = match_stars(x, y, px, py, radius)
+        if len(detected) < STARS_PER_COEFFICIENT * len(polynomial_terms(1)):
+            return None
+        pairs = (x[detected], y[detected], ra[reference], dec[reference])
+        projection = _best_order(pairs, sigma[detected], projection, max_order)
+        off_x, off_y = np.subtract(pairs[:2], projection.sky_to_pixel(*pairs[2:]))
+        better = sigma[detected] <= np.median(sigma[detected])
+        noise = float(np.median(np.hypot(off_x, off_y)[better])) / _MEDIAN_OF_ROUND
+        best = AstrometricFit(projection, known[detected], reference, off_x, off_y, noise)
+    return best
+
+
+def _best_order(
+    pairs: tuple[Floats, Floats, Floats, Floats],
+    errors: Floats,
+    start: Projection,
+    max_order: int,
+) -> Projection:
+    """Fit every order that the pairs allow; take the one that predicts left-out stars."""
+    x, y, ra, dec = pairs
+    orders = [
+        order
+        for order in range(1, max_order + 1)
+        if order == 1 or STARS_PER_COEFFICIENT * len(polynomial_terms(order)) <= len(x)
+    ]
+    highest = fit_projection(*pairs, start, orders[-1], errors)
+    off = np.hypot(*np.subtract((x, y), highest.sky_to_pixel(ra, dec)))
+    sigma = _with_excess(errors, off)
+    sound = off <= _FAR_OFF * sigma
+    u, v = x - start.crpix[0], y - start.crpix[1]
+    size = max(float(np.max(np.hypot(u, v))), 1.0)
+    # Left-out residuals in sigma, on the tangent plane of the highest order.
+    root = 3600.0 / highest.pixel_scale / sigma[sound, np.newaxis]
+    plane = np.stack(tangent_plane(ra, dec, *highest.crval), axis=1)[sound] * root
+    misses = [
+        float(np.sum(_left_out(_design(u[sound] / size, v[sound] / size, order) * root, plane)))
+        for order in orders
+    ]
+    best = 0
+    for k in range(1, len(orders)):
+        terms = (len(polynomial_terms(orders[i])) for i in (k, best))
+        extra = 2 * (next(terms) - next(terms))
+        if misses[best] - misses[k] > 3.0 * np.sqrt(2.0 * extra):
+            best = k
+    return fit_projection(*pairs, start, orders[best], errors)
+
+
+def _with_excess(errors: Floats, off: Floats) -> Floats:
+    """Errors with the scatter added that the distances `off`, pixels, show beyond them."""
+    low, high = _LEAST_NOISE, max(float(np.median(off)), 2.0 * _LEAST_NOISE)
+    for _ in range(20):
+        middle = float(np.sqrt(low * high))
+        if np.median(off / np.hypot(errors, middle)) > _MEDIAN_OF_ROUND:
+            low = middle
+        else:
+            high = middle
+    return np.hypot(errors, high)
+
+
 def _settle(
     detections: tuple[Floats, Floats],
     stars: tuple[Floats, Floats],
@@ -217,7 +343,7 @@ def _match_and_fit(
         return None
     freedom = max(len(detected) - terms, 1) / len(detected)
     # The median distance of a round normal error is 1.177 sigma.
-    noise = float(np.median(distance)) / 1.177 / np.sqrt(freedom)
+    noise = float(np.median(distance)) / _MEDIAN_OF_ROUND / np.sqrt(freedom)
     kept = distance <= start[1]
     return AstrometricFit(
         projection, detected[kept], reference[kept], off_x[kept], off_y[kept], noise
