@@ -24,17 +24,19 @@ import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
+import transient_judging as judge
 from extraction import least
 from firstlight.simulation.transient_pair import PairSettings, simulate_pair
-from meter import Row, report
+from meter import Row, Spent, report
 from peers import versions
-from transient_peers import PEERS, Peer
+from transient_peers import PEERS, Peer, stdpipe_flow
 from transient_stages import STAGES, Stage, Work, prepare_reference
 
 HERE = Path(__file__).parent
 PROGRAMS = ("psfex", "SWarp", "hotpants")
 WHOLE = "chain"
 COUNTED = ("found", "of", "false +", "false -", "at cores")
+TOLD = (*COUNTED, "S/N<8 %", "S/N>8 %", "hosted %", "on rays")
 
 
 def main() -> None:
@@ -85,6 +87,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of the pair")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument("--no-chain", dest="chain", action="store_false")
     parser.add_argument("--repeats", type=int, default=2, help="of ours; the cheapest counts")
     parser.add_argument("--work", type=Path, default=None, help="folder for temporary files")
     parser.add_argument("--out", type=Path, default=None, help="JSON file with every figure")
@@ -140,6 +143,38 @@ def measure(
             stage.truth(work)
         else:
             stage.ours(work)
+    if rows and work.found is not None:
+        for line in judge.lost(work.pair, work.found):
+            print(f"{name}: lost {line}")
+    if rows and options.chain:
+        whole_chain(work, rows, name, installed=installed, size=size)
+
+
+def whole_chain(
+    work: Work,
+    rows: dict[tuple[str, str], Row],
+    name: str,
+    *,
+    installed: dict[str, str],
+    size: str,
+) -> None:
+    """The sum of our stages, and STDPipe's flow from the same raw section."""
+    ours = [row for row in rows.values() if row.base and row.part != WHOLE and name in row.frames]
+    row = rows.setdefault((WHOLE, "firstlight"), Row(WHOLE, size, "firstlight", base=True))
+    at = [each.frames.index(name) for each in ours]
+    spent = Spent(
+        sum(each.cpu[k] for each, k in zip(ours, at, strict=True)),
+        sum(each.wall[k] for each, k in zip(ours, at, strict=True)),
+    )
+    figures: dict[str, float] = {}
+    for each, k in zip(ours, at, strict=True):
+        if "found" in each.quality:
+            figures = {key: each.quality[key][k] for key in each.quality if key in TOLD}
+            row.note = f"the sum of its stages; candidates as after {each.part}"
+    row.add(name, spent, figures)
+    if "stdpipe" in installed and "hotpants" in installed:
+        theirs = rows.setdefault((WHOLE, "STDPipe"), Row(WHOLE, size, "STDPipe"))
+        stdpipe_flow(work, theirs, name)
 
 
 def run_ours(stage: Stage, work: Work, row: Row, name: str, repeats: int) -> None:
@@ -172,7 +207,7 @@ def run_theirs(peer: Peer, work: Work, row: Row, name: str) -> None:
 
 def totals(rows: list[Row]) -> str:
     """CPU of all of firstlight's stages together, and what was found over all seeds."""
-    ours = [row for row in rows if row.base and row.cpu]
+    ours = [row for row in rows if row.base and row.cpu and row.part != WHOLE]
     seconds = sum(sum(row.cpu) / len(row.cpu) for row in ours)
     lines = [f"firstlight's stages together: {seconds:.2f} CPU s a pair"]
     for row in rows:

@@ -228,7 +228,8 @@ def transients(pair: TransientPair, found: Candidates) -> dict[str, float]:
 
     A transient is found by a positive candidate within one FWHM, each by its nearest one. All
     other candidates inside the edges are false: *false +* and *false -* by sign where no core
-    of a saturated star is within 25 pixels, *at cores* where one is.
+    of a saturated star is within 25 pixels, *at cores* where one is. *on rays* are those of
+    *false +* that lie on a cosmic ray.
     """
     truth = pair.transients
     match, matched = _match(pair, found)
@@ -239,6 +240,8 @@ def transients(pair: TransientPair, found: Candidates) -> dict[str, float]:
     )
     at_core = near_saturated(pair)[rows, columns]
     false = inside & ~matched
+    struck = maximum_filter(pair.charge, 7)[rows, columns] > 2 * np.sqrt(pair.settings.sky)
+    bogus = false & ~at_core & (found.significance > 0)
     seen = match >= 0
     hosted = truth.host >= 0
     return {
@@ -247,7 +250,8 @@ def transients(pair: TransientPair, found: Candidates) -> dict[str, float]:
         "S/N<8 %": _share(seen[truth.snr <= 8]),
         "S/N>8 %": _share(seen[truth.snr > 8]),
         "hosted %": _share(seen[hosted]),
-        "false +": float(np.count_nonzero(false & ~at_core & (found.significance > 0))),
+        "false +": float(np.count_nonzero(bogus)),
+        "on rays": float(np.count_nonzero(bogus & struck)),
         "false -": float(np.count_nonzero(false & ~at_core & (found.significance < 0))),
         "at cores": float(np.count_nonzero(false & at_core)),
     }
@@ -288,6 +292,25 @@ def measurements(pair: TransientPair, found: Candidates) -> dict[str, float]:
 def recovered(pair: TransientPair, found: Candidates) -> np.ndarray:
     """True for each transient that was found, in their order; to be gathered over seeds."""
     return _match(pair, found)[0] >= 0
+
+
+def lost(pair: TransientPair, found: Candidates) -> list[str]:
+    """What was not found, for people: where, how bright, on what."""
+    truth, sigma = pair.transients, np.sqrt(pair.new.variance)
+    lines = []
+    for k in np.flatnonzero(~recovered(pair, found)):
+        x, y = truth.x[k], truth.y[k]
+        j, i = round(y), round(x)
+        near = np.s_[max(j - 4, 0) : j + 5, max(i - 4, 0) : i + 5]
+        apart = np.hypot(pair.stars.x - x, pair.stars.y - y)
+        apart[star_snr(pair) < 20] = np.inf
+        lines.append(
+            f"({x:.0f}, {y:.0f}) S/N {truth.snr[k]:.1f}"
+            + (", on a galaxy" if truth.host[k] >= 0 else "")
+            + (", on a cosmic ray" if (pair.charge > 2 * sigma)[near].any() else "")
+            + (f", {apart.min():.1f} px from a star" if apart.min() < 12 else "")
+        )
+    return lines
 
 
 def star_snr(pair: TransientPair) -> np.ndarray:

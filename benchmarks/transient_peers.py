@@ -6,7 +6,9 @@ says what is measured and how its answer is judged.
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ from scipy.signal import fftconvolve
 
 import transient_judging as judge
 from firstlight.algorithms.projection import Projection
+from meter import Row, run_watched
 from peers import Scamp, SourceExtractor, matched_kernel, quietly
 from transient_stages import Work, stamp_of
 
@@ -317,6 +320,60 @@ def _hotpants(work: Work) -> tuple[Action, Judge]:
         return judge.score(work.pair, values, lost) | judge.transients(work.pair, found)
 
     return lambda: quietly(command, folder), answer
+
+
+def write_pair(work: Work) -> None:
+    """What `stdpipe_transients.py` reads."""
+    pair, folder, settings = work.pair, work.folder, work.pair.settings
+    np.savez(
+        folder / "pair.npz",
+        raw=pair.raw,
+        bias=pair.bias,
+        flat=pair.flat,
+        reference=pair.reference.pixels,
+    )
+    facts = {
+        "gain": settings.gain,
+        "saturation": settings.saturation,
+        "reference_fwhm": settings.reference_fwhm,
+        "exposures": settings.reference_exposures,
+    }
+    (folder / "pair.json").write_text(json.dumps(facts))
+    ny, nx = settings.shape
+    for name, projection in (("header", pair.header), ("template", pair.reference.projection)):
+        cards = fits.Header({"NAXIS": 2, "NAXIS1": nx, "NAXIS2": ny})
+        cards.update(projection.to_header())
+        cards.totextfile(folder / f"{name}.hdr", overwrite=True)
+    catalog = pair.catalog
+    Table(
+        {
+            "RAJ2000": catalog.ra,
+            "DEJ2000": catalog.dec,
+            "e_RAJ2000": catalog.position_err / 3600,
+            "e_DEJ2000": catalog.position_err / 3600,
+            "rmag": catalog.mag,
+            "e_rmag": catalog.mag_err,
+        }
+    ).write(folder / "catalog.fits", overwrite=True)
+
+
+def stdpipe_flow(work: Work, row: Row, name: str) -> None:
+    """The whole flow in a process of its own, its imports not measured."""
+    write_pair(work)
+    script = Path(__file__).with_name("stdpipe_transients.py")
+    ended, peak, spent = run_watched([sys.executable, str(script), str(work.folder)])
+    if ended:
+        row.failures.append(f"{name}: ended with {ended}")
+        return
+    stages = json.loads((work.folder / "stdpipe.json").read_text())
+    found = np.load(work.folder / "stdpipe.npz")
+    candidates = judge.Candidates(
+        found["x"], found["y"], found["flux"] / found["fluxerr"], found["flux"], found["fluxerr"]
+    )
+    spent.cpu = sum(stages.values())
+    row.stages.append(stages)
+    row.peak_mb = max(peak, row.peak_mb or 0)
+    row.add(name, spent, judge.transients(work.pair, candidates))
 
 
 def _scored(work: Work, difference: np.ndarray, noise: np.ndarray, lost: np.ndarray) -> np.ndarray:

@@ -54,6 +54,8 @@ class Work:
         The reference on the new grid: `Resampled`.
     subtraction, candidates
         As their stages left them.
+    found
+        What was last judged as candidates.
     """
 
     pair: TransientPair
@@ -71,6 +73,7 @@ class Work:
     aligned: Any = None
     subtraction: Any = None
     candidates: judge.Candidates | None = None
+    found: judge.Candidates | None = None
 
     @property
     def hidden(self) -> np.ndarray:
@@ -313,8 +316,8 @@ def _judge_subtraction(work: Work) -> dict[str, float]:
     found = judge.peaks(values, hidden)
     x, y = found.x.astype(float), found.y.astype(float)
     flux, error = work.subtraction.flux_at(x, y)
-    found = judge.Candidates(x, y, found.significance, flux, error)
-    return judge.score(work.pair, values, hidden) | judge.transients(work.pair, found)
+    work.found = judge.Candidates(x, y, found.significance, flux, error)
+    return judge.score(work.pair, values, hidden) | judge.transients(work.pair, work.found)
 
 
 def _candidates(work: Work) -> None:
@@ -324,6 +327,7 @@ def _candidates(work: Work) -> None:
 def _judge_candidates(work: Work) -> dict[str, float]:
     if work.candidates is None:
         return {}
+    work.found = work.candidates
     return judge.transients(work.pair, work.candidates) | judge.measurements(
         work.pair, work.candidates
     )
