@@ -1,7 +1,8 @@
 """The process in which an author's function runs: requests come in, progress and answers go out.
 
-``python -m firstlight.analysis_kit.child MODULE:FUNCTION [MEGABYTES]``. Each message is one line
-of JSON. What the function prints goes to standard error, for standard output is the way out.
+``python -m firstlight.analysis_kit.child MODULE:FUNCTION [MEGABYTES [SECONDS]]``: what it may
+take of memory and of the processor, 0 for no limit. Each message is one line of JSON. What the
+function prints goes to standard error, for standard output is the way out.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ def main(arguments: list[str]) -> int:
     """Answer requests until there is nobody to answer. Returns only where nothing was loaded."""
     os.environ.setdefault("MPLBACKEND", "Agg")
     requests, out = _take_the_pipes()
-    if len(arguments) > 1:
-        _limit_memory(int(arguments[1]))
+    _limit(*(int(each) for each in arguments[1:]))
     try:
         service = load(arguments[0])
     except NotAService as fault:
@@ -78,12 +78,15 @@ def _say(out: IO[str], **message: Any) -> None:
     out.flush()
 
 
-def _limit_memory(megabytes: int) -> None:
+def _limit(megabytes: int = 0, seconds: int = 0) -> None:
     try:
-        import resource  # noqa: PLC0415, not on Windows, where there is no such limit
+        import resource  # noqa: PLC0415, not on Windows, where there are no such limits
     except ModuleNotFoundError:
         return
-    resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+    if megabytes:
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+    if seconds:  # the first signal says what it was, the second one cannot be caught
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import signal
@@ -22,6 +23,10 @@ __all__ = ["BrokenService", "Worker"]
 _END = None
 _START_S = 120.0
 _LAST_WORDS_S = 2.0
+_REASONS = {
+    "SIGKILL": ", probably because it took too much memory",
+    "SIGXCPU": ", because it took too much of the processor",
+}
 
 
 class BrokenService(Exception):
@@ -46,15 +51,24 @@ class Worker:
         ``module:function`` or ``file.py:function``.
     memory_mb
         What the process may take; None for no limit.
+    cpu_s
+        Seconds of the processor that it may take, in all its runs together; None for no limit.
+        A run that takes too long is ended by whoever waits for it, but a process that outlives
+        its server, deep in a library, would calculate for ever.
     runs_a_process
         After so many runs the process is replaced, since some libraries never give memory back.
     """
 
     def __init__(
-        self, name: str, *, memory_mb: int | None = None, runs_a_process: int = 200
+        self,
+        name: str,
+        *,
+        memory_mb: int | None = None,
+        cpu_s: float | None = None,
+        runs_a_process: int = 200,
     ) -> None:
         self._name = name
-        self._memory_mb = memory_mb
+        self._limits = (memory_mb or 0, math.ceil(cpu_s or 0))
         self._runs_a_process = runs_a_process
         self._child: _Child | None = None
         self._runs = 0
@@ -69,8 +83,7 @@ class Worker:
             The function cannot be loaded.
         """
         command = [sys.executable, "-m", "firstlight.analysis_kit.child", self._name]
-        if self._memory_mb is not None:
-            command.append(str(self._memory_mb))
+        command += map(str, self._limits)
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -191,8 +204,7 @@ class Worker:
         if status >= 0:
             return f"its process ended with exit status {status}"
         name = signal.Signals(-status).name
-        likely = ", probably because it took too much memory" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{likely}"
+        return f"its process was ended by {name}{_REASONS.get(name, '')}"
 
     def _end(self) -> None:
         child, self._child = self._child, None

@@ -1,6 +1,7 @@
 """Services that run in a worker: begun again once, cancelled, timed out, told as all others."""
 
 import json
+import os
 
 import pytest
 from delivery_world import DONE, DeliveryWorld
@@ -65,8 +66,9 @@ class LocalWorld(DeliveryWorld):
             services=lambda: {"period": "periods.module"}, make_child=self.make_child,
         )  # fmt: skip
 
-    def make_child(self, name, megabytes):
+    def make_child(self, name, megabytes, cpu_s):
         self.made.append((name, megabytes))
+        self.cpu_s = cpu_s
         return self.child
 
     def local_run(self, name="period"):
@@ -95,6 +97,7 @@ def test_a_local_run_is_a_job_and_never_sent(world):
     assert body["inputs"]["redshift"].startswith("redshift,")
     assert "callback_url" not in body
     assert (timeout, world.made) == (60, [("periods.module", world.settings.local_memory_mb)])
+    assert world.cpu_s > timeout * os.cpu_count()  # a run in time never comes to this limit
     assert {file.kind for file in world.files_of(number)} == {"inputs", "results"}
     assert world.notifications()[0].kind == "success"
     # The same job again changes nothing.

@@ -8,6 +8,7 @@ once: what has taken its worker down twice would do so again.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ __all__ = ["JOB", "LocalRunQueue", "LocalRuns", "LocalServiceMissing", "local_jo
 
 JOB = "analysis"
 _MOST_ATTEMPTS = 2
+_TO_IMPORT_S = 120.0
 _BUSY_S, _IDLE_S = 0.25, 1.0
 _CANCELLED_WITHIN = timedelta(minutes=10)
 
@@ -168,7 +170,14 @@ class LocalRuns:
     services
         Gets ``module:function`` of each service that is installed, by name.
     make_child
-        Makes what runs the function, given ``module:function`` and megabytes.
+        Makes what runs the function, given ``module:function``, megabytes, and seconds of the
+        processor.
+
+    Notes
+    -----
+    A run that takes longer than its service may is ended here, whatever it does: its process is
+    killed. The limit of the processor's time is above all that a run can use by then, and is for
+    processes that are left when their worker is killed.
     """
 
     def __init__(
@@ -180,7 +189,9 @@ class LocalRuns:
         callbacks: CallbackService,
         services: Callable[[], Mapping[str, str]],
         settings: AnalysisSettings | None = None,
-        make_child: Callable[[str, int], Child] = lambda name, mb: Worker(name, memory_mb=mb),
+        make_child: Callable[[str, int, float], Child] = lambda name, memory_mb, cpu_s: Worker(
+            name, memory_mb=memory_mb, cpu_s=cpu_s
+        ),
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
@@ -256,7 +267,8 @@ class LocalRuns:
 
     def _called(self, run: PackedRun, where: str) -> dict[str, Any]:
         body = {**run.document, "inputs": json.loads(run.inputs)}
-        child = self._make_child(where, self._settings.local_memory_mb)
+        cpu_s = run.timeout_s * (os.cpu_count() or 1) + _TO_IMPORT_S
+        child = self._make_child(where, self._settings.local_memory_mb, cpu_s)
 
         def tell(fraction: float, message: str) -> None:
             if not self._callbacks.note_progress(run.number, fraction, message):
