@@ -135,9 +135,14 @@ class ObjectList:
         with self._database.reading() as session:
             search = ObjectSearch.begin(session, viewer, query)
             marks = search.marks(order, limit + 1, after=after)
-            total = None if count_to is None else search.count(count_to)
+            more = len(marks) > limit
+            if count_to is None:
+                total = None
+            elif after is None and not more:
+                total = min(len(marks), count_to)  # all of them are on this page
+            else:
+                total = search.count(count_to)
             rows = _rows(session, viewer, _load(search, marks[:limit]))
-        more = len(marks) > limit
         return ObjectPage(rows, write_mark(order, marks[limit - 1]) if more else None, total)
 
     def count(self, viewer: Viewer, query: ObjectQuery, at_most: int = 1_000) -> int:

@@ -32,7 +32,7 @@ ObjectName = Annotated[str, Path(max_length=128)]
 Number = Annotated[int, Path(ge=0, le=2**63 - 1)]
 
 _ROWS = 50
-_COUNTED = 1_000
+_COUNTED = 500
 _RUNS = 20
 _DEFAULT_SORT = "-created_at"
 _RADIUS_ARCMIN = 5.0
