@@ -1,0 +1,151 @@
+"""Pixels without a value get one that changes nothing: no source may come of it.
+
+A hole is filled twice. First with the mean of the pixels around it, so that there is some value.
+Then, where two images of one place are compared, with the values that are likeliest if nothing
+changed: those for which the difference has the least sum of squares. So what is left of a star
+in a hole of one image is what the other image says is there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
+
+from firstlight.algorithms.tile_kernels import StaticKernels
+
+__all__ = ["fill_alike", "fill_smooth"]
+
+Plane = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+
+_WIDEST = 40  # pixels around a hole that are searched for a good one
+_ENOUGH = 5  # good pixels, for a mean
+_SWEEPS = 3
+
+
+def fill_smooth(pixels: Plane, hidden: Bools, places: Integers | None = None) -> None:
+    """Give hidden pixels the mean of good pixels around them, in place.
+
+    Parameters
+    ----------
+    pixels
+        ``(ny, nx)``; hidden ones may be NaN.
+    hidden
+        True where a pixel has no value, ``(ny, nx)``.
+    places
+        Rows and columns of these pixels ``(n, 2)``, if they are known.
+
+    Notes
+    -----
+    The weights of the means are inverse squares of the distances. Where no pixel within 40 is
+    good the value becomes zero.
+    """
+    if places is None:
+        places = np.argwhere(hidden)
+    _mean_around(pixels, hidden, places)
+
+
+def fill_alike(
+    pixels: tuple[Plane, Plane],
+    hidden: NDArray[np.uint8],
+    holes: Integers,
+    kernels: StaticKernels,
+) -> None:
+    """Make the hidden pixels of two images such that nothing changed there, in place.
+
+    Parameters
+    ----------
+    pixels
+        Of the new image and the reference ``(ny, nx)``, with some value in the hidden ones.
+    hidden
+        1, 2 or 3 where the new image, the reference or both have no value, else 0.
+    holes
+        Rows and columns of the hidden pixels ``(n, 2)``.
+    kernels
+        How the images stand for each other.
+
+    Notes
+    -----
+    The sum of squares of the difference is a positive definite form of the hidden pixels. Each
+    of them in turn is put to its minimum (Gauss-Seidel), three times over. What lies beyond the
+    reach of the kernels from any pixel that is known in both images is put to zero in both:
+    nothing can be known there.
+    """
+    lost = _beyond_reach(hidden != 0, kernels.nn.shape[0] // 2)
+    if lost.any():
+        for plane in pixels:
+            plane[lost] = 0.0
+        holes = holes[~lost[holes[:, 0], holes[:, 1]]]
+    stamps = (kernels.nn, kernels.nr, kernels.rr, kernels.rn)
+    for _ in range(_SWEEPS):
+        _sweep(pixels[0], pixels[1], hidden, holes, stamps)
+
+
+def _beyond_reach(hidden: Bools, reach: int) -> Bools:
+    """Hidden pixels all of whose surroundings are hidden."""
+    # A hidden square as large as the surroundings covers four points of a net of half its side.
+    net = hidden[::reach, ::reach]
+    if not (net[1:, 1:] & net[:-1, 1:] & net[1:, :-1] & net[:-1, :-1]).any():
+        return np.zeros(hidden.shape, np.bool_)
+    return np.asarray(
+        minimum_filter(hidden.view(np.uint8), 2 * reach + 1, mode="nearest").astype(np.bool_)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _mean_around(pixels, hidden, places):  # type: ignore[no-untyped-def] # compiled
+    """Rings of growing size, until one brings enough good pixels."""
+    ny, nx = pixels.shape
+    for n in range(places.shape[0]):
+        y, x = places[n]
+        total, weights, found = 0.0, 0.0, 0
+        radius = 0
+        while radius < _WIDEST and found < _ENOUGH:
+            radius += 1
+            for j in range(max(y - radius, 0), min(y + radius + 1, ny)):
+                step = 1 if abs(j - y) == radius else 2 * radius
+                for i in range(x - radius, x + radius + 1, step):
+                    if i < 0 or i >= nx or hidden[j, i]:
+                        continue
+                    weight = 1.0 / ((j - y) ** 2 + (i - x) ** 2)
+                    total += weight * pixels[j, i]
+                    weights += weight
+                    found += 1
+        pixels[y, x] = total / weights if found > 0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _sweep(new, reference, hidden, holes, stamps):  # type: ignore[no-untyped-def] # compiled
+    nn, nr, rr, rn = stamps
+    middle = nn.shape[0] // 2
+    for n in range(holes.shape[0]):
+        y, x = holes[n]
+        if hidden[y, x] & 1:
+            slope = _around(new, y, x, nn) - _around(reference, y, x, nr)
+            new[y, x] -= slope / nn[middle, middle]
+        if hidden[y, x] & 2:
+            slope = _around(reference, y, x, rr) - _around(new, y, x, rn)
+            reference[y, x] -= slope / rr[middle, middle]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _around(plane, y, x, kernel):  # type: ignore[no-untyped-def] # compiled
+    """A convolution at one pixel; the plane goes on beyond its border as it is there."""
+    ny, nx = plane.shape
+    reach = kernel.shape[0] // 2
+    total = np.float32(0.0)
+    if reach <= y < ny - reach and reach <= x < nx - reach:
+        for j in range(2 * reach + 1):
+            # From the last column to the first: the mirrored kernel is what convolves.
+            row, taps = plane[y + reach - j, x - reach : x + reach + 1], kernel[j, ::-1]
+            for i in range(2 * reach + 1):
+                total += taps[i] * row[i]
+        return total
+    for j in range(-reach, reach + 1):
+        v = min(max(y - j, 0), ny - 1)
+        for i in range(-reach, reach + 1):
+            total += kernel[j + reach, i + reach] * plane[v, min(max(x - i, 0), nx - 1)]
+    return total
