@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 
 from firstlight.errors import ConflictError, InvalidInput
 from firstlight.models.analysis import Analysis, AnalysisFile
+from firstlight.models.notes import Annotation
 from firstlight.services.access import Forbidden, NotSignedIn
 from firstlight.services.analyses.analyses import Analyses
 from firstlight.services.analyses.analyses_start import ServiceDisabled, TooManyRuns
@@ -66,6 +67,15 @@ def test_results_are_kept_as_a_run_that_has_ended(uploads):
     assert uploads.world.told("ada") == []
     failed = uploads.take({"status": "failed", "message": "no", "analysis": {}})
     assert uploads.world.row(failed["id"]).status == "failure"
+
+
+def test_annotations_are_put_on_the_object(uploads):
+    analysis = {**GOOD["analysis"], "annotations": [{"data": {"z": 0.1}}]}
+    uploads.take({**GOOD, "analysis": analysis})
+    with uploads.world.database.reading() as session:
+        (annotation,) = session.scalars(select(Annotation)).all()
+    assert (annotation.origin, annotation.data) == ("uploads", {"z": 0.1})
+    assert annotation.author_id == uploads.world.users["ada"]
 
 
 def test_who_may_upload(uploads):

@@ -27,6 +27,7 @@ from firstlight.services.analyses.analyses_start import (
 from firstlight.services.analyses.analysis_services import visible_service
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.result_files import ResultFiles
+from firstlight.services.analyses.run_annotations import annotate
 from firstlight.services.analyses.run_ends import change_run, ending, tell_run
 from firstlight.services.analyses.submissions import Submission, SubmissionReader
 from firstlight.services.objects.sharing import account_of, refusing_twins
@@ -194,6 +195,7 @@ class AnalysisUploads:
             if row is None:
                 raise UploadOvertaken(subject=number)
             session.add_all(rows)
+            annotate(session, row, submission.annotations)
             tell_run(session, row, session.get_one(Object, row.object_id), "uploaded")
 
     def _forget(self, number: int) -> None:

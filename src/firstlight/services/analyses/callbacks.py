@@ -13,23 +13,22 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, UserError
-from firstlight.models.account import User
 from firstlight.models.analysis import Analysis, AnalysisFile, AnalysisStatus
 from firstlight.models.base import utc_now
-from firstlight.models.database import Database, DatabaseUnreachable, bulk_insert
-from firstlight.models.notes import Annotation
+from firstlight.models.database import Database, DatabaseUnreachable
 from firstlight.remotes.analysis_client import plain_words
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
+from firstlight.services.analyses.run_annotations import annotate
 from firstlight.services.analyses.run_ends import (
     WAITING,
     change_run,
@@ -55,7 +54,6 @@ __all__ = [
 ]
 
 _TOKEN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_LONGEST_ORIGIN = 128
 _TOLD_EVERY = timedelta(seconds=0.2)
 _SHOWN_MESSAGE = 300
 _INVALID, _EXPIRED = "Invalid token", "Token has expired"  # SkyPortal's words
@@ -174,7 +172,7 @@ class RunResults:
         if row is None:
             raise _too_late(session, number)
         session.add_all(rows)
-        _annotate(session, row, submission.annotations)
+        annotate(session, row, submission.annotations)
         tell_end(session, row)
 
 
@@ -317,51 +315,3 @@ def _progress(body: bytes) -> tuple[float, str]:
     message = told.get("message")
     words = plain_words(message) if isinstance(message, str) else ""
     return min(max(float(fraction), 0.0), 1.0), words
-
-
-def _annotate(
-    session: Session, row: Row[*tuple[Any, ...]], annotations: Sequence[Mapping[str, Any]]
-) -> None:
-    """Put a service's facts on the object, under an origin that is the service's own.
-
-    What runs of the same user have written there before is replaced. Where somebody else has
-    written under that origin, the user's name is added to it.
-    """
-    if row.owner_id is None:
-        return
-    for each in annotations:
-        origin = _origin(row.service_name, each.get("origin"))
-        theirs = _author_of(session, row, origin)
-        if theirs is not None and theirs != row.owner_id:
-            name = session.get_one(User, row.owner_id).username
-            origin = f"{origin[: _LONGEST_ORIGIN - len(name) - 4]} by {name}"[:_LONGEST_ORIGIN]
-        values = {"data": each["data"], "audience_id": row.audience_id}
-        key = {"object_id": row.object_id, "subject": "object", "origin": origin}
-        bulk_insert(session, Annotation, [{**key, **values, "author_id": row.owner_id}])
-        session.execute(
-            update(Annotation)
-            .where(
-                Annotation.object_id == row.object_id,
-                Annotation.subject == "object",
-                Annotation.origin == origin,
-                Annotation.author_id == row.owner_id,
-            )
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
-
-
-def _author_of(session: Session, row: Row[*tuple[Any, ...]], origin: str) -> int | None:
-    return session.scalar(
-        select(Annotation.author_id).where(
-            Annotation.object_id == row.object_id,
-            Annotation.subject == "object",
-            Annotation.origin == origin,
-        )
-    )
-
-
-def _origin(service: str, named: object) -> str:
-    """``service`` or ``service:name``; nobody else's origin can be made of it."""
-    name = f"{service}:{named}" if isinstance(named, str) and named.strip() else service
-    return name[:_LONGEST_ORIGIN]
