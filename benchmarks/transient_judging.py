@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label, maximum_filter
 from scipy.spatial import cKDTree
+from scipy.stats import norm
 
 from firstlight.algorithms.projection import Projection
 from firstlight.simulation.transient_pair import TransientPair
@@ -67,20 +68,22 @@ def calibration(pair: TransientPair, data: np.ndarray, variance: np.ndarray) -> 
 def cosmic_rays(pair: TransientPair, mask: np.ndarray) -> dict[str, float]:
     """Share of pixels above 5 sigma and of hits above 10 sigma, in per cent; what is false.
 
-    A pixel is false where rays left less than two sigma. A star's core is harmed where a false
-    pixel is the one that the star is centred on.
+    A pixel is false where rays left less than two sigma; *away* are those of them that touch no
+    pixel with more. A star's core is harmed where a false pixel is the one that the star is
+    centred on.
     """
     sigma = np.sqrt(pair.new.variance)
     usable = pair.new.flags == 0
     names, _ = label(pair.charge > 2 * sigma, NEIGHBOURS)
     wanted = np.unique(names[(pair.charge > 10 * sigma) & usable])
-    false = mask & (pair.charge < 2 * sigma) & usable
+    false = mask & (names == 0) & usable
     x, y = (np.rint(getattr(pair.stars, axis)).astype(int) for axis in "xy")
     inside = inner(pair, pair.stars.x, pair.stars.y, 0)
     return {
         "px>5s %": 100 * float(mask[(pair.charge > 5 * sigma) & usable].mean()),
         "hits>10s %": 100 * float(np.isin(wanted, np.unique(names[mask])).mean()),
         "false px": float(np.count_nonzero(false)),
+        "away": float(np.count_nonzero(false & (maximum_filter(names, 3) == 0))),
         "cores": float(np.count_nonzero(false[y[inside], x[inside]])),
     }
 
@@ -229,7 +232,8 @@ def transients(pair: TransientPair, found: Candidates) -> dict[str, float]:
     A transient is found by a positive candidate within one FWHM, each by its nearest one. All
     other candidates inside the edges are false: *false +* and *false -* by sign where no core
     of a saturated star is within 25 pixels, *at cores* where one is. *on rays* are those of
-    *false +* that lie on a cosmic ray.
+    *false +* that lie on a cosmic ray. *ceiling* is what a template without noise would let one
+    expect to find.
     """
     truth = pair.transients
     match, matched = _match(pair, found)
@@ -247,6 +251,7 @@ def transients(pair: TransientPair, found: Candidates) -> dict[str, float]:
     return {
         "found": float(seen.sum()),
         "of": float(len(truth)),
+        "ceiling": float(norm.cdf(truth.snr_perfect - SIGMAS).sum()),
         "S/N<8 %": _share(seen[truth.snr <= 8]),
         "S/N>8 %": _share(seen[truth.snr > 8]),
         "hosted %": _share(seen[hosted]),
