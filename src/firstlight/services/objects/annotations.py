@@ -15,18 +15,18 @@ from firstlight.models.database import Database
 from firstlight.models.notes import Annotation
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
+from firstlight.services.objects.note_rows import note_facts, one_note
 from firstlight.services.objects.sharing import (
     account_of,
     by_object,
     chosen_audience,
-    groups_by_audience,
     may_change,
     readable,
     refusing_twins,
     tell_of_row,
 )
 from firstlight.services.objects.visible_objects import Subject, subject_of
-from firstlight.services.objects.wire_values import authors, plain_json, plain_text, wire_time
+from firstlight.services.objects.wire_values import plain_json, plain_text
 from firstlight.services.visibility import seen_by
 
 __all__ = [
@@ -272,14 +272,8 @@ def _taken(session: Session, subject: Subject, origin: str) -> bool:
 
 
 def _one(session: Session, viewer: Viewer, subject: Subject, annotation_id: int) -> Annotation:
-    row = session.scalar(
-        select(Annotation).where(
-            Annotation.id == annotation_id,
-            Annotation.object_id == subject.object_id,
-            Annotation.subject == subject.key,
-            readable(viewer, Annotation),
-        )
-    )
+    about = Annotation.subject == subject.key
+    row = one_note(session, viewer, Annotation, subject, annotation_id, about)
     if row is None:
         raise AnnotationMissing(subject=annotation_id)
     return row
@@ -289,24 +283,15 @@ def shown_annotations(
     session: Session, viewer: Viewer, rows: Sequence[Annotation], names: Mapping[uuid.UUID, str]
 ) -> builtins.list[dict[str, Any]]:
     """Annotations as SkyPortal shows them; names of their objects by id."""
-    people = authors(session, (row.author_id for row in rows))
-    groups = groups_by_audience(session, viewer, (row.audience_id for row in rows))
     return [
         {
-            "id": row.id,
-            "created_at": wire_time(row.created_at),
-            "modified": wire_time(row.modified_at),
+            **facts,
             "data": row.data,
             "origin": row.origin,
-            "author_id": row.author_id,
-            "author": people.get(row.author_id),
-            "groups": groups[row.audience_id],
-            "obj_id": names[row.object_id],
-            "spectrum_id": row.spectrum_id,
             "photometry_id": row.photometry_id,
             "type": _TYPES[row.subject.partition(":")[0]],
         }
-        for row in rows
+        for row, facts in note_facts(session, viewer, rows, names)
     ]
 
 

@@ -21,11 +21,11 @@ from firstlight.services.objects.comment_attachments import (
     NewAttachment,
 )
 from firstlight.services.objects.comment_settings import CommentSettings
+from firstlight.services.objects.note_rows import note_facts, one_note
 from firstlight.services.objects.sharing import (
     account_of,
     by_object,
     chosen_audience,
-    groups_by_audience,
     may_change,
     readable,
     tell_of_row,
@@ -33,10 +33,8 @@ from firstlight.services.objects.sharing import (
 from firstlight.services.objects.visible_objects import Subject, subject_of
 from firstlight.services.objects.wire_values import (
     LARGEST_ID,
-    authors,
     optional_text,
     plain_text,
-    wire_time,
 )
 from firstlight.storage import Store
 
@@ -295,14 +293,8 @@ def comment_rows(
 
 
 def _one(session: Session, viewer: Viewer, subject: Subject, comment_id: int) -> Comment:
-    row = session.scalar(
-        select(Comment).where(
-            Comment.id == comment_id,
-            Comment.object_id == subject.object_id,
-            Comment.spectrum_id == subject.spectrum_id,
-            readable(viewer, Comment),
-        )
-    )
+    about = Comment.spectrum_id == subject.spectrum_id
+    row = one_note(session, viewer, Comment, subject, comment_id, about)
     if row is None:
         raise CommentMissing(subject=comment_id)
     return row
@@ -326,25 +318,16 @@ def shown_comments(
     session: Session, viewer: Viewer, rows: Sequence[Comment], names: Mapping[uuid.UUID, str]
 ) -> builtins.list[dict[str, Any]]:
     """Comments as SkyPortal shows them; names of their objects by id."""
-    people = authors(session, (row.author_id for row in rows))
-    groups = groups_by_audience(session, viewer, (row.audience_id for row in rows))
     return [
         {
-            "id": row.id,
-            "created_at": wire_time(row.created_at),
-            "modified": wire_time(row.modified_at),
+            **facts,
             "text": row.text,
             "channel": row.channel,
             "system": row.system,
             "attachment_name": row.attachment_name,
             "origin": row.origin,
             "bot": row.bot,
-            "author_id": row.author_id,
-            "author": people.get(row.author_id),
-            "groups": groups[row.audience_id],
-            "obj_id": names[row.object_id],
-            "spectrum_id": row.spectrum_id,
             "resourceType": "sources" if row.spectrum_id is None else "spectra",
         }
-        for row in rows
+        for row, facts in note_facts(session, viewer, rows, names)
     ]
