@@ -346,10 +346,11 @@ def saved_groups(
         .order_by(Group.id)
     ).all()
     people = authors(session, (saved.saved_by_id for saved, _ in rows))
+    groups = {group.id: group_facts(group) for group in {group for _, group in rows}}
     found: dict[uuid.UUID, list[dict[str, Any]]] = {}
     for saved, group in rows:
         shown = {
-            **group_facts(group),
+            **groups[group.id],
             "active": saved.active,
             "requested": saved.requested,
             "saved_at": wire_time(saved.saved_at),

@@ -154,12 +154,18 @@ def groups_by_audience(
         .join(Group, Group.id == AudienceGroup.group_id)
         .where(AudienceGroup.audience_id.in_(wanted))
         .order_by(AudienceGroup.audience_id, Group.id)
-    )
+    ).all()
+    shown = {
+        group: group_facts(group)
+        for group in {group for _, group in rows}
+        if viewer.sees_all
+        or group.id in viewer.groups
+        or not (group.private or group.single_user_group)
+    }
     found: dict[int, list[dict[str, Any]]] = {each: [] for each in wanted}
     for audience, group in rows:
-        is_hidden = group.private or group.single_user_group
-        if not is_hidden or viewer.sees_all or group.id in viewer.groups:
-            found[audience].append(group_facts(group))
+        if group in shown:
+            found[audience].append(shown[group])
     return found
 
 
