@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from firstlight.algorithms.background import estimate_background
+from firstlight.algorithms.median_deviation import scatter_about_median
 from firstlight.errors import InvalidInput
 
 __all__ = ["colour_levels", "shifted", "white_balance"]
@@ -73,7 +74,7 @@ def colour_levels(
         axis=-1,
     )
     grey = colours.mean(axis=-1)
-    noise = _noise(grey)
+    noise = scatter_about_median(grey)
     if noise <= 0:
         return np.zeros(colours.shape, np.uint8)
     if saturation is not None:
@@ -100,7 +101,7 @@ def white_balance(
     """
     smooth = [gaussian_filter(plane, SAME_WIDTH) for plane in planes]
     light = np.sum(smooth, axis=0)
-    bright = light > BALANCE_SNR * _noise(light)
+    bright = light > BALANCE_SNR * scatter_about_median(light)
     for plane in planes:
         # The brightest are saturated, each colour at another light.
         bright &= gaussian_filter(np.float32(plane > 0.5 * plane.max()), SAME_WIDTH) < 0.01
@@ -155,11 +156,6 @@ def _without_sky(plane: NDArray[np.floating]) -> Plane:
     filled = np.where(lost, np.float32(_median(image)), image)
     level = estimate_background(filled, lost).level
     return np.where(lost, 0, filled - level).astype(np.float32)
-
-
-def _noise(plane: Plane) -> float:
-    median = float(np.median(plane))
-    return 1.4826 * float(np.median(np.abs(plane - median)))
 
 
 def _stretched(colours: Plane, grey: Plane, noise: float) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import scatter_about_median
 from firstlight.errors import InvalidInput
 
 __all__ = ["Stretch", "arcsinh_limits", "percentile_limits", "to_levels", "zscale_limits"]
@@ -94,7 +95,7 @@ def arcsinh_limits(image: Image) -> tuple[float, float, float]:
     if values.size == 0:
         return *BLANK_LIMITS, 0.1
     median = float(np.median(values))
-    sigma = 1.4826 * float(np.median(np.abs(values - median)))
+    sigma = scatter_about_median(values)
     top = max(float(np.percentile(values, 99.9)), median + 10.0 * sigma)
     low, high = _ordered(median - 2.0 * sigma, top)
     return low, high, float(np.clip(3.0 * sigma / (high - low), 1e-4, 1.0))

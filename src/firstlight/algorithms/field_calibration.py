@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import scatter_about_median
 from firstlight.algorithms.zero_point import (
     NotEnoughStars,
     References,
@@ -26,7 +27,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _TO_MAG = 2.5 / np.log(10.0)
-_MAD_TO_SIGMA = 1.4826
 _OUTLIER = 4.0  # sigma
 _LEAST_LIMIT = 0.002  # magnitudes: nobody is an outlier by less
 _LEAST_SNR = 10.0
@@ -323,7 +323,7 @@ def _design(data: _Data, order: int) -> Floats:
 def _fit(data: _Data, design: Floats, start: Bools) -> _Fit:
     """Weighted least squares, intrinsic scatter and rejection until nothing changes."""
     used = start
-    intrinsic = _MAD_TO_SIGMA * _deviation(data.value[used])
+    intrinsic = scatter_about_median(data.value[used]) if used.any() else 0.0
     chi = 0.0
     for _ in range(_TURNS):
         _require(used, design.shape[1])
@@ -348,7 +348,3 @@ def _fit(data: _Data, design: Floats, start: Bools) -> _Fit:
 def _require(used: Bools, terms: int) -> None:
     if used.sum() < max(3, terms + 1):
         raise NotEnoughStars(found=int(used.sum()), expected=f"at least {max(3, terms + 1)}")
-
-
-def _deviation(values: Floats) -> float:
-    return float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 
+from firstlight.algorithms.median_deviation import scatter_about_median
+
 __all__ = ["frame_shifts"]
 
 _LIMIT = 5.0  # sigma: bright stars must not outvote the others
@@ -55,7 +57,7 @@ def _moving(residual: NDArray[np.floating], step: int) -> NDArray[np.float32]:
     image = np.nan_to_num(residual[: ny * step, : nx * step]).astype(np.float32)
     image = image.reshape(ny, step, nx, step).mean(axis=(1, 3))
     sample = image[::4, ::4]
-    noise = 1.4826 * float(np.median(np.abs(sample - np.median(sample)))) or 1.0
+    noise = scatter_about_median(sample) or 1.0
     stars = np.clip(image / noise, 0.0, _LIMIT)
     return np.asarray(stars - stars.mean(), dtype=np.float32)
 

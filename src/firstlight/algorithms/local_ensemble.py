@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
+
 __all__ = ["Likeness", "choose_widths", "ensemble_weights", "predict"]
 
 Floats = NDArray[np.float64]
@@ -24,7 +26,6 @@ _COLOUR_WIDTH = 0.5  # magnitudes of colour index
 _WORTHWHILE = 0.99  # a narrower ensemble must lower the scatter by a hundredth
 _FLOOR_MAG = 0.001
 _OUTLIER = 4.0
-_MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def choose_widths(
             mean, _ = predict(shares[comparisons[steadier]], residual, valid, scatter)
             left = np.where(valid[steadier], residual[steadier] - mean, np.nan)
             left = left - np.nanmedian(left, axis=1, keepdims=True)
-            spread = _MAD_TO_SIGMA * np.nanmedian(np.abs(left), axis=1)
+            spread = MAD_TO_SIGMA * np.nanmedian(np.abs(left), axis=1)
             level = float(np.exp(np.log(np.maximum(spread, 1e-6)).mean()))
             if level < best * _WORTHWHILE:
                 best, chosen = level, (reach, width)

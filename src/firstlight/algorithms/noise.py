@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.aperture import aperture_fluxes
 from firstlight.algorithms.flags import UNUSABLE
+from firstlight.algorithms.median_deviation import scatter_about_median
 from firstlight.errors import InvalidInput
 
 __all__ = ["Depth", "PhotonTransfer", "image_depth", "limiting_magnitude", "photon_transfer"]
@@ -166,7 +167,7 @@ def photon_transfer(
     if not gains:
         raise InvalidInput("The flats have no photon noise.", found=bias_variance)
     gain = float(np.median(gains))
-    scatter = 1.4826 * float(np.median(np.abs(np.array(gains) - gain)))
+    scatter = scatter_about_median(np.array(gains))
     error = 1.2533 * scatter / np.sqrt(len(gains))
     return PhotonTransfer(gain, float(error), gain * float(np.sqrt(bias_variance / 2)))
 

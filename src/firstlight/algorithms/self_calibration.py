@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
+
 __all__ = ["SharedTerms", "clipped_scatter", "fit_shared_terms", "robust_scatter"]
 
 Floats = NDArray[np.float64]
@@ -29,7 +31,6 @@ Bools = NDArray[np.bool_]
 _OUTLIER = 4.0  # the biweight reaches zero here, in robust sigmas
 _ITERATIONS = 6
 _FLOOR_MAG = 0.002  # no star may own the fit, however small its scatter looks
-_MAD_TO_SIGMA = 1.4826
 _FIRST_WIDTH = 0.02  # magnitudes: where the search for the prior widths starts
 _SMALLEST_WIDTH = 1e-5
 
@@ -44,7 +45,7 @@ def robust_scatter(values: Floats, valid: Bools) -> Floats:
     rows = np.where(valid, values, np.nan)[enough]
     if len(rows):
         middle = np.nanmedian(rows, axis=-1, keepdims=True)
-        out[enough] = _MAD_TO_SIGMA * np.nanmedian(np.abs(rows - middle), axis=-1)
+        out[enough] = MAD_TO_SIGMA * np.nanmedian(np.abs(rows - middle), axis=-1)
     return out
 
 
@@ -332,7 +333,7 @@ def _reweight(state: _State, shared: Floats, own: Floats) -> None:
     pull = np.abs(residual) / state.noise[:, None]
     typical = np.ones(pull.shape[1])
     seen = state.valid.sum(axis=0) >= 5
-    typical[seen] = _MAD_TO_SIGMA * np.nanmedian(np.where(state.valid, pull, np.nan)[:, seen], 0)
+    typical[seen] = MAD_TO_SIGMA * np.nanmedian(np.where(state.valid, pull, np.nan)[:, seen], 0)
     # With few stars the frames' noise is itself noisy: lean towards equal frames.
     trust = state.valid.sum(axis=0) / (state.valid.sum(axis=0) + 20.0)
     typical = np.clip(typical, 0.5, 5.0) ** trust

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
+
 __all__ = ["StarTrends", "event_gain", "fit_star_trends", "point_to_point_scatter"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_MAD_TO_SIGMA = 1.4826
 _DURATIONS = (0.05, 0.08, 0.12, 0.17, 0.23, 0.3, 0.36, 0.42, 0.5)  # of the whole span, full width
 _STEPS_A_DURATION = 8
 _INGRESS = 0.15  # of the duration; an event with edges like a transit's or an eclipse's
@@ -60,7 +61,7 @@ def point_to_point_scatter(values: Floats, valid: Bools) -> Floats:
     for i, (row, good) in enumerate(zip(values, valid, strict=True)):
         kept = row[good]
         if len(kept) >= 4:
-            out[i] = _MAD_TO_SIGMA * np.median(np.abs(np.diff(kept))) / np.sqrt(2.0)
+            out[i] = MAD_TO_SIGMA * np.median(np.abs(np.diff(kept))) / np.sqrt(2.0)
     return out
 
 

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA, scatter_about_median
+
 __all__ = ["LightCurveStatistics", "VariableCandidates", "find_variables", "light_curve_statistics"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_MAD_TO_SIGMA = 1.4826
 _FEWEST_POINTS = 8
 _NEIGHBOURS = 60  # stars of like brightness that make the field's relation
 _QUESTIONS = 3
@@ -120,7 +121,7 @@ def _one(flux: Floats, error: Floats) -> tuple[float, ...]:
         n,
         mean,
         np.sqrt(variance),
-        _MAD_TO_SIGMA * float(np.median(np.abs(f - middle))),
+        scatter_about_median(f),
         np.sqrt(float(np.mean(e**2))),
         float(np.sum(((f - mean) / e) ** 2)) / (n - 1),
         float(np.mean(np.diff(f) ** 2)) / max(variance, 1e-30),
@@ -231,6 +232,6 @@ def _against_field(value: Floats, mag: Floats, least: Floats) -> Floats:
         near = near[near != i]
         middle = np.median(value[near])
         below = value[near][value[near] <= middle]
-        spread = _MAD_TO_SIGMA * np.median(middle - below)
+        spread = MAD_TO_SIGMA * np.median(middle - below)
         out[i] = (value[i] - middle) / max(float(spread), float(least[i]))
     return out

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA, scatter_about_median
 from firstlight.errors import UserError
 
 __all__ = [
@@ -27,7 +28,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _TO_MAG = 2.5 / np.log(10.0)
-_MAD_TO_SIGMA = 1.4826
 _OUTLIER = 4.0  # sigma
 _LEAST_LIMIT = 0.002  # magnitudes: nobody is an outlier by less
 _FAINTEST_SNR = 10.0
@@ -221,7 +221,7 @@ def _not_short_of_light(mag: Floats, shift: Floats, noise: Floats, kept: Bools) 
         return kept
     order = index[np.argsort(mag[index], kind="stable")]
     middle = float(np.median(shift[order]))
-    scatter = _MAD_TO_SIGMA * float(np.median(np.abs(shift[order] - middle)))
+    scatter = scatter_about_median(shift[order])
     first = 0
     for start in range(len(order) // 3):
         group = order[start : start + _BRIGHT_GROUP]
@@ -266,7 +266,7 @@ def _robust_fit(
     """Weighted least squares, intrinsic scatter and rejection until nothing changes."""
     _require(kept, max(_FEWEST, design.shape[1] + 1))
     middle = float(np.median(value[kept]))
-    scatter = _MAD_TO_SIGMA * float(np.median(np.abs(value[kept] - middle)))
+    scatter = scatter_about_median(value[kept])
     used = kept & (np.abs(value - middle) <= 2.0 * _OUTLIER * np.hypot(scatter, noise))
     intrinsic = scatter
     solution = np.zeros(design.shape[1])
@@ -282,7 +282,7 @@ def _robust_fit(
         earlier, intrinsic = intrinsic, intrinsic_scatter(residual[used], noise[used], freedom)
         sigma = np.sqrt(np.square(noise) + intrinsic**2)
         # Stars that agree better than the catalogue's errors allow show up their blends.
-        seen = _MAD_TO_SIGMA * float(np.median(np.abs(residual[used]) / (sigma[used] + 1e-9)))
+        seen = MAD_TO_SIGMA * float(np.median(np.abs(residual[used]) / (sigma[used] + 1e-9)))
         limit = _OUTLIER * min(seen, 1.0) * sigma
         before, used = used, kept & (np.abs(residual) <= np.maximum(limit, _LEAST_LIMIT))
         if np.array_equal(before, used) and abs(intrinsic - earlier) < 1e-3 * earlier + 1e-6:

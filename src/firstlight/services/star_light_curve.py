@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from firstlight.algorithms.median_deviation import scatter_about_median
 from firstlight.errors import InvalidInput, MissingError
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
@@ -149,10 +150,9 @@ class StarLightCurve:
 def _scatter(rows: list[Photometry]) -> dict[str, Any]:
     values = np.array([row.rel_flux for row in rows if row.rel_flux is not None])
     errors = [row.rel_flux_err for row in rows if row.rel_flux_err is not None]
-    middle = float(np.median(values)) if len(values) else 0.0
     return {
         "points": len(values),
-        "scatter": 1.4826 * float(np.median(np.abs(values - middle))) if len(values) else None,
+        "scatter": scatter_about_median(values) if len(values) else None,
         "rms": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "noise": float(np.median(errors)) if errors else None,
     }

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from firstlight.algorithms.flags import UNMEASURABLE
 from firstlight.algorithms.growth_curve import uncrowded
 from firstlight.algorithms.magnitudes import ab_offset
+from firstlight.algorithms.median_deviation import scatter_about_median
 from firstlight.algorithms.zero_point import (
     NotEnoughStars,
     References,
@@ -186,7 +187,7 @@ class SolvePhotometry(Step):
             ab_offset=ab_offset(stars.band, stars.system),
             zero_point=fit.zero,
             zero_point_err=float(np.hypot(fit.zero_err, wings)),
-            scatter=float(1.4826 * np.median(np.abs(residual - np.median(residual)))),
+            scatter=scatter_about_median(residual),
             n_stars=int(fit.used.sum()),
             n_rejected=int((~fit.used).sum()),
             aperture=aperture,

@@ -22,6 +22,7 @@ from astropy.wcs import WCS
 
 from firstlight.algorithms.flags import UNUSABLE, Flag
 from firstlight.algorithms.magnitudes import AB_OFFSETS, ab_offset, flux_ujy
+from firstlight.algorithms.median_deviation import scatter_about_median
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.errors import FirstlightError, InternalError, MissingDependency
 from firstlight.pipeline.header_projection import header_projection, shifted
@@ -259,7 +260,7 @@ def _zero_point(work: _Work) -> dict[str, Any]:
     residual = np.asarray(fit["zero"] - fit["zero_model"], float)[np.asarray(fit["idx"])]
     facts = {
         "stars": used,
-        "rms": 1.4826 * float(np.median(np.abs(residual - np.median(residual)))),
+        "rms": scatter_about_median(residual),
         "colour_term": _number(fit["color_term"]),
         "colour_term_err": _number(fit["color_term_err"]),
         "intrinsic": _number(fit["intrinsic_rms"]),
