@@ -172,6 +172,9 @@ def frame_weights(frames: Sequence[AlignedImage], scales: Sequence[float] | None
 def weighted_mean(frames: Sequence[AlignedImage], scales: Sequence[float] | None = None) -> Coadd:
     """Average all usable pixels.
 
+    Where a hole of a frame meets a bright star, the star has the PSF of the other frames there, not
+    the stated one: `proper_coadd` puts that right.
+
     Parameters
     ----------
     frames

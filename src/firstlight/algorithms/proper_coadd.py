@@ -28,10 +28,14 @@ __all__ = ["proper_coadd"]
 
 Bools = NDArray[np.bool_]
 Plane = NDArray[np.float32]
+Complex = NDArray[np.complex64]
 
 _BLEND = 8  # half the width of the band in which two tiles go over into each other, pixels
-_GAP = 17  # side of a square of which half is missing where a frame has a gap rather than a hole
+_GAP = 33  # side of a square of which half is missing where a frame has a gap rather than a hole
 _MOST_FRAMES = 62  # whose gaps fit into the bits of one number
+_TURNS = 8  # of filling holes with what the coadd lets expect there
+_SMALL = 0.2  # sigma of the sky: changes of a hole that end the filling
+_DAMPING = 1e-6  # of power below which the coadd's PSF tells nothing about another's
 _NO_POWER = 1e-12  # of the largest: frequencies that no frame tells anything about
 
 
@@ -44,6 +48,16 @@ class _Tile:
     rows: NDArray[np.intp]
     inside: slice
     weight: Plane
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """All frames in one tile: pixels, where they have holes, PSFs and weights."""
+
+    pieces: list[Plane]
+    holes: list[Bools]
+    stamps: list[Plane]
+    weights: NDArray[np.float64]
 
 
 def proper_coadd(
@@ -66,9 +80,9 @@ def proper_coadd(
     Returns
     -------
     Coadd
-        Its PSFs are those of the pixels of a tile that most frames of one set make up. Holes of
-        a frame are filled with what the others show, and count in the variance; where a frame has
-        a gap (an edge, a dead part) the coadd is made without it.
+        Its PSFs are those of the set of frames that makes up most of a tile. Holes of a frame are
+        filled with what the coadd lets expect of its PSF there, and count in the variance; where a
+        frame has a gap (an edge, a dead part) the coadd is made without it.
 
     Notes
     -----
@@ -92,6 +106,8 @@ def proper_coadd(
     hidden = np.stack([(frame.flags & int(UNUSABLE)) != 0 for frame in told])
     planes = _filled(told, factors, hidden, mean)
     missing = _gaps(hidden)
+    for k in range(len(hidden)):
+        hidden[k] &= ((missing >> k) & 1) == 0
     grids = common_net([frame.psfs for frame in frames])
     ys, xs = (
         _tiles(length, nodes, grids[0].radius)
@@ -102,13 +118,14 @@ def proper_coadd(
     for j, y in enumerate(ys):
         for i, x in enumerate(xs):
             there = np.ix_(y.rows, x.rows)
-            part, stamps[j, i] = _one_tile(
+            tile = _Stack(
                 [plane[there] for plane in planes],
+                [closed[there] for closed in hidden],
                 [grid.stamps[j, i] for grid in grids],
                 weights,
-                missing[y.start : y.stop, x.start : x.stop],
-                (y.inside, x.inside),
             )
+            gaps = missing[y.start : y.stop, x.start : x.stop]
+            part, stamps[j, i] = _one_tile(tile, gaps, (y.inside, x.inside))
             part *= y.weight[:, None] * x.weight
             pixels[y.start : y.stop, x.start : x.stop] += part
     pixels[~np.isfinite(mean.variance)] = 0.0
@@ -171,39 +188,66 @@ def _tiles(length: int, middles: NDArray[np.float64], reach: int) -> list[_Tile]
 
 
 def _one_tile(
-    pieces: list[Plane],
-    stamps: list[Plane],
-    weights: NDArray[np.float64],
-    missing: NDArray[np.int64],
-    inside: tuple[slice, slice],
+    tile: _Stack, missing: NDArray[np.int64], inside: tuple[slice, slice]
 ) -> tuple[Plane, Plane]:
     """Pixels of a tile, each made of the frames that have no gap there, and its PSF."""
-    shape = pieces[0].shape
-    shapes = [spectrum(stamp, shape) for stamp in stamps]
-    lights = [scipy.fft.rfft2(piece) for piece in pieces]
+    shape = tile.pieces[0].shape
+    shapes = [spectrum(stamp, shape) for stamp in tile.stamps]
+    lights = [scipy.fft.rfft2(piece) for piece in tile.pieces]
+    _expect_in_holes(tile, shapes, lights)
     sets, counts = np.unique(missing, return_counts=True)
     part = np.zeros(missing.shape, np.float32)
-    psf = np.zeros_like(stamps[0])
+    psf = np.zeros_like(tile.stamps[0])
     for code in sets[np.argsort(counts)]:
-        there = [k for k in range(len(pieces)) if not (int(code) >> k) & 1]
+        there = [k for k in range(len(lights)) if not (int(code) >> k) & 1]
         if not there:
             # Nobody knows these pixels; the mean has marked them.
             continue
-        top = np.zeros_like(lights[0])
-        power = np.zeros(lights[0].shape, np.float32)
-        for k in there:
-            top += np.float32(weights[k]) * np.conj(shapes[k]) * lights[k]
-            power += np.float32(weights[k]) * np.abs(shapes[k]) ** 2
-        root = np.sqrt(np.maximum(power, np.float32(_NO_POWER) * power.max()))
-        whole = scipy.fft.irfft2(top / (root * root[0, 0]), s=shape)[inside]
-        part = np.where(missing == code, whole, part)
-        kernel = np.roll(
-            scipy.fft.irfft2(root / root[0, 0], s=shape), [n // 2 for n in shape], (0, 1)
-        )
-        psf = _middle(kernel, stamps[0].shape[0] // 2)
+        light, root = _combined(shapes, lights, tile.weights, there)
+        part = np.where(missing == code, scipy.fft.irfft2(light, s=shape)[inside], part)
+        psf = _middle(scipy.fft.irfft2(root, s=shape), tile.stamps[0].shape[0] // 2)
     return part, psf
 
 
+def _combined(
+    shapes: list[Complex], lights: list[Complex], weights: NDArray[np.float64], there: list[int]
+) -> tuple[Complex, Plane]:
+    """Transforms of the coadd of some frames and of its PSF."""
+    top = np.zeros_like(lights[0])
+    power = np.zeros(lights[0].shape, np.float32)
+    for k in there:
+        top += np.float32(weights[k]) * np.conj(shapes[k]) * lights[k]
+        power += np.float32(weights[k]) * np.abs(shapes[k]) ** 2
+    root = np.sqrt(np.maximum(power, np.float32(_NO_POWER) * power.max()))
+    return top / (root * root[0, 0]), root / root[0, 0]
+
+
+def _expect_in_holes(tile: _Stack, shapes: list[Complex], lights: list[Complex]) -> None:
+    """Fill holes with the coadd, brought to the frame's PSF; in place, pieces and transforms.
+
+    Without it a hit on a bright star in the sharpest frame would make the star less sharp.
+    """
+    holed = [k for k, closed in enumerate(tile.holes) if closed.any()]
+    if not holed or len(lights) == 1:
+        return
+    shape = tile.pieces[0].shape
+    for _ in range(_TURNS):
+        if not holed:
+            break
+        light, root = _combined(shapes, lights, tile.weights, list(range(len(lights))))
+        light *= root / (root * root + np.float32(_DAMPING))
+        for k in tuple(holed):
+            expected = scipy.fft.irfft2(light * shapes[k], s=shape)[tile.holes[k]]
+            # The frame's own share of the coadd holds the last step back (Richardson iteration).
+            step = np.float32(2.0 / (2.0 - tile.weights[k] / tile.weights.sum()))
+            change = step * (expected - tile.pieces[k][tile.holes[k]])
+            tile.pieces[k][tile.holes[k]] += change
+            lights[k] = scipy.fft.rfft2(tile.pieces[k])
+            if np.abs(change).max() < _SMALL * tile.weights[k] ** -0.5:
+                holed.remove(k)
+
+
 def _middle(kernel: Plane, radius: int) -> Plane:
-    y, x = (n // 2 for n in kernel.shape)
-    return np.ascontiguousarray(kernel[y - radius : y + radius + 1, x - radius : x + radius + 1])
+    """Stamp around the origin of a kernel that wraps around."""
+    near = np.arange(-radius, radius + 1)
+    return kernel[np.ix_(near % kernel.shape[0], near % kernel.shape[1])]
