@@ -225,10 +225,10 @@ def _pull(
 def _drawn(model: PsfModel, sample: _Sample, profiles: Floats | None = None) -> Floats:
     """The model of each star, total light one, ``(n, side, side)``."""
     u, v = model.scaled(sample.x, sample.y)
-    nets = np.einsum("nk,kij->nij", place_terms(u, v, len(model.nets)), model.nets)
-    drawn = np.empty(sample.light.shape)
     own = profiles_at(model, u, v) if profiles is None else profiles
-    draw_stars(sample.offsets, own, nets, model.spacing, drawn)
+    drawn = np.empty(sample.light.shape)
+    stars = sample.offsets, own, place_terms(u, v, len(model.nets))
+    draw_stars(stars, model.nets, model.spacing, drawn)
     return drawn
 
 

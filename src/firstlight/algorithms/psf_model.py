@@ -128,9 +128,35 @@ class PsfModel:
         at = np.stack([np.atleast_1d(np.asarray(v, np.float64)) for v in (x, y)], axis=1)
         u, v = self.scaled(at[:, 0], at[:, 1])
         drawn = np.empty((len(at), 2 * half + 1, 2 * half + 1))
-        nets = _mixed(self.nets, u, v)
-        draw_stars(at - np.rint(at), profiles_at(self, u, v), nets, self.spacing, drawn)
-        return np.asarray(drawn / self._total(u, v)[:, None, None])
+        stars = at - np.rint(at), profiles_at(self, u, v), place_terms(u, v, len(self.nets))
+        draw_stars(stars, self.nets, self.spacing, drawn)
+        drawn /= self._total(u, v)[:, None, None]
+        return drawn
+
+    def add_to(
+        self,
+        image: NDArray[np.float32],
+        x: Floats,
+        y: Floats,
+        light: Floats,
+        radii: NDArray[np.int64],
+    ) -> None:
+        """Add stars of some light to an image ``(ny, nx)``, in place.
+
+        Parameters
+        ----------
+        x, y
+            Finite places, pixels, ``(n,)``; what falls outside the image is not drawn.
+        light
+            Of the whole stamp of `PsfModel.radius`, ``(n,)``.
+        radii
+            Half the side of what is drawn, pixels, ``(n,)``.
+        """
+        u, v = self.scaled(x, y)
+        mix = place_terms(u, v, len(self.nets))
+        places = np.stack([x, y], axis=1)
+        stars = places, profiles_at(self, u, v), mix, light / self._total(u, v), radii
+        add_stars(image, stars, self.nets, self.spacing)
 
     def light_within(self, x: float, y: float, radius: int) -> float:
         """Share of the light in a whole square of `radius` pixels around a star at (x, y)."""
@@ -167,13 +193,6 @@ def profiles_at(model: PsfModel, u: Floats, v: Floats) -> Floats:
     return np.stack([wide, first * shrink, second * shrink, np.full(len(u), power)], axis=1)
 
 
-def _mixed(nets: Floats, u: Floats, v: Floats) -> Floats:
-    """The net at each place ``(n, m, m)``; of length one where it is the same at all."""
-    if len(nets) == 1:
-        return nets
-    return np.asarray(np.einsum("nk,kij->nij", place_terms(u, v, len(nets)), nets))
-
-
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
 def moffat(dx, dy, profile):  # type: ignore[no-untyped-def] # compiled
     """Total one over the plane. The matrix (1 + e1, e2; e2, 1 - e1) has determinant 1 - |e|^2."""
@@ -197,31 +216,70 @@ def nodes_near(t, weights):  # type: ignore[no-untyped-def] # compiled
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
-def draw_stars(offsets, profiles, nets, spacing, drawn):  # type: ignore[no-untyped-def] # compiled
-    """Draw the model around the middle pixel of each of `drawn` ``(n, side, side)``.
+def mixed_net(nets, mix, out):  # type: ignore[no-untyped-def] # compiled
+    """The net at one place: `out` = sum of `mix` times `nets`."""
+    out[:] = 0.0
+    for k in range(nets.shape[0]):
+        for a in range(out.shape[0]):
+            for b in range(out.shape[1]):
+                out[a, b] += mix[k] * nets[k, a, b]
 
-    `offsets` ``(n, 2)`` is where each star is from the middle, `nets` ``(n or 1, m, m)``.
-    """
-    side, m = drawn.shape[1], nets.shape[1]
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+def draw_one(offset, profile, net, spacing, out):  # type: ignore[no-untyped-def] # compiled
+    """Draw one star around the middle pixel of `out` ``(side, side)``."""
+    side, m = out.shape[0], net.shape[0]
     half, first = side // 2, -(m // 2)
     across = np.empty((side, 4))
     left = np.empty(side, np.int64)
     along = np.empty(4)
-    for s in range(offsets.shape[0]):
-        net = nets[s if nets.shape[0] > 1 else 0]
-        profile = profiles[s]
+    for i in range(side):
+        left[i] = nodes_near((i - half - offset[0]) / spacing, across[i]) - first
+    for j in range(side):
+        dy = j - half - offset[1]
+        top = nodes_near(dy / spacing, along) - first
+        corrected = top >= 0 and top + 4 <= m
         for i in range(side):
-            left[i] = nodes_near((i - half - offsets[s, 0]) / spacing, across[i]) - first
-        for j in range(side):
-            dy = j - half - offsets[s, 1]
-            top = nodes_near(dy / spacing, along) - first
-            corrected = top >= 0 and top + 4 <= m
-            for i in range(side):
-                value = moffat(i - half - offsets[s, 0], dy, profile)
-                if corrected and left[i] >= 0 and left[i] + 4 <= m:
-                    for a in range(4):
-                        row, part = net[top + a], 0.0
-                        for b in range(4):
-                            part += across[i, b] * row[left[i] + b]
-                        value += along[a] * part
-                drawn[s, j, i] = value
+            value = moffat(i - half - offset[0], dy, profile)
+            if corrected and left[i] >= 0 and left[i] + 4 <= m:
+                for a in range(4):
+                    row, part = net[top + a], 0.0
+                    for b in range(4):
+                        part += across[i, b] * row[left[i] + b]
+                    value += along[a] * part
+            out[j, i] = value
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+def draw_stars(stars, nets, spacing, drawn):  # type: ignore[no-untyped-def] # compiled
+    """Draw each star around the middle pixel of its stamp in `drawn` ``(n, side, side)``.
+
+    `stars` are offsets from the middle ``(n, 2)``, profiles ``(n, 4)`` and shares of the nets
+    ``(n, n_net)``.
+    """
+    offsets, profiles, mix = stars
+    net = np.empty(nets.shape[1:])
+    for s in range(offsets.shape[0]):
+        mixed_net(nets, mix[s], net)
+        draw_one(offsets[s], profiles[s], net, spacing, drawn[s])
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+def add_stars(image, stars, nets, spacing):  # type: ignore[no-untyped-def] # compiled
+    """Add stars to `image` ``(ny, nx)``.
+
+    `stars` are places ``(n, 2)``, profiles, shares of the nets, light and radii of the stamps.
+    """
+    places, profiles, mix, light, radii = stars
+    ny, nx = image.shape
+    net = np.empty(nets.shape[1:])
+    offset = np.empty(2)
+    for s in range(places.shape[0]):
+        i, j, half = int(np.rint(places[s, 0])), int(np.rint(places[s, 1])), radii[s]
+        offset[0], offset[1] = places[s, 0] - i, places[s, 1] - j
+        out = np.empty((2 * half + 1, 2 * half + 1))
+        mixed_net(nets, mix[s], net)
+        draw_one(offset, profiles[s], net, spacing, out)
+        for y in range(max(j - half, 0), min(j + half + 1, ny)):
+            for x in range(max(i - half, 0), min(i + half + 1, nx)):
+                image[y, x] += light[s] * out[y - j + half, x - i + half]
