@@ -317,11 +317,18 @@ def _judge_subtraction(work: Work) -> dict[str, float]:
     x, y = found.x.astype(float), found.y.astype(float)
     flux, error = work.subtraction.flux_at(x, y)
     work.found = judge.Candidates(x, y, found.significance, flux, error)
-    return judge.score(work.pair, values, hidden) | judge.transients(work.pair, work.found)
+    at_truth = work.subtraction.flux_at(work.pair.transients.x, work.pair.transients.y)
+    return (
+        judge.score(work.pair, values, hidden)
+        | judge.transients(work.pair, work.found)
+        | judge.forced(work.pair, *at_truth)
+    )
 
 
 def _candidates(work: Work) -> None:
-    raise NotImplementedError
+    """What is found, before any cut."""
+    found = module("candidates").find_candidates(work.subtraction, work.fwhm)
+    work.candidates = judge.Candidates(found.x, found.y, found.score, found.flux, found.flux_error)
 
 
 def _judge_candidates(work: Work) -> dict[str, float]:

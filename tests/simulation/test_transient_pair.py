@@ -305,3 +305,21 @@ def test_too_many_transients_are_refused():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(BadSettings):
         PairSettings(**wrong)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whole_pair_holds_what_it_should(seed):
+    pair = simulate_pair(PairSettings(seed=seed))
+    stars, sigma = pair.stars, np.sqrt(pair.new.variance)
+    inside = (stars.x > -0.5) & (stars.x < 4095.5) & (stars.y > -0.5) & (stars.y < 2047.5)
+    assert inside.sum() == 4012
+    assert label(pair.new.flags > 0, np.ones((3, 3)))[1] in (11, 12)
+    assert len(pair.transients) == 60
+    assert (pair.transients.host >= 0).sum() == 30
+    assert label(pair.charge > 2 * sigma, np.ones((3, 3)))[1] == pytest.approx(1500, abs=40)
+    assert 850 < len(pair.catalog) < 1100
+    x, y = np.random.default_rng(seed).integers(0, [[4096], [2048]], (2, 100))
+    exact = pair.reference.projection.sky_to_pixel(*pair.new.projection.pixel_to_sky(x, y))
+    drawn = pair.coordinates(slice(None), slice(None))
+    assert max(np.abs(d[y, x] - e).max() for d, e in zip(drawn, exact, strict=True)) < 1e-7
