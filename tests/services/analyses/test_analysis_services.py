@@ -6,13 +6,11 @@ import pytest
 from analysis_world import URL
 from sqlalchemy import text
 
-from firstlight.analysis_kit import declaration
 from firstlight.errors import InvalidInput
 from firstlight.models.analysis import AnalysisService
 from firstlight.remotes.guarded_http import GuardedClient, UrlRefused
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.services.access import Forbidden, NotSignedIn
-from firstlight.services.analyses import analysis_inputs
 from firstlight.services.analyses.analysis_services import (
     AnalysisServiceExists,
     AnalysisServiceMissing,
@@ -28,11 +26,6 @@ GIVEN = {
     "input_data_types": ["redshift"],
 }
 TOKEN = {"header_token": {"Authorization": "Bearer MY_TOKEN"}}
-
-
-def test_what_may_be_declared_is_what_can_be_sent():
-    assert analysis_inputs.INPUT_TYPES == declaration.INPUT_TYPES
-    assert analysis_inputs.INPUT_FORMATS == declaration.INPUT_FORMATS
 
 
 def sealed(world, number):

@@ -115,6 +115,15 @@ def test_a_service_that_asks_for_more_time_gets_it(world):
     assert world.row(number).next_try_at == world.now + timedelta(seconds=77)
 
 
+def test_a_message_names_a_service_as_people_do(world_anywhere):
+    world = world_anywhere
+    world.client.answers[URL] = REFUSED
+    world.start(world.add_fitter("fitter-2", display_name="Fit of supernovae"))
+    world.deliver()
+    (told,) = world.notifications()
+    assert told.text.startswith("Fit of supernovae on FL1: failed")
+
+
 def test_what_a_service_said_stands_in_a_sentence_of_ours(world):
     number = world.start(world.add_fitter())
     world.client.answers[URL] = ServiceReply(

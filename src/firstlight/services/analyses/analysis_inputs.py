@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from firstlight.analysis_kit.declaration import INPUT_FORMATS, INPUT_TYPES
 from firstlight.errors import InvalidInput, UserError
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
@@ -21,11 +22,9 @@ from firstlight.services.analyses.analysis_inputs_spectra import spectra_table
 from firstlight.services.analyses.analysis_inputs_table import InputTable
 from firstlight.services.objects.bandpasses import Bandpasses
 
-__all__ = ["INPUT_FORMATS", "INPUT_TYPES", "NoInputs", "PackedInputs", "about_object", "pack"]
+__all__ = ["NoInputs", "PackedInputs", "about_object", "pack"]
 
 MEASURED = ("photometry", "spectra")
-INPUT_TYPES = (*MEASURED, "redshift", "annotations", "comments", "classifications")
-INPUT_FORMATS = ("csv", "json")
 
 
 class NoInputs(UserError):

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from firstlight.analysis_kit.declaration import INPUT_TYPES
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
 from firstlight.models.spectrum import Spectrum
@@ -19,9 +20,8 @@ from firstlight.services.analyses.analysis_inputs_notes import NOTE_TABLES, note
 from firstlight.services.objects.light_curve_plot import seen_points
 from firstlight.services.objects.sharing import readable
 
-__all__ = ["is_stale", "stale_types", "stamp", "types_of"]
+__all__ = ["stale_types", "stamp", "types_of"]
 
-_KINDS = ("photometry", "spectra", "redshift", "annotations", "comments", "classifications")
 _BETWEEN = ";"
 _MARK = 10  # characters of a mark: 50 bits
 
@@ -47,7 +47,9 @@ def stamp(
     wanted = set(input_types)
     chosen = InputFilters.of(filters)
     return _BETWEEN.join(
-        f"{kind}={_mark(session, viewer, thing, kind, chosen)}" for kind in _KINDS if kind in wanted
+        f"{kind}={_mark(session, viewer, thing, kind, chosen)}"
+        for kind in INPUT_TYPES
+        if kind in wanted
     )
 
 
@@ -55,13 +57,10 @@ def stale_types(then: str, now: str) -> list[str]:
     """The types whose data have changed between two marks."""
     before, after = _parts(then), _parts(now)
     return [
-        kind for kind in _KINDS if kind in before and before[kind] != after.get(kind, before[kind])
+        kind
+        for kind in INPUT_TYPES
+        if kind in before and before[kind] != after.get(kind, before[kind])
     ]
-
-
-def is_stale(then: str | None, now: str) -> bool:
-    """Whether any data have changed; of a run without a mark it is not known, and not said."""
-    return then is not None and bool(stale_types(then, now))
 
 
 def types_of(mark: str) -> list[str]:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.orm import Session
 
 from firstlight.models.account import UserNotification
-from firstlight.models.analysis import Analysis, AnalysisStatus
+from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
 from firstlight.models.database import bulk_insert
 from firstlight.models.object import Object
 from firstlight.provenance.fingerprint import product_id
@@ -97,8 +97,16 @@ _TOLD = (
 
 
 def thing_of(session: Session, row: RunLike) -> Row[*tuple[Any, ...]]:
-    """Name and audience of a run's object."""
-    query = select(Object.name, Object.audience_id).where(Object.id == row.object_id)
+    """Name and audience of a run's object, and ``service``: what people call its service.
+
+    The last is None where the service was removed.
+    """
+    query = (
+        select(Object.name, Object.audience_id, AnalysisService.display_name.label("service"))
+        .join(Analysis, Analysis.object_id == Object.id)
+        .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
+        .where(Analysis.id == row.id)
+    )
     return session.execute(query).one()
 
 
@@ -176,7 +184,7 @@ def page_of(object_name: str, number: int) -> str:
 
 def _notification(row: RunLike, thing: Any) -> dict[str, Any]:
     done = row.status == AnalysisStatus.COMPLETED
-    text = f"{row.service_name} on {thing.name}: {_WORDS[row.status]}"
+    text = f"{thing.service or row.service_name} on {thing.name}: {_WORDS[row.status]}"
     if row.status_message:
         text += f" ({row.status_message})"
     return {
