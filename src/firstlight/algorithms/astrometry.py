@@ -35,7 +35,7 @@ STARS_PER_COEFFICIENT = 3
 
 _MEDIAN_OF_ROUND = 1.177  # sigma: distance of a round normal error
 _LEAST_NOISE = 0.002  # pixels: what the pixel grid leaves in any position
-_FAR_OFF = 5.0  # sigma
+_HEAVY = 4.0  # squared sigma from which a left-out star counts by its logarithm only
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,16 +263,17 @@ def _best_order(
     highest = fit_projection(*pairs, start, orders[-1], errors)
     off = np.hypot(*np.subtract((x, y), highest.sky_to_pixel(ra, dec)))
     sigma = _with_excess(errors, off)
-    sound = off <= _FAR_OFF * sigma
+    scale = 3600.0 / highest.pixel_scale
+    # The weights of the robust fit: one blend must not ask for an order of its own.
+    root = (scale / np.hypot(sigma, 0.5 * off))[:, np.newaxis]
+    plane = np.stack(tangent_plane(ra, dec, *highest.crval), axis=1)
     u, v = x - start.crpix[0], y - start.crpix[1]
     size = max(float(np.max(np.hypot(u, v))), 1.0)
-    # Left-out residuals in sigma, on the tangent plane of the highest order.
-    root = 3600.0 / highest.pixel_scale / sigma[sound, np.newaxis]
-    plane = np.stack(tangent_plane(ra, dec, *highest.crval), axis=1)[sound] * root
-    misses = [
-        float(np.sum(_left_out(_design(u[sound] / size, v[sound] / size, order) * root, plane)))
-        for order in orders
-    ]
+    misses = []
+    for order in orders:
+        missed = _left_out(_design(u / size, v / size, order) * root, plane * root)
+        squared = missed * (scale / root[:, 0] / sigma) ** 2
+        misses.append(float(np.sum(_HEAVY * np.log1p(squared / _HEAVY))))
     best = 0
     for k in range(1, len(orders)):
         terms = (len(polynomial_terms(orders[i])) for i in (k, best))
@@ -283,11 +284,15 @@ def _best_order(
 
 
 def _with_excess(errors: Floats, off: Floats) -> Floats:
-    """Errors with the scatter added that the distances `off`, pixels, show beyond them."""
-    low, high = _LEAST_NOISE, max(float(np.median(off)), 2.0 * _LEAST_NOISE)
+    """Errors with the scatter added that the distances `off`, pixels, show beyond them.
+
+    It shows in those whose errors are least.
+    """
+    best = errors <= np.median(errors)
+    low, high = _LEAST_NOISE, max(float(np.median(off[best])), 2.0 * _LEAST_NOISE)
     for _ in range(20):
         middle = float(np.sqrt(low * high))
-        if np.median(off / np.hypot(errors, middle)) > _MEDIAN_OF_ROUND:
+        if np.median(off[best] / np.hypot(errors[best], middle)) > _MEDIAN_OF_ROUND:
             low = middle
         else:
             high = middle

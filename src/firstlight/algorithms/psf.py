@@ -25,6 +25,7 @@ from firstlight.algorithms.psf_model import (
     place_terms,
     profiles_at,
 )
+from firstlight.algorithms.sharpest_stars import half_sample_mode
 
 __all__ = ["PsfModel", "Stamp", "fit_psf"]
 
@@ -144,6 +145,9 @@ def fit_psf(
         model, sample = _bend(model, sample, turns)
         if len(sample) < _FEWEST:
             return None
+        if not may_vary:
+            # Once more, without the galaxies that the first look took for stars.
+            model = _common_profile(model, sample)
         model = _correct(model, sample, may_vary=may_vary)
     model = replace(model, stars=len(sample))
     return replace(model, totals=_totals(model))
@@ -280,10 +284,9 @@ def _bend(model: PsfModel, sample: _Sample, turns: int) -> tuple[PsfModel, _Samp
     spread = spread * np.maximum(pull.chi, 1.0)[:, None]
     core, e1, e2, _ = model.profile
     own = np.stack([np.log(local[:, 0] / core), local[:, 1] - e1, local[:, 2] - e2], axis=1)
-    like = np.zeros(len(sample), dtype=np.bool_)
-    like[_fitting(pull.chi)] = True
-    like[like] = _alike(own[like], np.ones((int(like.sum()), 1)), spread[like])
-    kept = np.flatnonzero(like)
+    kept = _fitting(pull.chi)
+    kept = kept[_alike(own[kept], np.ones((len(kept), 1)), spread[kept])]
+    kept = kept[_narrow(own[kept, 0], spread[kept, 0])]
     if len(kept) < _FEWEST:
         return model, sample.pick(kept)
     bends = _through(own[kept], spread[kept], (u[kept], v[kept]))
@@ -316,6 +319,18 @@ def _alike(own: Floats, design: Floats, spread: Floats) -> Bools:
     off = np.abs(off - np.median(off, axis=0))
     scatter = np.maximum(1.4826 * np.median(off, axis=0), _LEAST_SCATTER)
     return np.asarray((off <= _STRAY * np.sqrt(scatter**2 + spread)).all(axis=1))
+
+
+def _narrow(width: Floats, spread: Floats) -> Bools:
+    """Leave out what is wider than the stars, which are the narrow edge of all widths.
+
+    Galaxies are on one side only: the scatter of the stars shows on the other.
+    """
+    clear = spread <= np.median(spread)
+    middle = half_sample_mode(width[clear])
+    below = middle - width[clear & (width <= middle)]
+    scatter = max(1.4826 * float(np.median(below)), _LEAST_SCATTER)
+    return np.asarray(width - middle <= _STRAY * np.sqrt(scatter**2 + spread))
 
 
 def _through(own: Floats, spread: Floats, place: tuple[Floats, Floats]) -> Floats:

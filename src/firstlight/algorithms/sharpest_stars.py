@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import UNUSABLE, Flag
 
-__all__ = ["ImageQuality", "image_quality", "point_sources"]
+__all__ = ["ImageQuality", "half_sample_mode", "image_quality", "point_sources"]
 
 _MOST = 200  # stars in a profile; more gain nothing
 _LEAST_SNR = 20.0
@@ -66,7 +66,7 @@ def point_sources(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
     bright = np.asarray(bright, dtype=np.bool_)
     if not bright.any():
         return bright
-    mode = _half_sample_mode(np.log(width[bright]))
+    mode = half_sample_mode(np.log(width[bright]))
     with np.errstate(invalid="ignore"):
         near = np.abs(np.log(width) - mode) < 0.2
     return np.asarray(bright & near, dtype=np.bool_)
@@ -100,7 +100,7 @@ def image_quality(
     return ImageQuality(fwhm if np.isfinite(fwhm) else moment, moment, elongation, chosen.size)
 
 
-def _half_sample_mode(values: NDArray[np.float64]) -> float:
+def half_sample_mode(values: NDArray[np.float64]) -> float:
     """Mode by halving: keep the half with the smallest range until three are left.
 
     Bickel & Fruehwirth 2006, Computational Statistics & Data Analysis 50, 3500.
