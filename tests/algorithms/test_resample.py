@@ -61,7 +61,7 @@ def plain(image, net, **more):
 
 
 @pytest.mark.parametrize(
-    ("fwhm", "share"), [(2.5, 0.018), (3.3, 0.004), (4.0, 0.0011), (6.0, 0.0001)]
+    ("fwhm", "share"), [(2.5, 0.014), (3.3, 0.0026), (4.0, 0.0006), (6.0, 0.00005)]
 )
 def test_stars_keep_their_shape(fwhm, share):
     shape = (96, 96)

@@ -14,7 +14,7 @@ from firstlight.algorithms.resample import resample, resample_psf
 
 __all__ = ["PointSources", "align"]
 
-_MARGIN = 6  # source pixels around a stamp, in which the spline forgets where it ends
+_MARGIN = 8  # source pixels around a stamp, in which the spline forgets where it ends
 
 
 class PointSources(Protocol):
