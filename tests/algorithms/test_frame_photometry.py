@@ -8,7 +8,11 @@ from crowded_field import FWHM, field_of, round_stars, true_psf
 
 from firstlight.algorithms.aperture import aperture_fluxes
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.frame_photometry import frame_photometry, light_in_circles
+from firstlight.algorithms.frame_photometry import (
+    frame_photometry,
+    hidden_sources,
+    light_in_circles,
+)
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +154,54 @@ def test_light_in_circles_is_that_of_the_stars(psf, stamp_share):
     got = light_in_circles(psf, x, y, radii)
     assert got.shape == (2, 3)
     np.testing.assert_allclose(got, exact, atol=0.003)
+
+
+def pairs_found_as_one(seed, separation=0.8 * FWHM, fainter=0.3):
+    rng = np.random.default_rng(seed)
+    gx, gy = (g.ravel() + rng.uniform(-3, 3, 49) for g in np.mgrid[40:460:7j, 40:460:7j])
+    turn = rng.uniform(0, 2 * np.pi, 49)
+    x = np.append(gx, gx + separation * np.cos(turn))
+    y = np.append(gy, gy + separation * np.sin(turn))
+    field = field_of(rng, (500, 500), x, y, np.repeat([1e5, fainter * 1e5], 49))
+    # What a detection says of an unresolved pair: one place, between both.
+    share = fainter / (1 + fainter)
+    return field, (gx + share * (x[49:] - gx), gy + share * (y[49:] - gy))
+
+
+def test_the_fainter_of_a_close_pair_is_found_below_the_brighter(psf, stamp_share):
+    field, one = pairs_found_as_one(10)
+    alone = frame_photometry(field.planes, psf, one, fwhm=FWHM)
+    x, y = hidden_sources(field.planes, alone, fwhm=FWHM)
+    apart = np.hypot(np.subtract.outer(x, field.x[49:]), np.subtract.outer(y, field.y[49:]))
+    assert (apart.min(axis=0) < 0.6 * FWHM).mean() > 0.9
+    assert (apart.min(axis=1) < FWHM).all()
+    both = frame_photometry(
+        field.planes, psf, (np.append(one[0], x), np.append(one[1], y)), fwhm=FWHM
+    )
+    truth = field.flux[:49] * stamp_share
+    assert np.median(alone.flux / truth) > 1.15
+    assert np.median(both.flux[:49] / truth) == pytest.approx(1.0, abs=0.03)
+    again = frame_photometry(field.planes, psf, (both.x, both.y), fwhm=FWHM)
+    assert np.median(again.chi[:49]) < 1.15 < np.median(both.chi[:49]) < np.median(alone.chi)
+
+
+def test_nothing_hides_where_nothing_is(psf):
+    found = 0
+    for seed in range(11, 14):
+        _, field, _ = scattered(seed, count=250)
+        fit = frame_photometry(field.planes, psf, (field.x, field.y), fwhm=FWHM)
+        found += len(hidden_sources(field.planes, fit, fwhm=FWHM)[0])
+        nobody = np.zeros(len(fit.x), dtype=bool)
+        assert len(hidden_sources(field.planes, fit, fwhm=FWHM, among=nobody)[0]) <= found
+    assert found <= 4
+
+
+def test_nothing_hides_at_a_saturated_core(psf):
+    rng = np.random.default_rng(14)
+    field = field_of(rng, (200, 200), np.array([100.2]), np.array([99.7]), np.array([1e7]))
+    full = field.data > 1.5e5
+    field.data[full] = 1.5e5
+    field.flags[full] = Flag.SATURATED
+    fit = frame_photometry(field.planes, psf, (field.x, field.y), fwhm=FWHM)
+    x, y = hidden_sources(field.planes, fit, fwhm=FWHM)
+    assert (np.hypot(x - 100, y - 100) > 2 * FWHM).all()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import binary_dilation
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import cg
@@ -21,9 +22,11 @@ from scipy.spatial import cKDTree
 from firstlight.algorithms.aperture import aperture_fluxes
 from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.flags import UNUSABLE, Flag
+from firstlight.algorithms.matched_filter import matched_filter
+from firstlight.algorithms.moments import FWHM_OF_SIGMA
 from firstlight.algorithms.psf_model import PsfModel
 
-__all__ = ["FrameFluxes", "frame_photometry", "light_in_circles"]
+__all__ = ["FrameFluxes", "frame_photometry", "hidden_sources", "light_in_circles"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,6 +43,8 @@ _FREE = 0.15  # FWHM: how far a place may be wrong beyond its noise
 _MODEL_ERROR = 0.005  # of the light in a pixel
 _ENOUGH = 0.6  # of a source's light on pixels that can be used, for a place to be fitted
 _LEAST = 0.05  # the same, for a flux at all
+_MISDRAWN = 0.03  # of the light in a pixel, where others are sought below it
+_BEHIND = 2.0  # FWHM: light this near to a source is what it was wrong about
 _COUPLED = 0.01  # correlation of two fluxes that is told in their errors
 _GROUP = 12  # sources whose errors are found together
 _EDGE = int(Flag.EDGE)
@@ -156,6 +161,76 @@ def frame_photometry(
             work = np.where(usable, data - sky, np.float32(0.0))
     system = _system((work, spread, model, flags), psf, state, fwhm, move=fit_places)
     return _result(state, system, model, sky, move=fit_places)
+
+
+def hidden_sources(
+    planes: Planes,
+    fit: FrameFluxes,
+    *,
+    fwhm: float,
+    threshold: float = 5.0,
+    among: NDArray[np.bool_] | None = None,
+) -> tuple[Floats, Floats]:
+    """Sources that show only once those known are taken off: the fainter ones of close pairs.
+
+    Parameters
+    ----------
+    planes
+        As for `frame_photometry`.
+    fit
+        What it found.
+    fwhm
+        Pixels.
+    threshold
+        In sigma of the filtered noise; where there is light, that holds its photons and what the
+        PSF may be wrong.
+    among
+        Which of the sources may hide others, ``(n,)``: stars, since what is left of a galaxy is
+        no hidden star. All if None.
+
+    Returns
+    -------
+    x and y of the new ones, pixels, at most one at each source. Fit them and the known ones
+    together; what is hidden still shows when this is asked again.
+    """
+    data, variance, flags = planes
+    lost = ((flags & int(UNUSABLE)) != 0) | ~np.isfinite(data) | ~np.isfinite(variance)
+    # Charge of a saturated core is missing as far as its neighbours.
+    full = (flags & int(Flag.SATURATED | Flag.BLEED)) != 0
+    if full.any():
+        lost |= binary_dilation(full, iterations=int(np.ceil(fwhm)))
+    light = np.maximum(fit.model, np.float32(0.0))
+    left = np.where(lost, np.float32(0.0), data - fit.sky - fit.model)
+    spread = np.where(lost, np.float32(np.inf), variance) + light
+    spread += np.square(np.float32(_MISDRAWN) * light)
+    snr = matched_filter(left, spread, lost, fwhm / FWHM_OF_SIGMA)
+    rows, columns = np.nonzero((snr > threshold) & ~lost)
+    top = _highest(snr, rows, columns, int(np.ceil(0.5 * fwhm)))
+    x, y = columns[top].astype(np.float64), rows[top].astype(np.float64)
+    kept = _one_behind_each(fit, (x, y, snr[rows[top], columns[top]]), fwhm, among)
+    return x[kept], y[kept]
+
+
+def _one_behind_each(
+    fit: FrameFluxes,
+    peaks: tuple[Floats, Floats, NDArray[np.float32]],
+    fwhm: float,
+    among: NDArray[np.bool_] | None,
+) -> NDArray[np.bool_]:
+    """The highest peak at each source: a pair fitted as one leaves light on both sides of it."""
+    x, y, height = peaks
+    kept = np.ones(len(x), dtype=np.bool_)
+    if not len(x) or not len(fit.x):
+        return kept
+    apart, nearest = cKDTree(np.column_stack([fit.x, fit.y])).query(np.column_stack([x, y]))
+    highest = np.zeros(len(fit.x), np.float32)
+    behind = apart < _BEHIND * fwhm
+    np.maximum.at(highest, nearest[behind], height[behind])
+    kept = ~behind | (height == highest[nearest])
+    if among is not None:
+        # Far from all that is known it hides behind none.
+        kept &= among[nearest] | (apart > 2.0 * _BEHIND * fwhm)
+    return np.asarray(kept)
 
 
 def light_in_circles(psf: PsfModel, x: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Floats:
@@ -355,6 +430,21 @@ def _together(own: Floats, who: Ints, links: tuple[Ints, Ints, Floats]) -> Float
     matrix[second, :, first, :] = links[2].transpose(0, 2, 1)
     inverse = np.linalg.pinv(matrix.reshape(3 * k, 3 * k), hermitian=True)
     return np.asarray(np.sqrt(np.maximum(np.diag(inverse), 0.0)).reshape(k, 3))
+
+
+@njit(cache=True, nogil=True)
+def _highest(plane, rows, columns, half):  # type: ignore[no-untyped-def] # compiled
+    """Whether each of some pixels is higher than all others within a square around it."""
+    ny, nx = plane.shape
+    highest = np.ones(rows.size, np.bool_)
+    for k in range(rows.size):
+        own = plane[rows[k], columns[k]]
+        for y in range(max(rows[k] - half, 0), min(rows[k] + half + 1, ny)):
+            for x in range(max(columns[k] - half, 0), min(columns[k] + half + 1, nx)):
+                before = y < rows[k] or (y == rows[k] and x < columns[k])
+                if plane[y, x] > own or (before and plane[y, x] == own):
+                    highest[k] = False
+    return highest
 
 
 @njit(cache=True, nogil=True)
