@@ -10,6 +10,7 @@ from scipy.special import erf
 
 from firstlight.algorithms.coordinate_map import coordinate_map, sample_map
 from firstlight.algorithms.flags import UNUSABLE, Flag
+from firstlight.algorithms.projection import Projection
 from firstlight.algorithms.resample import REACH, resample, resample_psf
 from firstlight.errors import InvalidInput
 from firstlight.simulation.transient_pair import PairSettings, simulate_pair
@@ -294,3 +295,13 @@ def test_planes_must_fit():
         resample(image, np.ones((8, 9), np.float32), None, net)
     with pytest.raises(InvalidInput):
         resample(image, image, np.zeros((7, 8), np.uint16), net)
+
+
+def test_images_of_other_skies_do_not_meet():
+    scale = np.array([[-1e-4, 0.0], [0.0, 1e-4]])
+    source = Projection((10.0, 0.0), (30.0, 30.0), scale)
+    target = Projection((200.0, 20.0), (30.0, 30.0), scale)
+    found = plain(np.ones((60, 60)), coordinate_map(target, source, (50, 40)))
+    assert (found.flags == int(Flag.NO_DATA)).all()
+    assert (found.pixels == 0).all()
+    assert np.isinf(found.variance).all()

@@ -160,7 +160,8 @@ def resample(
     across, along = positions.jacobian()[0]
     # Target rows that run along source rows in the same sense read them without a jump.
     if abs(along) > abs(across):
-        pixels, variance, marks = pixels.T, variance.T, marks.T
+        pixels, variance = np.ascontiguousarray(pixels.T), np.ascontiguousarray(variance.T)
+        marks = np.ascontiguousarray(marks.T)
         xs, ys, across = ys, xs, positions.jacobian()[1, 0]
     if across < 0:
         pixels, variance, marks = pixels[:, ::-1], variance[:, ::-1], marks[:, ::-1]
@@ -222,18 +223,17 @@ def _prepare(
     hidden: int,
 ) -> _Source:
     image = np.array(pixels, dtype=np.float32, order="C")
-    spread = np.array(variance, dtype=np.float32, order="C")
-    marks = np.array(marks, dtype=DTYPE, order="C")
+    spread = np.pad(variance.astype(np.float32, copy=False), _MARGIN, mode="edge")
+    marks = np.pad(marks.astype(DTYPE, copy=False), _MARGIN, constant_values=_EDGE)
     unseen = np.zeros(image.shape, dtype=np.bool_)
-    if _screen(image, spread, marks, unseen, hidden):
+    inner = np.s_[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    if _screen(image, spread[inner], marks[inner], unseen, hidden):
         smooth_fill(image, unseen)
-        _mark_doubt(image, spread, marks, unseen)
+        _mark_doubt(image, spread[inner], marks[inner], unseen)
     _to_spline(image)
-    return _Source(
-        np.pad(image, _MARGIN, mode="reflect" if min(image.shape) > _MARGIN else "edge"),
-        np.pad(spread, _MARGIN, mode="edge"),
-        _within_reach(np.pad(marks, _MARGIN, constant_values=_EDGE)),
-    )
+    # An image smaller than the margin cannot be mirrored; nothing in it is far from its edge.
+    spline = np.pad(image, _MARGIN, mode="reflect" if min(image.shape) > _MARGIN else "edge")
+    return _Source(spline, spread, _within_reach(marks))
 
 
 @njit(cache=True, nogil=True)
@@ -303,17 +303,15 @@ def _surroundings(image, spread, unseen, y, x):  # type: ignore[no-untyped-def] 
 def _within_reach(marks):  # type: ignore[no-untyped-def] # compiled
     """At each pixel the flags of the 4x4 pixels from one before to two after it."""
     ny, nx = marks.shape
-    rows = np.zeros_like(marks)
+    line = np.zeros(nx, dtype=marks.dtype)
     result = np.zeros_like(marks)
-    for y in range(ny):
-        line, out = marks[y], rows[y]
+    for y in range(1, ny - 2):
+        a, b, c, d = marks[y - 1], marks[y], marks[y + 1], marks[y + 2]
+        for x in range(nx):
+            line[x] = a[x] | b[x] | c[x] | d[x]
+        out = result[y]
         for x in range(nx - 3):
             out[x + 1] = line[x] | line[x + 1] | line[x + 2] | line[x + 3]
-    for y in range(1, ny - 2):
-        a, b, c, d = rows[y - 1], rows[y], rows[y + 1], rows[y + 2]
-        out = result[y]
-        for x in range(nx):
-            out[x] = a[x] | b[x] | c[x] | d[x]
     return result
 
 
