@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pair_scenes import Scene, even
 
-from firstlight.algorithms.flux_ratio import FluxRatio
-from firstlight.algorithms.image_pair import AlignedImage, PsfGrid
+from firstlight.algorithms.image_pair import AlignedImage
 from firstlight.algorithms.residual_noise import ResidualNoise
 from firstlight.algorithms.tile_kernels import fast_length
 from firstlight.algorithms.zogy import zogy
@@ -17,89 +17,6 @@ from firstlight.algorithms.zogy import zogy
 Floats = NDArray[np.float64]
 
 NOTHING = ResidualNoise(0.0, 0.0)
-
-
-def moffat(fwhm: float, radius: int, place: tuple[float, float] = (0.0, 0.0)) -> Floats:
-    """A round Moffat of power 3.5 integrated over pixels, on a stamp around the origin."""
-    core = fwhm / 2 / np.sqrt(2 ** (1 / 3.5) - 1)
-    fine = (np.arange(-5 * radius - 2, 5 * radius + 3)) / 5
-    dx, dy = np.meshgrid(fine - place[0], fine - place[1])
-    light = 2.5 / np.pi / core**2 * (1 + (dx**2 + dy**2) / core**2) ** -3.5 / 25
-    side = 2 * radius + 1
-    return np.asarray(light.reshape(side, 5, side, 5).sum(axis=(1, 3)))
-
-
-def one_psf(stamp: Floats) -> PsfGrid:
-    return PsfGrid(stamp[None, None].astype(np.float32), np.zeros(1), np.zeros(1))
-
-
-def even(shape: tuple[int, int], ratio: float = 1.0) -> FluxRatio:
-    return FluxRatio((ratio,), 0.0, shape, 100)
-
-
-class Scene:
-    """Two images of the same stars with exact variances, and new sources in one of them."""
-
-    def __init__(
-        self,
-        seed: int,
-        shape: tuple[int, int] = (256, 320),
-        *,
-        stars: int = 40,
-        ratio: float = 1.0,
-        new_stars: tuple[tuple[float, float, float], ...] = (),
-        widths: tuple[float, float] = (4.0, 3.3),
-        brightest: float = 1e5,
-        noise: bool = True,
-    ) -> None:
-        rng = np.random.default_rng(seed)
-        self.shape = shape
-        ny, nx = shape
-        self.stars = np.stack(
-            [
-                rng.uniform(-5, nx + 5, stars),
-                rng.uniform(-5, ny + 5, stars),
-                np.exp(rng.uniform(np.log(1e3), np.log(brightest), stars)),
-            ],
-            axis=1,
-        )
-        light = [self._light(self.stars, width) for width in widths]
-        light[0] += self._light(np.array(new_stars).reshape(-1, 3), widths[0])
-        light[1] /= ratio
-        variance = [light[0] + 2049.0, light[1] / 4 + 512.0]
-        if noise:
-            light = [
-                each + np.sqrt(spread) * rng.standard_normal(shape)
-                for each, spread in zip(light, variance, strict=True)
-            ]
-        self.new, self.reference = (
-            AlignedImage(
-                each.astype(np.float32),
-                spread.astype(np.float32),
-                np.zeros(shape, np.uint16),
-                one_psf(moffat(width, 14)),
-            )
-            for each, spread, width in zip(light, variance, widths, strict=True)
-        )
-
-    def _light(self, sources: Floats, width: float) -> Floats:
-        margin = 40
-        image = np.zeros((self.shape[0] + 2 * margin, self.shape[1] + 2 * margin))
-        for x, y, flux in sources:
-            i, j = int(np.rint(x)), int(np.rint(y))
-            stamp = moffat(width, 24, (x - i, y - j))
-            image[j + margin - 24 : j + margin + 25, i + margin - 24 : i + margin + 25] += (
-                flux * stamp
-            )
-        return image[margin:-margin, margin:-margin]
-
-    def away(self, score: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Pixels that no star is near to."""
-        y, x = np.ogrid[: self.shape[0], : self.shape[1]]
-        free = np.ones(score.shape, np.bool_)
-        for i, j, flux in self.stars:
-            free &= np.hypot(x - i, y - j) > 4.0 * np.log10(flux) - 4.0
-        return free
 
 
 def formulas(new: AlignedImage, reference: AlignedImage, ratio: float) -> dict[str, Floats]:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from firstlight.algorithms.image_pair import AlignedImage, PsfGrid
 from firstlight.algorithms.tile_kernels import fast_length
 
-__all__ = ["FluxRatio", "measure_ratio"]
+__all__ = ["FluxRatio", "bright_sources", "measure_ratio"]
 
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
-_BRIGHT = 20.0  # signal-to-noise ratio of the highest pixel of a star, at least
+_BRIGHT = 20.0  # highest pixel of a star over the noise of the sky, at least
+_STEP = 13  # every so many pixels are looked at for it
 _MOST = 400
 _FEWEST = 3
 _FOR_SLOPES = 40  # stars, for a ratio that changes over the image
@@ -77,7 +78,7 @@ def measure_ratio(
     a constant for what is left of the sky; a plane is fitted to the ratios and stars that do not
     fit, such as variable ones, are left out.
     """
-    x, y = _stars(reference, new, hidden)
+    x, y = bright_sources(new, reference, hidden, _MOST)
     if len(x) < _FEWEST:
         return FluxRatio((1.0,), float("inf"), new.shape, 0)
     slope, error = _slopes(new, reference, (x, y))
@@ -90,35 +91,55 @@ def _scaled(x: Floats, y: Floats, shape: tuple[int, int]) -> tuple[Floats, Float
     return (2.0 * x + 1.0) / nx - 1.0, (2.0 * y + 1.0) / ny - 1.0
 
 
-def _stars(
-    reference: AlignedImage, new: AlignedImage, lost: NDArray[np.uint8]
+def bright_sources(
+    new: AlignedImage, reference: AlignedImage, hidden: NDArray[np.uint8], most: int
 ) -> tuple[Floats, Floats]:
-    """The brightest local maxima whose surroundings are all good."""
+    """The brightest local maxima of the reference whose surroundings are all good.
+
+    Parameters
+    ----------
+    new, reference
+        On the same pixels.
+    hidden
+        Not 0 where either has no value, ``(ny, nx)``.
+    most
+        So many at most.
+
+    Returns
+    -------
+    x and y, whole pixels, brightest first; so far from the border that stamps of the PSF are
+    inside.
+    """
     margin = reference.psfs.radius + _INNER
-    rows, columns = _maxima(reference.pixels, reference.variance, lost, margin)
+    net = np.s_[::_STEP, ::_STEP]
+    sky = reference.variance[net][hidden[net] == 0]
+    if not sky.size:
+        return np.zeros(0), np.zeros(0)
+    limit = _BRIGHT * float(np.sqrt(np.median(sky)))
+    rows, columns = _maxima(reference.pixels, limit, hidden, margin)
     order = np.argsort(-reference.pixels[rows, columns], kind="stable")
     chosen: list[int] = []
     for n in order:
         j, i = rows[n], columns[n]
         around = np.s_[j - 2 * _INNER : j + 2 * _INNER + 1, i - 2 * _INNER : i + 2 * _INNER + 1]
-        if not lost[around].any() and new.pixels[j, i] > 0:
+        if not hidden[around].any() and new.pixels[j, i] > 0:
             chosen.append(int(n))
-        if len(chosen) == _MOST:
+        if len(chosen) == most:
             break
     return columns[chosen].astype(np.float64), rows[chosen].astype(np.float64)
 
 
 @njit(cache=True, nogil=True)
-def _maxima(pixels, variance, lost, margin):  # type: ignore[no-untyped-def] # compiled
+def _maxima(pixels, limit, lost, margin):  # type: ignore[no-untyped-def] # compiled
     ny, nx = pixels.shape
     rows, columns = [0], [0]
     rows.pop()
     columns.pop()
-    square = np.float32(_BRIGHT * _BRIGHT)
+    least = np.float32(limit)
     for y in range(margin, ny - margin):
         for x in range(margin, nx - margin):
             value = pixels[y, x]
-            if value <= 0 or value * value < square * variance[y, x] or lost[y, x]:
+            if not value >= least or lost[y, x]:
                 continue
             highest = True
             for j in range(y - 1, y + 2):

@@ -1,9 +1,8 @@
 """Pixels without a value get one that changes nothing: no source may come of it.
 
-A hole is filled twice. First with the mean of the pixels around it, so that there is some value.
-Then, where two images of one place are compared, with the values that are likeliest if nothing
-changed: those for which the difference has the least sum of squares. So what is left of a star
-in a hole of one image is what the other image says is there.
+Where two images of one place are compared, a hole is filled with the values that are likeliest if
+nothing changed: those for which the difference has the least sum of squares. So what is put into
+a hole of one image, on a star as elsewhere, is what the other image says is there.
 """
 
 from __future__ import annotations
@@ -15,37 +14,13 @@ from scipy.ndimage import minimum_filter
 
 from firstlight.algorithms.tile_kernels import StaticKernels
 
-__all__ = ["fill_alike", "fill_smooth"]
+__all__ = ["fill_alike"]
 
 Plane = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
-_WIDEST = 40  # pixels around a hole that are searched for a good one
-_ENOUGH = 5  # good pixels, for a mean
 _SWEEPS = 3
-
-
-def fill_smooth(pixels: Plane, hidden: Bools, places: Integers | None = None) -> None:
-    """Give hidden pixels the mean of good pixels around them, in place.
-
-    Parameters
-    ----------
-    pixels
-        ``(ny, nx)``; hidden ones may be NaN.
-    hidden
-        True where a pixel has no value, ``(ny, nx)``.
-    places
-        Rows and columns of these pixels ``(n, 2)``, if they are known.
-
-    Notes
-    -----
-    The weights of the means are inverse squares of the distances. Where no pixel within 40 is
-    good the value becomes zero.
-    """
-    if places is None:
-        places = np.argwhere(hidden)
-    _mean_around(pixels, hidden, places)
 
 
 def fill_alike(
@@ -93,28 +68,6 @@ def _beyond_reach(hidden: Bools, reach: int) -> Bools:
     return np.asarray(
         minimum_filter(hidden.view(np.uint8), 2 * reach + 1, mode="nearest").astype(np.bool_)
     )
-
-
-@njit(cache=True, nogil=True)
-def _mean_around(pixels, hidden, places):  # type: ignore[no-untyped-def] # compiled
-    """Rings of growing size, until one brings enough good pixels."""
-    ny, nx = pixels.shape
-    for n in range(places.shape[0]):
-        y, x = places[n]
-        total, weights, found = 0.0, 0.0, 0
-        radius = 0
-        while radius < _WIDEST and found < _ENOUGH:
-            radius += 1
-            for j in range(max(y - radius, 0), min(y + radius + 1, ny)):
-                step = 1 if abs(j - y) == radius else 2 * radius
-                for i in range(x - radius, x + radius + 1, step):
-                    if i < 0 or i >= nx or hidden[j, i]:
-                        continue
-                    weight = 1.0 / ((j - y) ** 2 + (i - x) ** 2)
-                    total += weight * pixels[j, i]
-                    weights += weight
-                    found += 1
-        pixels[y, x] = total / weights if found > 0 else 0.0
 
 
 @njit(cache=True, nogil=True)

@@ -21,10 +21,10 @@ Plane = NDArray[np.float32]
 
 _BRIGHT = 100.0  # signal-to-noise ratio of a static source that tells of errors
 _FEWEST = 10
-_MOST = 2000
+_MOST = 100  # of the brightest: on fainter ones photons hide what is looked for
 _AROUND = 3  # pixels around a source that are looked at
-_ALLOWED = 4.0  # sigma, above which a residual asks for more noise
-_SHARE = 0.95  # of the sources that shall be below
+_CHANCE = 4.0  # variances that noise alone makes of the largest residual of a source
+_SPREAD = 1.2  # of the median residual; with it 49 of 50 bright stars stay below 4 sigma
 _UNKNOWN = 0.005  # of a source's light, where too few sources tell
 _NORMAL = 0.4549  # median of the square of a normal variate
 
@@ -62,9 +62,10 @@ def measure_residual(
     Returns
     -------
     A shift is fitted to each source's residual; the position error is the robust scatter of the
-    shifts above what noise makes of them. The relative error is then as large as it must be for
-    19 of 20 sources to stay below 4 sigma everywhere around their middle. Where fewer than ten
-    sources are bright enough half a percent is taken to be uncertain.
+    shifts above what noise makes of them. The relative error is 1.2 times the median, over the
+    100 brightest sources, of the largest share of its light that a source leaves: the median,
+    since some of them have changed. Where fewer than ten sources are bright enough half a percent
+    is taken to be uncertain.
     """
     rows, columns = _static_maxima(static, variance, hidden, _BRIGHT)
     if len(rows) < _FEWEST:
@@ -88,10 +89,10 @@ def measure_residual(
     steep = position * (np.square(slopes[0]) + np.square(slopes[1]))
     # Places on the wings say little of a share of the light that is not there.
     inner = light > 0.3 * light.max(axis=(1, 2), keepdims=True)
-    needed = (np.square(value) / _ALLOWED**2 - noise - steep) / np.square(np.maximum(light, 1e-9))
-    worst = np.where(inner, needed, 0.0).max(axis=(1, 2))
-    relative = float(np.quantile(worst, _SHARE))
-    return ResidualNoise(float(np.sqrt(position)), float(np.sqrt(max(relative, 0.0))))
+    excess = (np.square(value) - _CHANCE * noise - steep) / np.square(np.maximum(light, 1e-9))
+    largest = np.sqrt(np.maximum(np.where(inner, excess, 0.0).max(axis=(1, 2)), 0.0))
+    relative = _SPREAD * float(np.median(largest))
+    return ResidualNoise(float(np.sqrt(position)), relative)
 
 
 def _shift_variance(light: Floats, noise: Floats) -> Floats:

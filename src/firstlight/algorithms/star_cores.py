@@ -28,6 +28,7 @@ _TOUCHING = 1.5  # pixels
 _MODEL_ERROR = 0.05  # of a star's light in a pixel of its wings
 _FEWEST = 30  # pixels of wings
 _TURNS = 8
+_SETTLED = 0.01  # pixels
 
 
 def fill_cores(
@@ -107,6 +108,8 @@ def _fill_one(
         weight = known / (noise + (_MODEL_ERROR * np.maximum(flux * design[0], light)) ** 2)
         flux, step = _fit(design, light, weight)
         place = np.clip(place + np.clip(step, -1.0, 1.0), -size - 1.0, size + 1.0)
+        if np.abs(step).max() < _SETTLED:
+            break
     if flux <= 0.0:
         return
     model = flux * shifted(stamp, *place)[part]

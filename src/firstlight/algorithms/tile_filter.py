@@ -41,6 +41,7 @@ _BLEND = 8  # half the width of the band in which two tiles go over into each ot
 _STEP = 7  # every so many pixels are looked at for the level of the noise
 _LEAST_NOISE = 1e-6  # electrons squared, for tiles without any value
 _LEAST_KNOWN = np.float32(0.3)  # share of a source that must be seen
+_BRIGHT, _DEEP = 10.0, 8  # of the noise, and pixels: whose mirror image may do harm
 _SPARE = 4  # pixels around a tile beyond the reach of its kernels
 
 
@@ -83,6 +84,16 @@ class _Tile:
     length: int
     shared: int
     weight: Plane
+
+    def places(self) -> NDArray[np.int64]:
+        """Pixels of the image that the transform's are, also beyond its border."""
+        return np.arange(self.origin, self.origin + self.size)
+
+    def beyond(self) -> NDArray[np.bool_]:
+        """Which of them lie a few pixels beyond the border."""
+        places = self.places()
+        depth = np.maximum(-places, places - self.length + 1)
+        return np.asarray((depth > 0) & (depth <= _DEEP))
 
 
 def filter_tiles(
@@ -195,11 +206,17 @@ def _share_known(
 ) -> None:
     """Divide fluxes and variances by the share of a source that can be seen, in place."""
     _, _, flux, flux_variance, static = told
-    if len(pieces.holes):
-        add_doubt(flux_variance, pieces, own)
-    inside = tuple(tile.origin >= 0 and tile.origin + tile.size <= tile.length for tile in place)
-    if all(inside) and not len(pieces.holes):
+    outside = [tile.beyond() for tile in place]
+    bordering = any(each.any() for each in outside)
+    if not bordering and not len(pieces.holes):
         return
+    if len(pieces.holes):
+        add_doubt(flux_variance, pieces, own, pieces.holes)
+    if bordering:
+        # A star on the border is mirrored as if it were symmetric.
+        light = pieces.pixels[0] > _BRIGHT * np.sqrt(own.noise[0])
+        light &= outside[0][:, None] | outside[1]
+        add_doubt(flux_variance, pieces, own, np.argwhere(light))
     known, noise = np.ones_like(flux), [np.ones(tile.size, np.float32) for tile in place]
     for axis, tile in enumerate(place):
         seen = np.ones(tile.size, np.float32)
@@ -221,7 +238,7 @@ def _along_border(factors: Plane, tile: _Tile, profile: Plane) -> None:
 
 
 def _mirrored(tile: _Tile, length: int) -> NDArray[np.int64]:
-    place = np.arange(tile.origin, tile.origin + tile.size) % (2 * length)
+    place = tile.places() % (2 * length)
     return np.where(place < length, place, 2 * length - 1 - place)
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from firstlight.algorithms.inpaint import fill_alike, fill_smooth
+from firstlight.algorithms.inpaint import fill_alike
+from firstlight.algorithms.smooth_fill import smooth_fill
 from firstlight.algorithms.star_cores import fill_cores
 from firstlight.algorithms.tile_kernels import TileKernels, cropped
 
 __all__ = ["Pieces", "add_doubt", "fill_pixels", "fill_variances", "find_holes", "take_away"]
 
 Plane = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
 _REACH = 8  # around a hole, within which scores know less, pixels
-_DOUBT, _DOUBT_ALONE = 0.02, 0.1  # of a filled pixel: the other image has it or not
+# What a made-up pixel may be wrong by, as a share of its value: mirrored beyond the border, filled
+# and in the other image, filled in both.
+_DOUBT = np.array([0.3, 0.02, 0.02, 0.1])
+_STEP = 7  # every so many pixels are looked at for the level of the noise
 _WORTH = 0.01  # of the variance, for doubt to count
 
 
@@ -50,9 +54,12 @@ def find_holes(hidden: NDArray[np.uint8]) -> Integers:
 
 
 def fill_variances(pieces: Pieces) -> None:
-    """Means of the good pixels around, in place."""
-    for plane, (lost, places) in zip(pieces.variances, _by_image(pieces), strict=True):
-        fill_smooth(plane, lost, places)
+    """Smooth values, in place, and never much below the sky's."""
+    rows, columns = pieces.holes.T
+    for plane, lost in _by_image(pieces, pieces.variances):
+        smooth_fill(plane, lost)
+        least = float(np.median(plane[::_STEP, ::_STEP])) / 2.0
+        plane[rows, columns] = np.maximum(plane[rows, columns], np.float32(least))
 
 
 def fill_pixels(pieces: Pieces, psfs: tuple[Plane, Plane], kernels: TileKernels) -> None:
@@ -65,16 +72,20 @@ def fill_pixels(pieces: Pieces, psfs: tuple[Plane, Plane], kernels: TileKernels)
     kernels
         Of the tile.
     """
-    for plane, (lost, places) in zip(pieces.pixels, _by_image(pieces), strict=True):
-        fill_smooth(plane, lost, places)
+    for plane, lost in _by_image(pieces, pieces.pixels):
+        smooth_fill(plane, lost)
     fill_cores(pieces.pixels, pieces.variances, pieces.hidden, pieces.holes, psfs)
     fill_alike(pieces.pixels, pieces.hidden, pieces.holes, kernels.static)
 
 
-def _by_image(pieces: Pieces) -> list[tuple[Bools, Integers]]:
-    """Where each of the two images has no value, as a plane and as places."""
+def _by_image(
+    pieces: Pieces, planes: tuple[Plane, Plane]
+) -> Iterator[tuple[Plane, NDArray[np.bool_]]]:
+    """The planes of those images that have holes, and where these are."""
     which = pieces.hidden[pieces.holes[:, 0], pieces.holes[:, 1]]
-    return [((pieces.hidden & bit) != 0, pieces.holes[(which & bit) != 0]) for bit in (1, 2)]
+    for bit, plane in zip((1, 2), planes, strict=True):
+        if (which & bit).any():
+            yield plane, (pieces.hidden & bit) != 0
 
 
 def take_away(known: Plane, pieces: Pieces, kernels: TileKernels) -> None:
@@ -89,25 +100,30 @@ def take_away(known: Plane, pieces: Pieces, kernels: TileKernels) -> None:
     _add_stamps(known, pieces.holes, which, losses, np.full(len(rows), -1.0, np.float32))
 
 
-def add_doubt(flux_variance: Plane, pieces: Pieces, kernels: TileKernels) -> None:
-    """Add what the values of filled pixels may be wrong by to the variance of fluxes, in place.
+def add_doubt(flux_variance: Plane, pieces: Pieces, kernels: TileKernels, places: Integers) -> None:
+    """Add what the values of made-up pixels may be wrong by to the variance of fluxes, in place.
 
     At the cores of stars it is far above any variance of pixels, so that it would spoil the
     transform of the whole tile.
+
+    Parameters
+    ----------
+    places
+        Rows and columns of pixels that were filled, or mirrored, ``(n, 2)``.
     """
-    rows, columns = pieces.holes.T
+    rows, columns = places.T
     which = pieces.hidden[rows, columns]
-    share = np.where(which == 3, _DOUBT_ALONE, _DOUBT)
+    share = _DOUBT[which]
     for number in (0, 1):
         doubt = np.square(share * pieces.pixels[number][rows, columns])
-        chosen = (which & (number + 1)) != 0
+        chosen = (which == 0) | ((which & (number + 1)) != 0)
         chosen &= doubt > _WORTH * pieces.variances[number][rows, columns]
         if chosen.any():
             reach = kernels.psf.shape[0] // 2
             stamps = (cropped(kernels.squares[number], reach) / kernels.unit**2)[None]
             same = np.zeros(int(chosen.sum()), np.int64)
             factors = doubt[chosen].astype(np.float32)
-            _add_stamps(flux_variance, pieces.holes[chosen], same, stamps, factors)
+            _add_stamps(flux_variance, places[chosen], same, stamps, factors)
 
 
 @njit(cache=True, nogil=True)

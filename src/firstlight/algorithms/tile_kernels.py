@@ -178,10 +178,12 @@ def spectrum(stamp: NDArray[np.float32], shape: tuple[int, int]) -> Complex:
 
 def spectra(matching: Matching, place: tuple[int, int], shape: tuple[int, int]) -> Spectra:
     """Kernels of the tile at `place` (row, column) on a grid of pixels of `shape`."""
-    new, reference, psf = (
-        spectrum(grid.stamps[place], shape)
-        for grid in (matching.new, matching.reference, matching.psf)
+    new, reference = (
+        spectrum(grid.stamps[place], shape) for grid in (matching.new, matching.reference)
     )
+    # A kernel that is the PSF itself need not be transformed twice.
+    same = matching.psf is matching.reference
+    psf = reference if same else spectrum(matching.psf.stamps[place], shape)
     return Spectra(new, reference, psf)
 
 

@@ -73,11 +73,9 @@ def zogy_matching(
     """``a = P_r / ratio`` and ``b = P_n``, so that ``a * new = b * reference``."""
     x, y = tile_centres(new.shape, tiles)
     of_new, of_reference = new.psfs.on(x, y), reference.psfs.on(x, y)
-    return Matching(
-        new=_with_speck(of_reference, [[1.0 / ratio.at(i, j) for i in x] for j in y]),
-        reference=_with_speck(of_new, [[1.0]]),
-        psf=of_new,
-    )
+    factors = [[1.0 / ratio.at(i, j) for i in x] for j in y]
+    source = _with_speck(of_new, [[1.0]])
+    return Matching(new=_with_speck(of_reference, factors), reference=source, psf=source)
 
 
 def _with_speck(grid: PsfGrid, factors: list[list[float]]) -> PsfGrid:
