@@ -138,6 +138,19 @@ def test_nobody_knows():
     assert np.isfinite(around).all()
 
 
+@pytest.mark.parametrize("make", [weighted_mean, proper_coadd])
+def test_an_empty_frame_changes_nothing(make):
+    frames, scales = frames_of(faint(3), SHAPE, 3)
+    expected = make(frames, scales)
+    empty = replace(frames[1], pixels=np.full(SHAPE, np.nan, np.float32))
+    found = make([*frames, empty], [*scales, 1.0])
+    np.testing.assert_allclose(found.pixels, expected.pixels, atol=1e-3)
+    np.testing.assert_array_equal(found.variance, expected.variance)
+    np.testing.assert_allclose(found.psfs.stamps, expected.psfs.stamps, atol=1e-7)
+    with pytest.raises(InvalidInput):
+        make([empty])
+
+
 def test_one_frame_is_whitened_only():
     frames, scales = frames_of(faint(2), SHAPE, 2, count=1)
     found = proper_coadd(frames, scales)

@@ -153,10 +153,13 @@ def choose_frames(
 def frame_weights(frames: Sequence[AlignedImage], scales: Sequence[float] | None = None) -> Floats:
     """Inverse variance of the sky of each frame on the coadd's flux scale, ``(n,)``.
 
+    0 for a frame without a usable pixel.
+
     Raises
     ------
     InvalidInput
-        There are no frames, they differ in shape, or a scale is not positive.
+        There are no frames, they differ in shape, a scale is not positive, or no frame has a
+        usable pixel.
     """
     factors = np.ones(len(frames)) if scales is None else np.asarray(scales, np.float64)
     if factors.shape != (len(frames),) or not (np.isfinite(factors) & (factors > 0)).all():
@@ -164,9 +167,12 @@ def frame_weights(frames: Sequence[AlignedImage], scales: Sequence[float] | None
     shapes = {frame.shape for frame in frames}
     if len(shapes) != 1:
         raise InvalidInput("The frames do not fit.", field="frames", found=sorted(shapes))
-    return np.array(
+    weights = np.array(
         [factor**2 / _sky_variance(frame) for frame, factor in zip(frames, factors, strict=True)]
     )
+    if not weights.any():
+        raise InvalidInput("No frame has a usable pixel.", field="frames", found=len(frames))
+    return weights
 
 
 def weighted_mean(frames: Sequence[AlignedImage], scales: Sequence[float] | None = None) -> Coadd:
@@ -237,8 +243,8 @@ def _sky_variance(frame: AlignedImage) -> float:
     some = np.s_[::_STEP, ::_STEP]
     variance = frame.variance[some]
     good = ((frame.flags[some] & int(UNUSABLE)) == 0) & np.isfinite(variance) & (variance > 0)
-    # A frame without a good pixel weighs nothing; its weight only must be a number.
-    return float(np.median(variance[good])) if good.any() else 1.0
+    good &= np.isfinite(frame.pixels[some])
+    return float(np.median(variance[good])) if good.any() else np.inf
 
 
 def _mean(

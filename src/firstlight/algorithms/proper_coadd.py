@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from firstlight.algorithms.coadd import Coadd, common_net, frame_weights, weighted_mean
-from firstlight.algorithms.flags import UNUSABLE
+from firstlight.algorithms.flags import UNUSABLE, Flag
 from firstlight.algorithms.image_pair import AlignedImage, PsfGrid
 from firstlight.algorithms.smooth_fill import smooth_fill
 from firstlight.algorithms.tile_kernels import fast_length, spectrum
@@ -99,10 +99,9 @@ def proper_coadd(
         raise InvalidInput(
             "Too many frames.", field="frames", found=len(frames), expected=f"{_MOST_FRAMES}"
         )
-    weights = frame_weights(frames, scales)
     factors = np.ones(len(frames)) if scales is None else np.asarray(scales, np.float64)
     told = [_masked(f, None if outliers is None else outliers[k]) for k, f in enumerate(frames)]
-    mean = weighted_mean(told, scales)
+    weights, mean = frame_weights(told, scales), weighted_mean(told, scales)
     hidden = np.stack([(frame.flags & int(UNUSABLE)) != 0 for frame in told])
     planes = _filled(told, factors, hidden, mean)
     missing = _gaps(hidden)
@@ -139,7 +138,7 @@ def _masked(frame: AlignedImage, outliers: Bools | None) -> AlignedImage:
         closed |= outliers
     if not closed.any():
         return frame
-    flags = np.where(closed, frame.flags | np.uint16(1), frame.flags)
+    flags = np.where(closed, frame.flags | np.uint16(Flag.BAD), frame.flags)
     return replace(frame, flags=flags)
 
 
