@@ -141,20 +141,23 @@ def _sums(data, variance, x, y, sigma):  # type: ignore[no-untyped-def] # compil
     for i in range(width):
         wx[i] = np.exp(-0.5 * ((left + i - x) / sigma) ** 2)
     sx, sy, dx2, dy2, vx, vy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    narrow = 1.0 / (sigma * sigma)
     for j in range(max(int(np.ceil(y - reach)), 0), min(int(y + reach), ny - 1) + 1):
         dy = j - y
-        wy = np.exp(-0.5 * (dy / sigma) ** 2)
-        for i in range(width):
-            dx = left + i - x
-            if dx * dx + dy * dy > reach * reach:
-                continue
-            value, spread = _pixel(data, variance, x, y, left + i, j)
-            w = wx[i] * wy
+        wy = np.exp(-0.5 * dy * dy * narrow)
+        half = np.sqrt(max(reach * reach - dy * dy, 0.0))
+        first, last = max(int(np.ceil(x - half)), left), min(int(np.floor(x + half)), right)
+        for i in range(first, last + 1):
+            dx = i - x
+            value, spread = float(data[j, i]), float(variance[j, i])
+            if not spread < np.inf:
+                value, spread = _pixel(data, variance, x, y, i, j)
+            w = wx[i - left] * wy
             light = w * value
             sx += light * dx
             sy += light * dy
-            dx2 += light * (1.0 - dx * dx / (sigma * sigma))
-            dy2 += light * (1.0 - dy * dy / (sigma * sigma))
+            dx2 += light * (1.0 - dx * dx * narrow)
+            dy2 += light * (1.0 - dy * dy * narrow)
             vx += w * w * dx * dx * spread
             vy += w * w * dy * dy * spread
     return sx, sy, dx2, dy2, vx, vy
@@ -195,16 +198,30 @@ def _seen(data, variance, x, y, window):  # type: ignore[no-untyped-def] # compi
     ny, nx = data.shape
     xx, yy, xy = window
     inverse = 1.0 / (xx * yy - xy * xy)
-    reach_x, reach_y = 3.5 * np.sqrt(xx), 3.5 * np.sqrt(yy)
+    reach_y = 3.5 * np.sqrt(yy)
+    # Along a row the logarithm of the window is a parabola: each step's factor follows from the
+    # one before by one multiplication, and only the row's first needs an exponential.
+    bend = np.exp(-yy * inverse)
     total, mxx, myy, mxy = 0.0, 0.0, 0.0, 0.0
     for j in range(max(int(np.ceil(y - reach_y)), 0), min(int(y + reach_y), ny - 1) + 1):
         dy = j - y
-        for i in range(max(int(np.ceil(x - reach_x)), 0), min(int(x + reach_x), nx - 1) + 1):
+        # Half the row's part of the ellipse in which the window is worth a look.
+        squared = (12.25 - dy * dy / yy) / (inverse * yy)
+        if squared <= 0.0:
+            continue
+        middle, half = x + dy * xy / yy, np.sqrt(squared)
+        first, last = max(int(np.ceil(middle - half)), 0), min(int(np.floor(middle + half)), nx - 1)
+        dx = first - x
+        weight = np.exp(-0.5 * (dx * dx * yy - 2.0 * dx * dy * xy + dy * dy * xx) * inverse)
+        step = np.exp(-0.5 * ((2.0 * dx + 1.0) * yy - 2.0 * dy * xy) * inverse)
+        for i in range(first, last + 1):
             dx = i - x
-            d2 = (dx * dx * yy - 2.0 * dx * dy * xy + dy * dy * xx) * inverse
-            if d2 > 12.25:
-                continue
-            light = np.exp(-0.5 * d2) * _pixel(data, variance, x, y, i, j)[0]
+            value = float(data[j, i])
+            if not variance[j, i] < np.inf:
+                value = float(_pixel(data, variance, x, y, i, j)[0])
+            light = weight * value
+            weight *= step
+            step *= bend
             total += light
             mxx += light * dx * dx
             myy += light * dy * dy
