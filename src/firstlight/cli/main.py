@@ -27,6 +27,7 @@ from firstlight.cli import (
     search,
     service_commands,
     simulation,
+    subtract,
     webhooks,
     workspace,
 )
@@ -82,6 +83,7 @@ for name, command in (
     ("analyse", analyse.analyse),
     ("show", look.show),
     ("solve", look.solve),
+    ("subtract", subtract.subtract),
     ("simulate", simulation.simulate),
     ("simulate-site", simulation.simulate_site),
     ("sample", simulation.sample),

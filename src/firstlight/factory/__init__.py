@@ -1,6 +1,7 @@
 """The only place where objects are wired."""
 
 from firstlight.factory.outside import (
+    compare_files,
     compile_kernels,
     diagnose,
     fetch_sample,
@@ -14,6 +15,7 @@ from firstlight.factory.workspace import Factory
 
 __all__ = [
     "Factory",
+    "compare_files",
     "compile_kernels",
     "diagnose",
     "fetch_sample",

@@ -16,11 +16,16 @@ from firstlight.errors import FirstlightError, InvalidInput, MissingError
 from firstlight.factory.workspace import Factory
 
 if TYPE_CHECKING:
+    from firstlight.catalogs.base import ReferenceCatalog
+    from firstlight.catalogs.catalog_settings import CatalogSettings
+    from firstlight.pipeline.comparison import OnStage
     from firstlight.pipeline.image_analysis_result import ImageAnalysisResult
     from firstlight.services.health import Check
+    from firstlight.services.image_comparison import ImageComparison
     from firstlight.simulation.send_night import NightSent
 
 __all__ = [
+    "compare_files",
     "compile_kernels",
     "diagnose",
     "fetch_sample",
@@ -54,20 +59,14 @@ def measure_file(
 
     Where there is one its catalogues are known. The result goes to the report's folder too.
     """
-    from firstlight.catalogs.catalog_settings import CatalogSettings
     from firstlight.catalogs.quad_index import quad_index
-    from firstlight.catalogs.registry import choose_catalog, get_catalog
     from firstlight.catalogs.tycho2 import Tycho2
     from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
     from firstlight.services.image_measurement import ImageMeasurementService, parse_place
 
-    try:
-        catalogs = load_settings(workspace).catalogs
-    except MissingError:
-        catalogs = CatalogSettings()
+    catalogs = _catalogs(workspace)
     service = ImageMeasurementService(
-        catalog=lambda name: get_catalog(name or choose_catalog(catalogs, "photometry"), catalogs),
-        quads=lambda: quad_index(Tycho2()),
+        catalog=lambda name: _catalog(catalogs, name), quads=lambda: quad_index(Tycho2())
     )
     try:
         settings = ImageAnalysisSettings(**given)
@@ -76,6 +75,41 @@ def measure_file(
         name = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(first["msg"], field=name, found=first["input"]) from fault
     return service.measure(path, parse_place(*place), settings, report=report)
+
+
+def _catalogs(workspace: Path) -> CatalogSettings:
+    """Those that the workspace knows, if there is one."""
+    from firstlight.catalogs.catalog_settings import CatalogSettings
+
+    try:
+        return load_settings(workspace).catalogs
+    except MissingError:
+        return CatalogSettings()
+
+
+def _catalog(settings: CatalogSettings, name: str | None) -> ReferenceCatalog:
+    from firstlight.catalogs.registry import choose_catalog, get_catalog
+
+    return get_catalog(name or choose_catalog(settings, "photometry"), settings)
+
+
+def compare_files(
+    workspace: Path,
+    new: Path,
+    reference: Path,
+    *,
+    threshold: float = 5.0,
+    gains: tuple[float | None, float | None] = (None, None),
+    output: Path | None = None,
+    on_stage: OnStage | None = None,
+) -> ImageComparison:
+    """What changed between two files? Needs no workspace."""
+    from firstlight.services.image_comparison import ImageComparisonService
+
+    service = ImageComparisonService(catalog=_catalog(_catalogs(workspace), None))
+    return service.compare(
+        new, reference, threshold=threshold, gains=gains, output=output, on_stage=on_stage
+    )
 
 
 def diagnose(workspace: Path) -> list[Check]:

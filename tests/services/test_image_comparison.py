@@ -1,0 +1,149 @@
+"""What changed between two files: found, told and written, on simulated and on real pairs."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from pyarrow.parquet import read_table
+from typer.testing import CliRunner
+
+from firstlight.catalogs.tycho2 import Tycho2
+from firstlight.cli.main import app
+from firstlight.errors import InvalidInput
+from firstlight.formats.fits_image import read_planes
+from firstlight.pipeline.comparison import NotAligned
+from firstlight.services.image_comparison import ImageComparisonService
+from firstlight.simulation.transient_pair import PairSettings, simulate_pair
+
+SIDE = 420
+NEAR = 2.0  # pixels
+
+
+def write(path, image, settings, projection, exposures=1):
+    """One image of a pair as a camera might deliver it: the mean of so many exposures."""
+    header = fits.Header(projection.to_header())
+    header.update(
+        GAIN=settings.gain * exposures, RDNOISE=settings.read_noise * np.sqrt(exposures),
+        EXPTIME=60.0, FILTER="r", SATURATE=0.98 * settings.saturation / settings.gain,
+    )  # fmt: skip
+    header["DATE-OBS"] = "2026-01-01T00:00:00"
+    fits.writeto(path, (image.pixels / np.float32(settings.gain)).astype(np.float32), header)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A pair on disk, and where its transients are."""
+    folder = tmp_path_factory.mktemp("pair")
+    pair = simulate_pair(PairSettings.of_size(SIDE, SIDE, seed=11, transients=8))
+    settings = pair.settings
+    new, reference = folder / "new.fits", folder / "reference.fits"
+    write(new, pair.new, settings, pair.header)
+    write(reference, pair.reference, settings, pair.reference.projection, exposures=4)
+    return new, reference, pair.transients
+
+
+@pytest.fixture(scope="module")
+def service():
+    return ImageComparisonService(catalog=Tycho2())
+
+
+@pytest.fixture(scope="module")
+def found(files, service, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("changes")
+    return service.compare(*files[:2], output=folder), folder
+
+
+def nearest(changes, x, y):
+    return min(changes, key=lambda each: np.hypot(each.x - x, each.y - y))
+
+
+def test_transients_are_found_where_they_are(files, found):
+    truth, told = files[2], found[0]
+    bright = np.flatnonzero(truth.snr > 9)
+    assert len(bright) >= 3
+    for number in bright:
+        one = nearest(told.kept, truth.x[number], truth.y[number])
+        assert np.hypot(one.x - truth.x[number], one.y - truth.y[number]) < NEAR
+        if truth.host[number] < 0:  # small frames say little of what galaxies leave
+            assert abs(one.flux - truth.flux[number]) < 4 * one.flux_err
+
+
+def test_little_else_is_kept(files, found):
+    truth = files[2]
+    false = [
+        each for each in found[0].kept
+        if np.hypot(each.x - truth.x, each.y - truth.y).min() > NEAR
+    ]  # fmt: skip
+    assert len(false) <= 3
+
+
+def test_errors_are_right_where_nothing_changed(found):
+    assert found[0].noise == pytest.approx(1.0, abs=0.06)
+    assert found[0].flux_ratio == pytest.approx(0.25, rel=0.02)
+    assert found[0].alignment["noise"] < 0.1
+
+
+def test_what_is_written_is_what_was_told(found):
+    told, folder = found
+    planes = read_planes(folder / "difference.fits")
+    assert planes.data.shape == (SIDE, SIDE)
+    assert planes.header["REFIMAGE"] == "reference.fits"
+    score = planes.extras["score"]
+    best = told.kept[0]
+    y, x = round(best.y), round(best.x)
+    assert score[y - 2 : y + 3, x - 2 : x + 3].max() == pytest.approx(best.score, rel=0.1)
+    table = read_table(folder / "changes.parquet").to_pydict()
+    assert table["score"] == [each.score for each in told.changes]
+    assert [not why for why in table["why_not"]] == [not each.why_not for each in told.changes]
+    assert (folder / "changes.png").stat().st_size > 5_000
+    assert sorted(told.written) == sorted(str(path) for path in folder.iterdir())
+
+
+def test_the_other_way_round_the_same_is_missing(files, service, found):
+    new, reference, truth = files
+    told = service.compare(reference, new)
+    number = int(np.argmax(truth.snr))
+    bright = nearest(found[0].kept, truth.x[number], truth.y[number])
+    lost = min(told.kept, key=lambda each: each.score)
+    assert lost.score == pytest.approx(-bright.score, rel=0.15)
+
+
+def test_other_fields_are_refused(files, service, tmp_path):
+    pair = simulate_pair(PairSettings.of_size(SIDE, SIDE, seed=12))
+    other = tmp_path / "other.fits"
+    write(other, pair.new, pair.settings, pair.header)
+    with pytest.raises(NotAligned) as fault:
+        service.compare(files[0], other)
+    assert fault.value.subject == "new.fits"
+
+
+@pytest.mark.parametrize("threshold", [0.0, 2.0, float("nan")])
+def test_a_threshold_within_the_noise_is_refused(files, service, threshold):
+    with pytest.raises(InvalidInput, match="threshold"):
+        service.compare(*files[:2], threshold=threshold)
+
+
+def test_the_command(files, found, tmp_path):
+    new, reference, _ = files
+    ask = ["-w", str(tmp_path), "subtract", str(new), str(reference)]
+    answer = CliRunner().invoke(app, [*ask, "--json"])
+    assert answer.exit_code == 0
+    told = json.loads(answer.stdout)
+    assert told["kept"] == len(found[0].kept)
+    assert [each["score"] for each in told["changes"]] == [e.score for e in found[0].changes]
+    answer = CliRunner().invoke(app, [*ask, "--all"])
+    assert f"{told['kept']} changes above 5 sigma" in answer.stdout
+    assert "sharper than a star" in answer.stdout
+
+
+@pytest.mark.sample
+def test_the_supernova_in_a_real_pair(samples, service):
+    """DECam, two nights: what is bright in the middle of one is not there in the other."""
+    folder = samples / "sfft_decam" / "input_data"
+    told = service.compare(folder / "DEC-OBS04a.mini.fits", folder / "DEC-OBS18a.mini.fits")
+    one = nearest(told.kept, 128.5, 127.5)
+    assert np.hypot(one.x - 128.5, one.y - 127.5) < 1.5
+    assert one.score > 8
+    assert len(told.kept) <= 3
+    assert told.noise == pytest.approx(1.0, abs=0.1)
