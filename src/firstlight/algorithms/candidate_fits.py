@@ -127,7 +127,7 @@ def _left_over(window: Window, flux: Floats) -> tuple[Floats, Floats, Floats]:
     """
     rest, weight = window.without(flux)
     near = window.distance <= JUDGED
-    sigmas = np.where(near, rest * np.sqrt(weight), 0.0).reshape(len(flux), -1)
+    sigmas = np.where(near, rest * np.sqrt(weight), 0.0).reshape(_rows(window))
     pixels = np.count_nonzero(near & window.usable, axis=(1, 2))
     freedom = np.maximum(pixels - 1, 1)
     chi2 = (sigmas**2).sum(axis=1) / freedom
@@ -156,12 +156,12 @@ def companions(window: Window, flux: Floats) -> Companions:
         alike = np.clip(np.nan_to_num(overlap / np.sqrt(power * own)), -1.0, 1.0)
         gain = np.nan_to_num(match / np.sqrt(power * (1.0 - np.minimum(alike**2, _MOST_ALIKE**2))))
     ring = (window.distance > _NEAREST) & (window.distance < _FARTHEST) & (alike < _MOST_ALIKE)
-    gain = np.where(ring, gain, 0.0).reshape(len(flux), -1)
+    gain = np.where(ring, gain, 0.0).reshape(_rows(window))
     lowest = gain.argmin(axis=1)[:, None]
     dipole, extended = -np.take_along_axis(gain, lowest, axis=1)[:, 0], gain.max(axis=1)
 
     def there(plane: Floats) -> Floats:
-        return np.take_along_axis(plane.reshape(len(flux), -1), lowest, axis=1)[:, 0]
+        return np.take_along_axis(plane.reshape(_rows(window)), lowest, axis=1)[:, 0]
 
     c, scale = there(alike), np.sqrt(np.maximum(own[:, 0, 0], np.finfo(float).tiny))
     second = dipole / np.sqrt(np.maximum(1.0 - c**2, 1.0 - _MOST_ALIKE**2))
@@ -208,6 +208,11 @@ def narrowest(window: Window) -> Floats:
             total += np.roll(sigmas, (down, right), axis=(1, 2))
         np.maximum(best, total.max(axis=(1, 2)) / np.sqrt(1 + len(steps)), out=best)
     return best
+
+
+def _rows(window: Window) -> tuple[int, int]:
+    """Shape of a plane with one row for each candidate, if there is any."""
+    return len(window.light), window.light.shape[-1] ** 2
 
 
 def _correlated(planes: Floats, kernels: Floats) -> Floats:

@@ -23,6 +23,7 @@ __all__ = ["KnownStars", "Measures", "measure_candidates", "saturated_pixels"]
 
 Floats = NDArray[np.float64]
 
+PSF_ERROR = 0.02
 _APERTURE = 1.0  # FWHM, radius
 _CORE = 1.25  # FWHM
 _STANDS_OUT = 2.0  # sigma of a pixel that counts as negative or positive
@@ -55,7 +56,7 @@ class Measures:
     """One number a candidate, columns ``(n,)`` unless said otherwise.
 
     What is said of light is said of the candidate as if it were positive: for a source that has
-    faded, all three images are turned over.
+    faded, new image and reference have changed places.
 
     Attributes
     ----------
@@ -167,6 +168,7 @@ def measure_candidates(
     score: Floats,
     fwhm: float | Floats,
     known: KnownStars | None = None,
+    psf_error: float = PSF_ERROR,
 ) -> Measures:
     """Measure candidates.
 
@@ -185,23 +187,25 @@ def measure_candidates(
         Of stars in the new image, pixels; one number or ``(n,)``.
     known
         Stars and saturated pixels of the image.
+    psf_error
+        What the PSF is not trusted to, as a share of the light that it puts into a pixel: what
+        is left of a bright source tells of a second one only beyond it.
     """
     sign = np.where(score < 0, -1.0, 1.0)
     widths = np.broadcast_to(np.asarray(fwhm, np.float64), score.shape)
     x, y = places
     middle = stamps.column + stamps.radius, stamps.row + stamps.radius
-    window = look_at(stamps, psfs, (x - middle[0], y - middle[1]), sign, widths)
+    window = look_at(stamps, psfs, (x - middle[0], y - middle[1]), sign, widths, psf_error)
     points = fit_points(window)
     second = companions(window, points.flux)
     aperture, aperture_error, light = _apertures(window)
     width, elongation = _shapes(window)
-    spread = np.sqrt(
-        np.maximum(aperture_error**2 - points.flux_error**2, 1e-2 * points.flux_error**2)
-    )
     with np.errstate(divide="ignore", invalid="ignore"):
         offset = np.hypot(points.dx, points.dy) / np.sqrt((points.xx + points.yy) / 2)
         significance = points.flux / points.flux_error
-        spill = (aperture - points.flux) / spread
+        # The fit is the best that can be done: its errors are part of those of the circle.
+        beyond = np.maximum((aperture_error / points.flux_error) ** 2 - 1, 1e-2)
+        spill = (aperture - points.flux) / (points.flux_error * np.sqrt(beyond))
         change = points.flux / np.maximum(light[1], aperture_error)
     return Measures(
         flux=sign * points.flux,

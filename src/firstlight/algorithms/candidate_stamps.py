@@ -13,14 +13,13 @@ from firstlight.algorithms.image_pair import PsfGrid
 from firstlight.algorithms.subtract import Subtraction
 from firstlight.errors import InvalidInput
 
-__all__ = ["CandidateStamps", "cut_candidates", "difference_psfs", "stamps_of_cutouts"]
+__all__ = ["CandidateStamps", "cut_candidates", "difference_psfs"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 NEW, REFERENCE, DIFFERENCE = 0, 1, 2
 _NO_DATA = int(Flag.NO_DATA)
-_QUARTILES = 1.349  # of a normal variate, apart, in sigma
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,30 +107,6 @@ def cut_candidates(
     planes = (new, reference, subtraction.difference, subtraction.variance, subtraction.flags)
     _cut(planes, x, y, (pixels, variance, flags))
     return CandidateStamps(pixels, variance, flags, y, x)
-
-
-def stamps_of_cutouts(pixels: NDArray[np.float32]) -> CandidateStamps:
-    """Stamps that came without noise and flags, as in alerts of other surveys.
-
-    The sky of each image, and the noise of the difference, are taken from the quartiles of the
-    pixels outside the middle half of the stamp.
-
-    Parameters
-    ----------
-    pixels
-        New image, reference, difference ``(n, 3, k, k)``, k odd; NaN where there is no value.
-    """
-    count, _, side, _ = pixels.shape
-    offset = np.abs(np.arange(side) - side // 2)
-    outer = np.maximum(offset[:, None], offset) > side // 4
-    low, level, high = np.nanpercentile(pixels[:, :, outer], (25, 50, 75), axis=2)
-    sigma = (high - low)[:, DIFFERENCE] / _QUARTILES
-    known = np.isfinite(pixels[:, DIFFERENCE])
-    variance = np.where(known, (sigma**2)[:, None, None], np.nan).astype(np.float32)
-    flags = np.where(known, np.uint16(0), np.uint16(_NO_DATA))
-    corner = np.zeros(count, np.int64)
-    without = (pixels - level[:, :, None, None]).astype(np.float32)
-    return CandidateStamps(without, variance, flags, corner, corner)
 
 
 def difference_psfs(psfs: PsfGrid, x: Floats, y: Floats) -> Floats:

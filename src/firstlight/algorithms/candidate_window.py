@@ -14,9 +14,6 @@ __all__ = ["Window", "look_at"]
 
 Floats = NDArray[np.float64]
 
-# Of the light that the model puts into a pixel: what a model of the PSF is trusted to.
-_PSF_ERROR = 0.02
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -27,7 +24,8 @@ class Window:
     light
         Difference, turned so that the candidate is positive; 0 where not usable.
     new, reference
-        Electrons, turned likewise; 0 outside the image.
+        Electrons, 0 outside the image. For a source that has faded they have changed places:
+        it is new in the reference.
     weight
         One over the variance, 0 where not usable.
     usable
@@ -42,6 +40,8 @@ class Window:
         Of each pixel from the place, in FWHM.
     fwhm
         Pixels, ``(n,)``.
+    psf_error
+        What the PSF is not trusted to, as a share of the light that it puts into a pixel.
     """
 
     light: Floats
@@ -54,6 +54,7 @@ class Window:
     centred: Floats
     distance: Floats
     fwhm: Floats
+    psf_error: float
 
     def within(self, reach: float) -> Floats:
         """1 on pixels within so many FWHM of the place, 0 beyond, in between at the rim."""
@@ -63,7 +64,7 @@ class Window:
     def without(self, flux: Floats) -> tuple[Floats, Floats]:
         """What a source of some flux ``(n,)`` leaves, and weights with the PSF's own error."""
         model = flux[:, None, None] * self.psf
-        softened = self.weight / (1.0 + self.weight * (_PSF_ERROR * model) ** 2)
+        softened = self.weight / (1.0 + self.weight * (self.psf_error * model) ** 2)
         return np.where(self.usable, self.light - model, 0.0), softened
 
 
@@ -73,6 +74,7 @@ def look_at(
     places: tuple[Floats, Floats],
     sign: Floats,
     fwhm: Floats,
+    psf_error: float,
 ) -> Window:
     """Gather what the measures need.
 
@@ -86,11 +88,14 @@ def look_at(
         1 or -1, ``(n,)``.
     fwhm
         Pixels, ``(n,)``.
+    psf_error
+        Relative.
     """
     side = stamps.pixels.shape[-1]
-    turned = stamps.pixels * sign[:, None, None, None]
+    rose = (sign > 0)[:, None, None]
+    bright, other = (np.nan_to_num(stamps.pixels[:, i]) for i in (NEW, REFERENCE))
     usable = stamps.usable
-    light = np.where(usable, turned[:, DIFFERENCE], 0.0).astype(np.float64)
+    light = sign[:, None, None] * np.where(usable, stamps.pixels[:, DIFFERENCE], 0.0)
     weight = np.divide(1.0, stamps.variance, out=np.zeros_like(light), where=usable)
     x, y = places
     steps = np.arange(side) - side // 2
@@ -98,8 +103,8 @@ def look_at(
     psf, across, along = _moved(psfs, x, y)
     return Window(
         light=light,
-        new=np.nan_to_num(turned[:, NEW].astype(np.float64)),
-        reference=np.nan_to_num(turned[:, REFERENCE].astype(np.float64)),
+        new=np.where(rose, bright, other).astype(np.float64),
+        reference=np.where(rose, other, bright).astype(np.float64),
         weight=weight,
         usable=usable,
         psf=_sized(psf, side),
@@ -107,6 +112,7 @@ def look_at(
         centred=_sized(psfs, side),
         distance=distance / fwhm[:, None, None],
         fwhm=fwhm,
+        psf_error=psf_error,
     )
 
 

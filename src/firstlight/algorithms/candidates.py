@@ -27,7 +27,10 @@ Integers = NDArray[np.int64]
 
 THRESHOLD = 5.0
 _BETWEEN = 0.92  # of a peak's height, at least, is left on the pixel nearest to it
-_JOINED = 1.25  # FWHM within which two peaks are lobes of one thing
+_JOINED = 1.0  # FWHM within which two peaks of one sign are one
+# FWHM, of opposite ones: the score of a slight shift has its lobes 1.2 FWHM apart where the PSF is
+# a Gaussian, and farther where it has wings.
+_LOBES = 1.75
 _COUNTS = 1.0  # FWHM, radius of the pixels whose flags a candidate has
 _FARTHEST = 1.0  # pixels that a peak may be from the pixel that is the highest
 
@@ -114,7 +117,7 @@ def find_candidates(
     order = np.argsort(-np.abs(score), kind="stable")
     order = order[np.abs(score[order]) >= threshold]
     x, y, score = x[order], y[order], score[order]
-    head, lobe = _joined(x, y, score, subtraction.psfs, (threshold, _JOINED * fwhm))
+    head, lobe = _joined(x, y, score, subtraction.psfs, (threshold, _JOINED * fwhm, _LOBES * fwhm))
     peaks = np.bincount(lobe, minlength=len(lobe))[head]
     opposite = _strongest_opposite(lobe, score, head)
     x, y, score = x[head], y[head], score[head]
@@ -153,13 +156,13 @@ def _between_pixels(
 
 
 def _joined(
-    x: Floats, y: Floats, score: Floats, psfs: PsfGrid, limits: tuple[float, float]
+    x: Floats, y: Floats, score: Floats, psfs: PsfGrid, limits: tuple[float, float, float]
 ) -> tuple[Integers, Integers]:
     """Numbers of the peaks that stand for themselves, and the one each peak belongs to.
 
     Peaks come by falling significance. One belongs to a stronger peak when it is as near as the
-    second of the two `limits`, or when what the stronger ones would show there, were they point
-    sources, leaves less of it than the first.
+    second of the `limits`, or the third where their signs differ, or when what the stronger ones
+    would show there, were they point sources, leaves less of it than the first.
     """
     lobe = np.arange(len(x))
     responses = _responses(psfs)
@@ -245,7 +248,8 @@ def _join(places, score, knowledge, limits, lobe):  # type: ignore[no-untyped-de
             if lobe[other] != other:
                 continue
             dx, dy = places[own, 0] - places[other, 0], places[own, 1] - places[other, 1]
-            if near == own and dx * dx + dy * dy <= limits[1] ** 2:
+            joined = limits[1] if score[own] * score[other] > 0 else limits[2]
+            if near == own and dx * dx + dy * dy <= joined**2:
                 near = other
             share = score[other] * _look_up(responses[tile[other]], dx, dy)
             expected += share
