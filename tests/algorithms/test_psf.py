@@ -197,3 +197,26 @@ def test_a_shape_that_is_no_moffat_is_learned_too():
     got = psf.at(300.3, 299.6, data.shape, 14).psf
     # The Moffat profile alone is off by a tenth.
     assert np.linalg.norm(got - truth) < 0.02 * np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize("seed", [51, 52, 53])
+def test_galaxies_that_pass_for_stars_are_left_out(seed):
+    """As many compact galaxies as stars, little wider, all told to be stars."""
+    rng = np.random.default_rng(seed)
+    x, y = (g.ravel() + rng.uniform(-4, 4, 144) for g in np.mgrid[40:760:12j, 40:760:12j])
+    star = rng.random(144) < 0.5
+    widths = np.where(star, 4.0, 4.0 * rng.uniform(1.12, 1.5, 144))
+    flux = 10 ** rng.uniform(4.5, 5.5, 144)
+    matrix = moffat_matrix(widths, np.zeros(144), np.zeros(144), 3.2)
+    light = np.zeros((800, 800))
+    add_stars(light, x, y, flux, matrix, 3.2, stamp_radius(flux, matrix, 3.2))
+    data = (rng.poisson(light + 2000.0) - 2000.0).astype(np.float32)
+    planes = data, np.full(data.shape, 2000, np.float32), np.zeros(data.shape, np.uint16)
+    order = np.argsort(-flux)
+    psf = fit_psf(*planes, (x[order], y[order], flux[order]), 4.3)
+    assert 0.7 * star.sum() < psf.stars < 1.25 * star.sum()
+    truth = moffat_star(0.2, -0.3, 4.0, 3.2, psf.radius)
+    truth /= truth.sum()
+    got = psf.at(400.2, 399.7, data.shape).psf
+    # The mean of all would be off by 0.15.
+    assert np.linalg.norm(got - truth) < 0.025 * np.linalg.norm(truth)
