@@ -58,8 +58,8 @@ class Scene:
             ],
             axis=1,
         )
-        light = [self._light(self.stars, width) for width in widths]
-        light[0] += self._light(np.array(new_stars).reshape(-1, 3), widths[0])
+        light = [self.light(self.stars, width) for width in widths]
+        light[0] += self.light(np.array(new_stars).reshape(-1, 3), widths[0])
         light[1] /= ratio
         variance = [light[0] + 2049.0, light[1] / 4 + 512.0]
         if noise:
@@ -77,7 +77,8 @@ class Scene:
             for each, spread, width in zip(light, variance, widths, strict=True)
         )
 
-    def _light(self, sources: Floats, width: float) -> Floats:
+    def light(self, sources: Floats, width: float) -> Floats:
+        """What sources (x, y, flux) ``(n, 3)`` leave with a PSF of that FWHM."""
         margin = 40
         image = np.zeros((self.shape[0] + 2 * margin, self.shape[1] + 2 * margin))
         for x, y, flux in sources:

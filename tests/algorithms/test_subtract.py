@@ -25,10 +25,10 @@ SEEDS = (21, 22, 23)
 METHODS: dict[str, Callable[..., Subtraction]] = {"zogy": zogy, "kernel_match": kernel_match}
 
 
-@pytest.fixture(scope="module", params=list(METHODS))
-def told(request: pytest.FixtureRequest) -> list[Told]:
-    """Three pairs, subtracted: transients of high S/N, cosmic rays and saturated stars."""
-    results = []
+@pytest.fixture(scope="module")
+def pairs() -> list[tuple[TransientPair, AlignedImage, AlignedImage]]:
+    """Three pairs: transients of high S/N, cosmic rays and saturated stars."""
+    made = []
     for seed in SEEDS:
         settings = PairSettings.of_size(
             512,
@@ -41,9 +41,17 @@ def told(request: pytest.FixtureRequest) -> list[Told]:
             # As steep as over a whole frame.
             psf_variation=0.01,
         )
-        pair, new, reference = aligned(settings, rays=True)
-        results.append((pair, new, reference, METHODS[request.param](new, reference)))
-    return results
+        made.append(aligned(settings, rays=True))
+    return made
+
+
+@pytest.fixture(scope="module", params=list(METHODS))
+def told(
+    request: pytest.FixtureRequest, pairs: list[tuple[TransientPair, AlignedImage, AlignedImage]]
+) -> list[Told]:
+    """What each method makes of the pairs."""
+    method = METHODS[request.param]
+    return [(pair, new, reference, method(new, reference)) for pair, new, reference in pairs]
 
 
 def away_from_all(pair: TransientPair, told: Subtraction) -> NDArray[np.bool_]:

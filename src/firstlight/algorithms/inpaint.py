@@ -28,6 +28,7 @@ def fill_alike(
     hidden: NDArray[np.uint8],
     holes: Integers,
     kernels: StaticKernels,
+    trust: Plane,
 ) -> None:
     """Make the hidden pixels of two images such that nothing changed there, in place.
 
@@ -41,6 +42,10 @@ def fill_alike(
         Rows and columns of the hidden pixels ``(n, 2)``.
     kernels
         How the images stand for each other.
+    trust
+        Inverse of the variance of the value that each pixel of the reference has now ``(n,)``:
+        the reference knows nothing of new sources, so what its own neighbours say of a pixel
+        counts as a measurement. (In the new image they may be a new source's.)
 
     Notes
     -----
@@ -53,10 +58,12 @@ def fill_alike(
     if lost.any():
         for plane in pixels:
             plane[lost] = 0.0
-        holes = holes[~lost[holes[:, 0], holes[:, 1]]]
+        kept = ~lost[holes[:, 0], holes[:, 1]]
+        holes, trust = holes[kept], trust[kept]
+    before = pixels[1][holes[:, 0], holes[:, 1]]
     stamps = (kernels.nn, kernels.nr, kernels.rr, kernels.rn)
     for _ in range(_SWEEPS):
-        _sweep(pixels[0], pixels[1], hidden, holes, stamps)
+        _sweep(pixels, hidden, holes, stamps, (trust, before))
 
 
 def _beyond_reach(hidden: Bools, reach: int) -> Bools:
@@ -71,8 +78,10 @@ def _beyond_reach(hidden: Bools, reach: int) -> Bools:
 
 
 @njit(cache=True, nogil=True)
-def _sweep(new, reference, hidden, holes, stamps):  # type: ignore[no-untyped-def] # compiled
+def _sweep(pixels, hidden, holes, stamps, prior):  # type: ignore[no-untyped-def] # compiled
+    new, reference = pixels
     nn, nr, rr, rn = stamps
+    trust, before = prior
     middle = nn.shape[0] // 2
     for n in range(holes.shape[0]):
         y, x = holes[n]
@@ -81,7 +90,8 @@ def _sweep(new, reference, hidden, holes, stamps):  # type: ignore[no-untyped-de
             new[y, x] -= slope / nn[middle, middle]
         if hidden[y, x] & 2:
             slope = _around(reference, y, x, rr) - _around(new, y, x, rn)
-            reference[y, x] -= slope / rr[middle, middle]
+            slope += trust[n] * (reference[y, x] - before[n])
+            reference[y, x] -= slope / (rr[middle, middle] + trust[n])
 
 
 @njit(cache=True, nogil=True, fastmath=True)

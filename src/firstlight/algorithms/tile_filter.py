@@ -140,12 +140,13 @@ def filter_tiles(
             if len(pieces.holes):
                 fill_variances(pieces)
             own = tile_kernels(matching, (j, i), _noise(pieces))
+            trust = np.zeros(0, np.float32)
             if len(pieces.holes):
                 place = (float(matching.psf.x[i]), float(matching.psf.y[j]))
                 psfs = tuple(each.psfs.at(*place).astype(np.float32) for each in (new, reference))
-                fill_pixels(pieces, (psfs[0], psfs[1]), own)
+                trust = fill_pixels(pieces, (psfs[0], psfs[1]), own)
             told = _one_tile(pieces, matching, (j, i), own)
-            _share_known(told, pieces, own, (y, x))
+            _share_known(told, pieces, (own, trust), (y, x))
             stamps[j, i] = own.psf
             for plane, part in zip(planes, told, strict=True):
                 _place(plane, part, (y.start, x.start), (y.weight, x.weight), _overlap(y, x))
@@ -202,21 +203,28 @@ def _noise(pieces: Pieces) -> tuple[float, float]:
 
 
 def _share_known(
-    told: tuple[Plane, ...], pieces: Pieces, own: TileKernels, place: tuple[_Tile, _Tile]
+    told: tuple[Plane, ...],
+    pieces: Pieces,
+    fill: tuple[TileKernels, Plane],
+    place: tuple[_Tile, _Tile],
 ) -> None:
     """Divide fluxes and variances by the share of a source that can be seen, in place."""
     _, _, flux, flux_variance, static = told
+    own, trust = fill
     outside = [tile.beyond() for tile in place]
     bordering = any(each.any() for each in outside)
     if not bordering and not len(pieces.holes):
         return
     if len(pieces.holes):
-        add_doubt(flux_variance, pieces, own, pieces.holes)
+        # A hole of the new image alone is filled from the reference.
+        between = (trust > 0) | (pieces.hidden[tuple(pieces.holes.T)] == 1)
+        add_doubt(flux_variance, pieces, own, pieces.holes, between)
     if bordering:
         # A star on the border is mirrored as if it were symmetric.
         light = pieces.pixels[0] > _BRIGHT * np.sqrt(own.noise[0])
         light &= outside[0][:, None] | outside[1]
-        add_doubt(flux_variance, pieces, own, np.argwhere(light))
+        places = np.argwhere(light)
+        add_doubt(flux_variance, pieces, own, places, np.zeros(len(places), np.bool_))
     known, noise = np.ones_like(flux), [np.ones(tile.size, np.float32) for tile in place]
     for axis, tile in enumerate(place):
         seen = np.ones(tile.size, np.float32)
@@ -225,7 +233,7 @@ def _share_known(
         known *= seen[:, None] if axis == 0 else seen
         noise[axis] /= seen
     if len(pieces.holes):
-        take_away(known, pieces, own)
+        take_away(known, pieces, own, trust)
     _divide((flux, flux_variance, static), known, (noise[0], noise[1]))
 
 
