@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from astropy.io import fits
 from pyarrow.parquet import read_table
 from typer.testing import CliRunner
 
@@ -14,21 +13,11 @@ from firstlight.errors import InvalidInput
 from firstlight.formats.fits_image import read_planes
 from firstlight.pipeline.comparison import NotAligned
 from firstlight.services.image_comparison import ImageComparisonService
+from firstlight.simulation.transient_files import write_pair
 from firstlight.simulation.transient_pair import PairSettings, simulate_pair
 
 SIDE = 420
 NEAR = 2.0  # pixels
-
-
-def write(path, image, settings, projection, exposures=1):
-    """One image of a pair as a camera might deliver it: the mean of so many exposures."""
-    header = fits.Header(projection.to_header())
-    header.update(
-        GAIN=settings.gain * exposures, RDNOISE=settings.read_noise * np.sqrt(exposures),
-        EXPTIME=60.0, FILTER="r", SATURATE=0.98 * settings.saturation / settings.gain,
-    )  # fmt: skip
-    header["DATE-OBS"] = "2026-01-01T00:00:00"
-    fits.writeto(path, (image.pixels / np.float32(settings.gain)).astype(np.float32), header)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +25,7 @@ def files(tmp_path_factory):
     """A pair on disk, and where its transients are."""
     folder = tmp_path_factory.mktemp("pair")
     pair = simulate_pair(PairSettings.of_size(SIDE, SIDE, seed=11, transients=8))
-    settings = pair.settings
-    new, reference = folder / "new.fits", folder / "reference.fits"
-    write(new, pair.new, settings, pair.header)
-    write(reference, pair.reference, settings, pair.reference.projection, exposures=4)
+    new, reference = write_pair(pair, folder)
     return new, reference, pair.transients
 
 
@@ -110,9 +96,7 @@ def test_the_other_way_round_the_same_is_missing(files, service, found):
 
 
 def test_other_fields_are_refused(files, service, tmp_path):
-    pair = simulate_pair(PairSettings.of_size(SIDE, SIDE, seed=12))
-    other = tmp_path / "other.fits"
-    write(other, pair.new, pair.settings, pair.header)
+    other, _ = write_pair(simulate_pair(PairSettings.of_size(SIDE, SIDE, seed=12)), tmp_path)
     with pytest.raises(NotAligned) as fault:
         service.compare(files[0], other)
     assert fault.value.subject == "new.fits"

@@ -85,6 +85,7 @@ for name, command in (
     ("solve", look.solve),
     ("subtract", subtract.subtract),
     ("simulate", simulation.simulate),
+    ("simulate-pair", simulation.simulate_pair),
     ("simulate-site", simulation.simulate_site),
     ("sample", simulation.sample),
     ("doctor", workspace.doctor),

@@ -78,6 +78,26 @@ def sample(
     out.print(str(path), highlight=False, soft_wrap=True)
 
 
+def simulate_pair(
+    folder: Annotated[Path, typer.Argument(help="Where to write; a new folder.")],
+    side: Annotated[int, typer.Option(help="Pixels on a side.", min=128, max=8192)] = 1024,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 1,
+    transients: Annotated[
+        int | None, typer.Option(help="New sources; by default a few.", min=0, max=2000)
+    ] = None,
+) -> None:
+    """Simulate a new image and its reference, with new sources whose truth is written beside them.
+
+    Galaxies and stars, a PSF that changes over the field, cosmic rays, a wrong WCS.
+
+    Example: [bold]firstlight simulate-pair pair --seed 3[/]
+    """
+    from firstlight.factory import simulate_pair as simulate  # noqa: PLC0415, loads most of it
+
+    for path in simulate(folder, seed=seed, side=side, transients=transients):
+        out.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
 def simulate_site(
     destination: Annotated[
         str, typer.Argument(help="A folder, s3://bucket/prefix, or the address of an archive.")

@@ -67,7 +67,16 @@ def subtract(  # noqa: PLR0913, PLR0917, each option of the command is one
 def _table(changes: list[Any], *, every: bool) -> Table:
     on_sky = any(each.ra is not None for each in changes)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("", "x", "y", *(("ra", "dec") if on_sky else ()), "sigma", "flux (e-)", "+-"):
+    for title in (
+        "",
+        "x",
+        "y",
+        *(("ra", "dec") if on_sky else ()),
+        "sigma",
+        "flux (e-)",
+        "+-",
+        "real",
+    ):
         table.add_column(title, justify="right")
     if every:
         table.add_column("no new source, because", overflow="fold")
@@ -75,7 +84,7 @@ def _table(changes: list[Any], *, every: bool) -> Table:
         sky = (f"{each.ra:.5f}", f"{each.dec:+.5f}") if on_sky else ()
         row = (
             str(number), f"{each.x:.1f}", f"{each.y:.1f}", *sky,
-            f"{each.score:+.1f}", f"{each.flux:.0f}", f"{each.flux_err:.0f}",
+            f"{each.score:+.1f}", f"{each.flux:.0f}", f"{each.flux_err:.0f}", f"{each.real:.2f}",
         )  # fmt: skip
         table.add_row(*row, *(["; ".join(each.why_not)] if every else []))
     return table

@@ -8,6 +8,7 @@ from firstlight.factory.outside import (
     measure_file,
     simulate_colour_night,
     simulate_night,
+    simulate_pair,
     simulate_site,
     solve_file,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "measure_file",
     "simulate_colour_night",
     "simulate_night",
+    "simulate_pair",
     "simulate_site",
     "solve_file",
 ]

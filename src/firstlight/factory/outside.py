@@ -32,6 +32,7 @@ __all__ = [
     "measure_file",
     "simulate_colour_night",
     "simulate_night",
+    "simulate_pair",
     "simulate_site",
     "solve_file",
 ]
@@ -191,8 +192,20 @@ def simulate_site(
     return simulate(destination, site, faults=faults, rate=rate, on_sent=on_sent, **access)
 
 
+def simulate_pair(
+    folder: Path, *, seed: int = 1, side: int = 1024, transients: int | None = None
+) -> tuple[Path, Path]:
+    """Write a new image with transients, its reference, and the truth."""
+    from firstlight.simulation.transient_files import write_pair
+    from firstlight.simulation.transient_pair import PairSettings
+    from firstlight.simulation.transient_pair import simulate_pair as simulate
+
+    given = {} if transients is None else {"transients": transients}
+    return write_pair(simulate(PairSettings.of_size(side, side, seed=seed, **given)), folder)
+
+
 def compile_kernels() -> None:
-    """Reduce a tiny simulated night, so that every numerical kernel is compiled and cached."""
+    """Reduce a tiny night and compare a pair, so that every kernel is compiled and cached."""
     from firstlight.catalogs.tycho2 import Tycho2
     from firstlight.services.night import NightService
     from firstlight.simulation import DetectorSettings, NightSettings
@@ -222,6 +235,15 @@ def compile_kernels() -> None:
             for stage in night.stages():
                 stage.run(lambda done: None)  # noqa: ARG005, nobody watches
         factory.database.dispose()
+        _compare_a_pair(Path(folder))
+
+
+def _compare_a_pair(folder: Path) -> None:
+    from firstlight.catalogs.tycho2 import Tycho2
+    from firstlight.services.image_comparison import ImageComparisonService
+
+    paths = simulate_pair(folder / "pair", side=384, transients=6)
+    ImageComparisonService(catalog=Tycho2()).compare(*paths, output=folder / "changes")
 
 
 def fetch_sample(name: str, folder: Path | None, on_progress: Callable[[int, int], None]) -> Path:

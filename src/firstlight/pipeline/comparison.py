@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.alignment import Alignment, FrameStars, NotRegistered, align
+from firstlight.algorithms.align import align
 from firstlight.algorithms.candidate_cuts import Judgement, apply_cuts
 from firstlight.algorithms.candidate_measures import (
     KnownStars,
@@ -22,9 +22,15 @@ from firstlight.algorithms.candidate_stamps import CandidateStamps, cut_candidat
 from firstlight.algorithms.candidates import Candidates, find_candidates
 from firstlight.algorithms.coordinate_map import CoordinateMap, sample_map
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.image_pair import AlignedImage, PsfGrid, psf_grid, tile_centres
-from firstlight.algorithms.resample import resample, resample_psf
+from firstlight.algorithms.image_pair import AlignedImage, psf_grid
+from firstlight.algorithms.real_bogus import default_real_bogus
 from firstlight.algorithms.sharpest_stars import point_sources
+from firstlight.algorithms.star_alignment import (
+    Alignment,
+    FrameStars,
+    NotRegistered,
+    align_stars,
+)
 from firstlight.algorithms.subtract import Subtraction
 from firstlight.algorithms.zogy import zogy
 from firstlight.pipeline.image_analysis_frame import (
@@ -45,7 +51,6 @@ OnStage = Callable[[str, float], None]
 
 STAMP_WIDTHS = 5.0  # FWHM on each side of a candidate
 PSF_WIDTHS = 3.0
-PSF_MARGIN = 8  # pixels that a PSF needs around it to be resampled
 POSITION_ERROR = 0.6  # FWHM over the signal-to-noise ratio: what a star's image allows
 LEAST_OVERLAP = 0.1
 _FRAME: dict[str, Callable[[Bench], Any]] = {
@@ -91,8 +96,9 @@ class Comparison:
         New minus reference.
     candidates
         Above the threshold, of both signs.
-    stamps, measures, judgement
-        One to one with the candidates.
+    stamps, measures, judgement, real
+        One to one with the candidates; the last is the probability of a trained model that it is
+        a new source.
     seconds
         Of each stage.
     """
@@ -106,6 +112,7 @@ class Comparison:
     stamps: CandidateStamps
     measures: Measures
     judgement: Judgement
+    real: NDArray[np.float64]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -178,7 +185,7 @@ def compare_images(
     done("candidates")
     return Comparison(
         new, reference, alignment, on_new, subtraction, found, stamps, measures,
-        apply_cuts(measures), seconds,
+        apply_cuts(measures), default_real_bogus().score(measures), seconds,
     )  # fmt: skip
 
 
@@ -204,7 +211,7 @@ def _stars(bench: Bench) -> FrameStars:
 def _aligned(new: Bench, reference: Bench) -> Alignment:
     stars = _stars(new), _stars(reference)
     for mirrored in (False, True):
-        found = align(*stars, new.shape, mirrored=mirrored)
+        found = align_stars(*stars, new.shape, mirrored=mirrored)
         if isinstance(found, Alignment):
             return found
         why: NotRegistered = found
@@ -222,7 +229,8 @@ def _radius(new: Bench, reference: Bench) -> int:
 
 def _on_new(new: Bench, reference: Bench, positions: CoordinateMap) -> AlignedImage:
     """The reference and its PSF on the new image's pixels."""
-    carried = resample(reference.residual, _variance(reference), reference.flags, positions)
+    planes = reference.residual, _variance(reference), reference.flags
+    carried = align(planes, _psf(reference), positions, radius=_radius(new, reference))
     seen = float(((carried.flags & np.uint16(Flag.NO_DATA)) == 0).mean())
     if seen < LEAST_OVERLAP:
         raise NoOverlap(
@@ -230,30 +238,7 @@ def _on_new(new: Bench, reference: Bench, positions: CoordinateMap) -> AlignedIm
             found=f"{100 * seen:.0f} % of it is in {reference.raw.name}",
             expected=f"at least {100 * LEAST_OVERLAP:.0f} %",
         )
-    radius = _radius(new, reference)
-    nodes_x, nodes_y = tile_centres(new.shape, None)
-    psfs = [
-        [_carried_psf(reference, positions, (round(x), round(y)), radius) for x in nodes_x]
-        for y in nodes_y
-    ]
-    return AlignedImage(
-        carried.pixels, carried.variance, carried.flags, PsfGrid(np.array(psfs), nodes_x, nodes_y)
-    )
-
-
-def _carried_psf(
-    reference: Bench, positions: CoordinateMap, place: tuple[int, int], radius: int
-) -> NDArray[np.float32]:
-    """The reference's PSF as it looks at a pixel of the new image.
-
-    Where the reference does not reach, it is that at its nearest border.
-    """
-    there = [float(axis[0]) for axis in positions.at(np.array([place[0]]), np.array([place[1]]))]
-    wide = radius + PSF_MARGIN
-    stamp = _psf(reference).stamps(there[0], there[1], wide)[0]
-    corner = round(there[0]) - wide, round(there[1]) - wide
-    light = resample_psf(stamp, corner, positions, place, radius)
-    return np.asarray(light / light.sum(), np.float32)
+    return carried
 
 
 def _measured(

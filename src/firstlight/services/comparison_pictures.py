@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,21 @@ INK = "#111827"
 _PANELS = ((NEW, "new"), (REFERENCE, "reference"), (DIFFERENCE, "difference"))
 
 
-def draw_candidates(found: Comparison, folder: Path) -> list[Path]:
-    """Draw the most significant changes that were kept: new, reference and difference.
+def draw_candidates(found: Comparison, numbers: Sequence[int], folder: Path) -> list[Path]:
+    """Draw changes: new image, reference and difference.
+
+    Parameters
+    ----------
+    numbers
+        Of the candidates to be drawn; of many the first.
 
     Returns
     -------
     list of Path
         The file ``changes.png``; empty where there is nothing to draw.
     """
-    numbers = np.flatnonzero(found.judgement.kept)[:MOST_DRAWN]
-    if not len(numbers):
+    numbers = numbers[:MOST_DRAWN]
+    if not numbers:
         return []
     rows = -(-len(numbers) // CHANGES_A_ROW)
     # Without pyplot: it keeps every figure, and is not made for threads.
@@ -38,7 +44,7 @@ def draw_candidates(found: Comparison, folder: Path) -> list[Path]:
     grid = figure.subplots(rows, len(_PANELS) * CHANGES_A_ROW, squeeze=False)
     for axis in grid.flat:
         axis.set_axis_off()
-    for place, number in enumerate(numbers.tolist()):
+    for place, number in enumerate(numbers):
         row, column = divmod(place, CHANGES_A_ROW)
         first = column * len(_PANELS)
         _draw(found, number, place + 1, list(grid[row, first : first + len(_PANELS)]))

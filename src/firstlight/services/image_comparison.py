@@ -24,6 +24,8 @@ from firstlight.services.image_measurement import read_raw_image
 __all__ = ["Change", "ImageComparison", "ImageComparisonService"]
 
 LEAST_THRESHOLD = 3.0
+LIKELY = 0.5  # probability
+UNLIKE = "it does not look like the new sources that the model was trained on"
 EPOCH = 57_388.5  # MJD of 2016.0: of positions of stars for an image without a time
 UNITS = {
     "ra": "deg", "dec": "deg", "x": "pix", "y": "pix", "flux": "electron",
@@ -45,6 +47,8 @@ class Change:
         Signal-to-noise ratio; negative where light is missing.
     flux, flux_err
         Electrons in the new image; negative where light is missing.
+    real
+        Probability that it is a new source, by a model trained on simulated pairs.
     why_not
         Reasons against it; empty for those that are kept.
     """
@@ -56,11 +60,12 @@ class Change:
     score: float
     flux: float
     flux_err: float
+    real: float
     why_not: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
-        names = ("x", "y", "ra", "dec", "score", "flux", "flux_err")
+        names = ("x", "y", "ra", "dec", "score", "flux", "flux_err", "real")
         return {name: getattr(self, name) for name in names} | {"why_not": list(self.why_not)}
 
 
@@ -232,7 +237,8 @@ def _changes(found: Comparison) -> list[Change]:
             score=float(candidates.score[n]),
             flux=float(measures.flux[n]),
             flux_err=float(measures.flux_error[n]),
-            why_not=found.judgement.reasons[n],
+            real=float(found.real[n]),
+            why_not=(*found.judgement.reasons[n], *([UNLIKE] if found.real[n] < LIKELY else [])),
         )
         for n in range(len(candidates))
     ]
@@ -256,11 +262,12 @@ def _write(found: Comparison, result: ImageComparison, folder: Path) -> list[Pat
         subtraction.difference, weight, subtraction.flags, header, {"score": subtraction.score}
     )
     write_planes(difference, planes)
-    names = ("x", "y", "ra", "dec", "score", "flux", "flux_err")
+    names = ("x", "y", "ra", "dec", "score", "flux", "flux_err", "real")
     columns: dict[str, NDArray[Any]] = {
         name: np.array([getattr(each, name) for each in result.changes], dtype=np.float64)
         for name in names
     }
     columns["why_not"] = np.array(["; ".join(each.why_not) for each in result.changes], dtype=str)
     save_table(table, columns, units=UNITS)
-    return [difference, table, *draw_candidates(found, folder)]
+    kept = [number for number, each in enumerate(result.changes) if not each.why_not]
+    return [difference, table, *draw_candidates(found, kept, folder)]

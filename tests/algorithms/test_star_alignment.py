@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from firstlight.algorithms.alignment import Alignment, FrameStars, NotRegistered, align
+from firstlight.algorithms.star_alignment import Alignment, FrameStars, NotRegistered, align_stars
 
 SHAPE = (1000, 1200)
 
@@ -43,7 +43,7 @@ def worst(found, **how):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_bent_frame_lies_right_everywhere(seed):
-    found = align(*pair(seed), SHAPE)
+    found = align_stars(*pair(seed), SHAPE)
     assert isinstance(found, Alignment)
     rms, most = worst(found)
     # 300 pairs of some hundredths of a pixel, 20 coefficients.
@@ -55,26 +55,26 @@ def test_a_bent_frame_lies_right_everywhere(seed):
 
 @pytest.mark.parametrize("turn", [90.0, 180.0, 33.0])
 def test_any_turn(turn):
-    found = align(*pair(4, turn=turn), SHAPE)
+    found = align_stars(*pair(4, turn=turn), SHAPE)
     assert worst(found, turn=turn)[0] < 0.03
 
 
 def test_a_straight_frame_is_not_bent():
-    found = align(*pair(5, bend=0.0), SHAPE)
+    found = align_stars(*pair(5, bend=0.0), SHAPE)
     assert found.order == 1
     assert worst(found, bend=0.0)[0] < 0.01
 
 
 def test_few_stars():
-    found = align(*pair(6, count=20, bend=0.0), SHAPE)
+    found = align_stars(*pair(6, count=20, bend=0.0), SHAPE)
     assert isinstance(found, Alignment)
     assert worst(found, bend=0.0)[0] < 0.1
 
 
 def test_other_skies():
-    assert isinstance(align(pair(7)[0], pair(8)[1], SHAPE), NotRegistered)
+    assert isinstance(align_stars(pair(7)[0], pair(8)[1], SHAPE), NotRegistered)
 
 
 def test_no_stars():
     nothing = FrameStars(*np.zeros((4, 0)))
-    assert align(nothing, pair(9)[1], SHAPE).code == "few_detections"
+    assert align_stars(nothing, pair(9)[1], SHAPE).code == "few_detections"

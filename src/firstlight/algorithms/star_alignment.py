@@ -15,7 +15,7 @@ from firstlight.algorithms.astrometry import AstrometricFit, polish_projection, 
 from firstlight.algorithms.projection import Projection, from_tangent_plane, tangent_plane
 from firstlight.algorithms.registration import NotRegistered, register
 
-__all__ = ["Alignment", "FrameStars", "NotRegistered", "align"]
+__all__ = ["Alignment", "FrameStars", "NotRegistered", "align_stars"]
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class Alignment:
         return _from_sky(*self._projection.pixel_to_sky(x, y), self._middle)
 
 
-def align(
+def align_stars(
     first: FrameStars, second: FrameStars, shape: tuple[int, int], *, mirrored: bool = False
 ) -> Alignment | NotRegistered:
     """Find how the first image lies on the second: any shift and turn, scales alike to 5 %.
