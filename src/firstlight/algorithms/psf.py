@@ -506,6 +506,9 @@ def _compare(planes, stars, limit, normal, right, chi):  # type: ignore[no-untyp
                 w = 1.0 / (spread + own + (_MODEL_ERROR * own) ** 2)
                 off = light[s, j, i] - model
                 if off * off * w > limit * limit:
+                    # It says nothing of the shape, but that this may be no star.
+                    chi[s, 0] += limit * limit
+                    chi[s, 1] += 1.0
                     continue
                 dx, dy = i - half - offsets[s, 0], j - half - offsets[s, 1]
                 plain = flux[s] * _slopes(dx, dy, profiles[s], column[2:])
