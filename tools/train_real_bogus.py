@@ -40,6 +40,7 @@ from firstlight.algorithms.real_bogus import FEATURES, RealBogus, feature_table
 from firstlight.algorithms.resample import resample
 from firstlight.algorithms.sharpest_stars import point_sources
 from firstlight.algorithms.zogy import zogy
+from firstlight.errors import UserError
 from firstlight.simulation.transient_pair import PairSettings, TransientPair, simulate_pair
 
 MODEL = Path(__file__).parent.parent / "src/firstlight/algorithms/data/real_bogus.npz"
@@ -194,12 +195,12 @@ def examples(seed: int) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.b
 
 
 def gather(first: int, pairs: int) -> dict[str, NDArray]:
-    """The sample of many pairs; a pair with too few stars for a PSF is left out."""
+    """The sample of many pairs; a pair with too few stars or no room is left out."""
     parts = []
     for seed in range(first, first + pairs):
         try:
             plain, alert, real, rose = examples(seed)
-        except ValueError as reason:
+        except (ValueError, UserError) as reason:
             print(seed, "left out:", reason, flush=True)
             continue
         parts.append((plain, alert, real, rose, np.full(len(real), seed)))

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from firstlight.algorithms.candidate_stamps import DIFFERENCE, NEW, REFERENCE, CandidateStamps
 
 __all__ = ["Window", "look_at"]
 
 Floats = NDArray[np.float64]
+
+_SMOOTH = 5  # pixels, side of the square over which a variance is averaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Window:
         Electrons, 0 outside the image. For a source that has faded they have changed places:
         it is new in the reference.
     weight
-        One over the variance, 0 where not usable.
+        One over the variance, smoothed, 0 where not usable.
     usable
         Where the difference says something.
     psf
@@ -96,7 +99,8 @@ def look_at(
     bright, other = (np.nan_to_num(stamps.pixels[:, i]) for i in (NEW, REFERENCE))
     usable = stamps.usable
     light = sign[:, None, None] * np.where(usable, stamps.pixels[:, DIFFERENCE], 0.0)
-    weight = np.divide(1.0, stamps.variance, out=np.zeros_like(light), where=usable)
+    variance = _smoothed(stamps.variance, usable)
+    weight = np.divide(1.0, variance, out=np.zeros_like(light), where=usable)
     x, y = places
     steps = np.arange(side) - side // 2
     distance = np.hypot(steps - x[:, None, None], steps[:, None] - y[:, None, None])
@@ -114,6 +118,18 @@ def look_at(
         fwhm=fwhm,
         psf_error=psf_error,
     )
+
+
+def _smoothed(variance: NDArray[np.float32], usable: NDArray[np.bool_]) -> Floats:
+    """Mean variance of the usable pixels of the 25 around each.
+
+    A variance made of the pixel's own photons is low where the pixel is: weights from it make
+    every flux too small, by an electron a pixel.
+    """
+    box = (1, _SMOOTH, _SMOOTH)
+    known = np.where(usable, variance, 0.0)
+    total, share = (uniform_filter(each, box) for each in (known, usable.astype(np.float64)))
+    return np.asarray(total / np.maximum(share, 0.5 / _SMOOTH**2))
 
 
 def _moved(psfs: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:

@@ -100,8 +100,10 @@ def find_candidates(
     Notes
     -----
     The map is smooth on the scale of the PSF, so that its height between the pixels is that of
-    the paraboloid through the nine around its highest pixel. Its place is the most probable one
-    of a point source in white noise, with an error of about ``0.6 FWHM / score`` along each axis.
+    the paraboloid through the nine around its highest pixel. The place is that of the highest
+    flux there, the most probable one of a point source in white noise, with an error of about
+    ``0.6 FWHM / score`` along each axis: that of the highest score is pushed away from the
+    middle of a galaxy, where the noise is larger.
     """
     for name, value in (("fwhm", fwhm), ("threshold", threshold)):
         if not (np.isfinite(value) and value > 0):
@@ -113,7 +115,8 @@ def find_candidates(
             )
     reach = max(1, round(fwhm / 2))
     rows, columns = _peaks(subtraction.score, np.float32(threshold * _BETWEEN), reach)
-    x, y, score = _between_pixels(subtraction.score, rows, columns)
+    score = _between_pixels(subtraction.score, rows, columns)[2]
+    x, y, _ = _between_pixels(subtraction.flux, rows, columns)
     order = np.argsort(-np.abs(score), kind="stable")
     order = order[np.abs(score[order]) >= threshold]
     x, y, score = x[order], y[order], score[order]
@@ -128,20 +131,20 @@ def find_candidates(
 
 
 def _between_pixels(
-    score: NDArray[np.float32], rows: Integers, columns: Integers
+    plane: NDArray[np.float32], rows: Integers, columns: Integers
 ) -> tuple[Floats, Floats, Floats]:
     """Place and height of the paraboloid through a peak and its eight neighbours."""
-    ny, nx = score.shape
+    ny, nx = plane.shape
     steps = np.arange(-1, 2)
     j = np.clip(rows[:, None, None] + steps[:, None], 0, ny - 1)
     i = np.clip(columns[:, None, None] + steps, 0, nx - 1)
-    near = score[j, i].astype(np.float64)
+    near = plane[j, i].astype(np.float64)
     middle = near[:, 1, 1]
     across, along = (near[:, 1, 2] - near[:, 1, 0]) / 2, (near[:, 2, 1] - near[:, 0, 1]) / 2
     xx = near[:, 1, 2] + near[:, 1, 0] - 2 * middle
     yy = near[:, 2, 1] + near[:, 0, 1] - 2 * middle
     xy = (near[:, 2, 2] + near[:, 0, 0] - near[:, 2, 0] - near[:, 0, 2]) / 4
-    # Beside pixels without a score there is no paraboloid: the pixel itself stands.
+    # Beside pixels without a value there is no paraboloid: the pixel itself stands.
     whole = (near != 0).all(axis=(1, 2))
     whole &= (rows > 0) & (rows < ny - 1) & (columns > 0) & (columns < nx - 1)
     curved = xx * yy - xy**2

@@ -53,6 +53,7 @@ FEATURES = (
 """Columns of `feature_table`, in its order."""
 
 _FILE = "real_bogus.npz"
+_LARGEST = 1e9  # of a feature, in what the trees can hold
 
 
 def feature_table(measures: Measures) -> Floats:
@@ -64,7 +65,8 @@ def feature_table(measures: Measures) -> Floats:
     scaled = [np.arcsinh(each) for each in (measures.new_light, measures.reference_light)]
     plain = [columns[name] for name in _PLAIN]
     rings = measures.profiles.reshape(len(measures), -1)
-    return np.column_stack([*plain, np.arcsinh(significance), *scaled, rings])
+    table = np.column_stack([*plain, np.arcsinh(significance), *scaled, rings])
+    return np.asarray(np.clip(table, -_LARGEST, _LARGEST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class RealBogus:
 
     def logits(self, table: Floats) -> Floats:
         """Sum of the trees, ``(n,)``, for a table with this model's columns."""
-        values = np.nan_to_num(table.astype(np.float32), nan=-np.inf)
+        values = np.where(np.isnan(table), -np.inf, table).astype(np.float32)
         rows = np.arange(len(values))[:, None]
         trees = np.arange(len(self.leaf))
         node = np.zeros((len(values), len(trees)), np.int64)
