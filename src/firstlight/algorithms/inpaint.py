@@ -51,13 +51,11 @@ def fill_alike(
     -----
     The sum of squares of the difference is a positive definite form of the hidden pixels. Each
     of them in turn is put to its minimum (Gauss-Seidel), three times over. What lies beyond the
-    reach of the kernels from any pixel that is known in both images is put to zero in both:
-    nothing can be known there.
+    reach of the kernels from any pixel that is known in both images stays as it is: nothing can
+    be known there, and nothing beside it depends on it.
     """
     lost = _beyond_reach(hidden != 0, kernels.nn.shape[0] // 2)
     if lost.any():
-        for plane in pixels:
-            plane[lost] = 0.0
         kept = ~lost[holes[:, 0], holes[:, 1]]
         holes, trust = holes[kept], trust[kept]
     before = pixels[1][holes[:, 0], holes[:, 1]]

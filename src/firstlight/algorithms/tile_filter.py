@@ -39,7 +39,6 @@ Plane = NDArray[np.float32]
 
 _BLEND = 8  # half the width of the band in which two tiles go over into each other, pixels
 _STEP = 7  # every so many pixels are looked at for the level of the noise
-_LEAST_NOISE = 1e-6  # electrons squared, for tiles without any value
 _LEAST_KNOWN = np.float32(0.3)  # share of a source that must be seen
 _BRIGHT, _DEEP = 10.0, 8  # of the noise, and pixels: whose mirror image may do harm
 _SPARE = 4  # pixels around a tile beyond the reach of its kernels
@@ -197,9 +196,9 @@ def _pieces(
 
 
 def _noise(pieces: Pieces) -> tuple[float, float]:
-    """Median variances, those of the sky."""
+    """Median variances, those of the sky; of an image that has no value here the other's."""
     new, reference = (float(np.median(plane[::_STEP, ::_STEP])) for plane in pieces.variances)
-    return max(new, _LEAST_NOISE), max(reference, _LEAST_NOISE)
+    return new or reference or 1.0, reference or new or 1.0
 
 
 def _share_known(
@@ -226,14 +225,14 @@ def _share_known(
         places = np.argwhere(light)
         add_doubt(flux_variance, pieces, own, places, np.zeros(len(places), np.bool_))
     known, noise = np.ones_like(flux), [np.ones(tile.size, np.float32) for tile in place]
+    if len(pieces.holes):
+        take_away(known, pieces, own, trust)
     for axis, tile in enumerate(place):
         seen = np.ones(tile.size, np.float32)
         _along_border(seen, tile, own.edge_seen[1 - axis])
         _along_border(noise[axis], tile, own.edge_noise[1 - axis])
         known *= seen[:, None] if axis == 0 else seen
         noise[axis] /= seen
-    if len(pieces.holes):
-        take_away(known, pieces, own, trust)
     _divide((flux, flux_variance, static), known, (noise[0], noise[1]))
 
 

@@ -22,8 +22,9 @@ Integers = NDArray[np.int64]
 _REACH = 8  # around a hole, within which scores know less, pixels
 # What a made-up pixel may be wrong by, as a share of its value: one that lies between others, in
 # one image or in both; and one at the border of a large hole or of the image, where a star whose
-# middle is not seen is made up of its wings.
-_DOUBT, _DOUBT_BOTH, _DOUBT_OUTSIDE = 0.02, 0.1, 0.3
+# middle is not seen is made up of its wings. Neighbours are wrong together, while variances add
+# as if each were wrong on its own, so these are some five times the error of one.
+_DOUBT, _DOUBT_BOTH, _DOUBT_OUTSIDE = 0.02, 0.3, 1.0
 _GUESS, _NEAR = 0.3, 3  # of the brightest pixel so near: what neighbours may be wrong by
 _STEP = 7  # every so many pixels are looked at for the level of the noise
 _WORTH = 0.01  # of the variance, for doubt to count
@@ -87,10 +88,10 @@ def fill_pixels(pieces: Pieces, psfs: tuple[Plane, Plane], kernels: TileKernels)
     # Where the reference's own pixels know nothing, the new image's are the better start.
     trust = np.where(known, trust, 0.0).astype(np.float32)
     at = rows[~known], columns[~known]
-    scale = kernels.static.rn.sum() / kernels.static.rr.sum()
+    scale = float(kernels.static.rn.sum() / kernels.static.rr.sum())
     only = pieces.hidden[at] == 2
     pieces.pixels[1][at] = np.where(only, scale * pieces.pixels[0][at], pieces.pixels[1][at])
-    fill_cores(pieces.pixels, pieces.variances, pieces.hidden, pieces.holes, psfs)
+    fill_cores(pieces.pixels, pieces.variances, pieces.hidden, pieces.holes, psfs, scale)
     fill_alike(pieces.pixels, pieces.hidden, pieces.holes, kernels.static, trust)
     return trust
 
