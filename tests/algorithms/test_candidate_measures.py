@@ -185,6 +185,18 @@ def test_the_nearest_star_and_the_nearest_full_pixel():
     assert np.isinf(alone.full_distance[0])
 
 
+def test_a_place_is_not_moved_by_more_than_a_width():
+    flux = 60 * unit_error()
+    told = subtracted(light_of([Source(60.0, 60.0, flux)], SHAPE), 7)
+    x = np.array([60.4, *np.arange(64.0, 90.0)])
+    measures = measured(told, (x, np.full(len(x), 60.0)), np.full(len(x), 5.0))
+    assert measures.x[0] == pytest.approx(60.0, abs=0.15)
+    moved = np.hypot(measures.x - x, measures.y - 60.0)
+    assert moved.max() <= FWHM
+    # In noise alone the most probable place is anywhere.
+    assert np.count_nonzero(moved == 0) > 3
+
+
 def test_a_source_at_the_border_is_measured_on_what_is_there():
     flux = 40 * unit_error()
     told = subtracted(light_of([Source(0.3, 60.0, flux)], SHAPE), 7)

@@ -19,11 +19,10 @@ from firstlight.algorithms.candidate_measures import (
 from firstlight.algorithms.candidate_stamps import cut_candidates, difference_psfs
 from firstlight.algorithms.candidates import find_candidates
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.real_bogus import default_real_bogus
+from firstlight.algorithms.real_bogus import REAL_ABOVE, default_real_bogus
 from firstlight.algorithms.zogy import zogy
 from firstlight.simulation.transient_pair import PairSettings
 
-KEPT = 0.1  # score above which candidates are kept here
 EDGE = 20
 
 
@@ -50,7 +49,7 @@ def search(settings, missed_rays):
     known = KnownStars(stars.x, stars.y, stars.flux, *saturated_pixels(told.flags))
     measures = measure_candidates(stamps, psfs, places, found.score, fwhm, known)
     score = default_real_bogus().score(measures)
-    kept = apply_cuts(measures).kept & (score > KEPT)
+    kept = apply_cuts(measures).kept & (score > REAL_ABOVE)
     return pair, found, measures, kept, missed
 
 

@@ -65,7 +65,8 @@ class Measures:
     aperture, aperture_error
         In a circle of one FWHM radius, with what a point source has outside it.
     x, y
-        Most probable place of a point source, pixels of the image.
+        Most probable place of a point source, pixels of the image; the place of the candidate
+        itself where that would be more than one FWHM away.
     xx, yy, xy
         Its covariance, pixels squared.
     offset
@@ -197,6 +198,7 @@ def measure_candidates(
     middle = stamps.column + stamps.radius, stamps.row + stamps.radius
     window = look_at(stamps, psfs, (x - middle[0], y - middle[1]), sign, widths, psf_error)
     points = fit_points(window)
+    near = np.hypot(points.dx, points.dy) <= widths
     second = companions(window, points.flux)
     aperture, aperture_error, light = _apertures(window)
     width, elongation = _shapes(window)
@@ -212,8 +214,8 @@ def measure_candidates(
         flux_error=points.flux_error,
         aperture=sign * aperture,
         aperture_error=aperture_error,
-        x=x + points.dx,
-        y=y + points.dy,
+        x=x + np.where(near, points.dx, 0.0),
+        y=y + np.where(near, points.dy, 0.0),
         xx=points.xx,
         yy=points.yy,
         xy=points.xy,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from firstlight.algorithms.candidate_measures import Measures
 from firstlight.errors import InvalidInput
 
-__all__ = ["FEATURES", "RealBogus", "default_real_bogus", "feature_table"]
+__all__ = ["FEATURES", "REAL_ABOVE", "RealBogus", "default_real_bogus", "feature_table"]
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +51,10 @@ FEATURES = (
     *(f"{image}_ring_{ring}" for image in _IMAGES for ring in range(4)),
 )
 """Columns of `feature_table`, in its order."""
+
+REAL_ABOVE = 0.3
+"""Score that candidates are kept above unless told otherwise: what is lost below is about as rare
+as what is false above, at a signal-to-noise ratio of 5."""
 
 _FILE = "real_bogus.npz"
 _LARGEST = 1e9  # of a feature, in what the trees can hold
