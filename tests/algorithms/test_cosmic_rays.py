@@ -4,7 +4,7 @@ from injected_sky import make_sky
 from scipy.ndimage import gaussian_filter, label
 
 from firstlight.algorithms.calibrate import Detector, calibrate
-from firstlight.algorithms.cosmic_rays import find_cosmic_rays, star_contrast
+from firstlight.algorithms.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.flags import Flag
 from firstlight.errors import InvalidInput
 
@@ -54,9 +54,9 @@ def test_completeness_false_pixels_and_star_cores(fwhm, sky):
         cores += np.count_nonzero(found[y[star], x[star]] & clean)
         bright_stars += np.count_nonzero(clean)
     # Sparing stars that fill one pixel costs hits that look like them.
-    assert np.concatenate(pixels).mean() > (0.8 if fwhm < 2 else 0.9)
-    assert np.concatenate(objects).mean() > (0.9 if fwhm < 2 else 0.97)
-    assert false < 0.08 * marked
+    assert np.concatenate(pixels).mean() > (0.85 if fwhm < 2 else 0.9)
+    assert np.concatenate(objects).mean() > (0.95 if fwhm < 2 else 0.97)
+    assert false < 0.03 * marked
     assert cores <= 0.01 * bright_stars
 
 
@@ -70,11 +70,6 @@ def test_stars_alone_are_left_alone_down_to_extreme_undersampling():
         assert np.count_nonzero(found.mask) < 60
 
 
-def test_the_limit_on_contrast_follows_the_stars():
-    contrasts = [star_contrast(fwhm) for fwhm in (1.3, 1.6, 2.0, 3.0, 5.0)]
-    assert contrasts == sorted(contrasts, reverse=True)
-    assert contrasts[0] > 5
-    assert contrasts[3] < 1
 
 
 def test_cleaning_restores_the_sky():
