@@ -51,7 +51,7 @@ from firstlight.storage import Store, build_key
 __all__ = ["STEP_VERSION", "TOPIC", "ImageAnalysisRun", "ended", "state_event"]
 
 TOPIC = "image_analysis"
-STEP_VERSION = "1"
+STEP_VERSION = "2"
 _CHUNK = 1 << 20
 _PACKED = (".gz", ".bz2", ".xz")
 OnStepTold = Callable[[Mapping[str, Any]], None]
