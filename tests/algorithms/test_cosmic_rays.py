@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 from injected_sky import make_sky
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import gaussian_filter, label, maximum_filter
 
-from firstlight.algorithms.calibrate import Detector, calibrate
+from firstlight.algorithms.calibrate import Detector, Masters, calibrate
 from firstlight.algorithms.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.flags import Flag
 from firstlight.errors import InvalidInput
+from firstlight.simulation.transient_pair import PairSettings, simulate_pair
 
 READ_NOISE = 7.0
 
@@ -70,8 +71,6 @@ def test_stars_alone_are_left_alone_down_to_extreme_undersampling():
         assert np.count_nonzero(found.mask) < 60
 
 
-
-
 def test_cleaning_restores_the_sky():
     scene, _, image = hit_sky(7, 3.0, 500.0)
     found = find_cosmic_rays(image.data, image.variance, fwhm=3.0)
@@ -122,3 +121,62 @@ def test_input_is_not_changed():
     before = scene.data.copy()
     assert find_cosmic_rays(scene.data, scene.variance, fwhm=3.0).mask[50, 50]
     np.testing.assert_array_equal(scene.data, before)
+
+
+@pytest.mark.parametrize(
+    ("seed", "changes"), [(71, {}), (72, {"fwhm": 2.5, "reference_fwhm": 2.5}), (73, {"fwhm": 6.0})]
+)
+def test_hits_on_a_crowded_field_are_found_whole_and_its_stars_are_spared(seed, changes):
+    pair = simulate_pair(PairSettings.of_size(640, 640, seed=seed, cosmic_rays=150, **changes))
+    image = calibrate(pair.raw, Detector(4.0, 7.1), Masters(bias=pair.bias, flat=pair.flat))
+    found = find_cosmic_rays(
+        image.data, image.variance, pair.new.flags, fwhm=np.hypot(pair.settings.fwhm, 0.68)
+    ).mask
+    usable = pair.new.flags == 0
+    share = pair.charge / np.sqrt(pair.new.variance)
+    names, _ = label(share > 2, np.ones((3, 3)))
+    wanted = np.unique(names[(share > 10) & usable])
+    false = found & usable & (maximum_filter(names, 3) == 0)
+    assert found[(share > 5) & usable].mean() > 0.9
+    assert np.isin(wanted, names[found]).sum() >= wanted.size - 2
+    assert false.sum() < 0.03 * (share > 2).sum()
+    x, y = np.rint(pair.stars.x).astype(int), np.rint(pair.stars.y).astype(int)
+    inside = (pair.stars.flux > 5000) & (x >= 0) & (y >= 0) & (x < 640) & (y < 640)
+    assert inside.sum() > 50
+    assert not maximum_filter(false, 3)[y[inside], x[inside]].any()
+
+
+def test_a_hit_on_a_bright_star_does_not_take_its_core():
+    scene = make_sky(12, stars=40, fwhm=4.0, snr=(150, 400))
+    struck, far = 0, 0
+    for x, y in np.rint(np.stack([scene.x, scene.y], axis=1)).astype(int):
+        if 20 < x < 580 and 20 < y < 580:
+            scene.data[y - 2, x - 1 : x + 3] += 60 * np.sqrt(scene.variance[y, x])
+            found = find_cosmic_rays(
+                scene.data[y - 20 : y + 21, x - 20 : x + 21],
+                scene.variance[y - 20 : y + 21, x - 20 : x + 21],
+                fwhm=4.0,
+                sky=400.0,
+            ).mask
+            struck += np.count_nonzero(found[18, 19:23])
+            far += np.count_nonzero(found[20:])
+    assert struck > 60
+    assert far <= 3
+
+
+def test_the_sky_may_be_given_or_taken_off():
+    image = hit_sky(11, 3.0, 500.0)[2]
+    given = find_cosmic_rays(image.data, image.variance, fwhm=3.0, sky=500.0)
+    off = find_cosmic_rays(image.data - np.float32(500.0), image.variance, fwhm=3.0, sky=0.0)
+    own = find_cosmic_rays(image.data, image.variance, fwhm=3.0)
+    np.testing.assert_array_equal(given.mask, off.mask)
+    assert np.count_nonzero(given.mask != own.mask) < 0.02 * np.count_nonzero(own.mask)
+
+
+def test_pixels_below_the_sky_make_no_hits_of_their_neighbours():
+    scene = make_sky(13, stars=20)
+    scene.data[100:500, 300] -= 200.0
+    scene.data[50:550:25, 50] = 0.0
+    found = find_cosmic_rays(scene.data, scene.variance, fwhm=3.0).mask
+    assert np.count_nonzero(found[:, 297:304]) <= 8
+    assert np.count_nonzero(found[:, 47:54]) <= 2

@@ -34,7 +34,7 @@ _SHARPEST = 0.86  # what stars in some part of a field may be, beyond that
 _POWERS = (2.5, 50.0)
 _GRAZES = 0.01  # of its peak
 _GUARD = 1.25  # over the largest leak: noise adds to it
-_PEAK = 4.0  # of the light that the predictor expects, in units of the noise
+_FAINT, _BRIGHT = 4.0, 64.0  # light that the predictors expect, in units of the noise
 _LEAST_WIDTH = 1.2  # pixels; sharper stars cannot be told from hits at all
 
 # Hit pixels (row, column) from the one in question; each is used in all its orientations.
@@ -70,7 +70,7 @@ class RayShapes:
         At most this share of the brightest pixel leaks through, of stars sharper than measured.
     single
         True where the pattern is one pixel.
-    predictor
+    on_sky, on_stars
         Weights ``(SIDE * SIDE,)`` that predict the middle pixel from the others.
     """
 
@@ -79,7 +79,8 @@ class RayShapes:
     gain: NDArray[np.float32]
     leak: NDArray[np.float32]
     single: NDArray[np.bool_]
-    predictor: NDArray[np.float32]
+    on_sky: NDArray[np.float32]
+    on_stars: NDArray[np.float32]
 
 
 def ray_shapes(fwhm: float) -> RayShapes:
@@ -112,7 +113,8 @@ def _shapes(log_fwhm: float) -> RayShapes:
         gain=np.linalg.norm(bank, axis=1).astype(np.float32),
         leak=_leak(bank, fwhm).astype(np.float32),
         single=patterns.sum(axis=1) == 1,
-        predictor=_predictor(sources).astype(np.float32),
+        on_sky=_predictor(sources, _FAINT).astype(np.float32),
+        on_stars=_predictor(sources, _BRIGHT).astype(np.float32),
     )
 
 
@@ -155,12 +157,12 @@ def _leak(bank: Floats, fwhm: float) -> Floats:
     return np.asarray(_GUARD * (stars @ bank.T / stars.max(axis=1)[:, None]).max(axis=0))
 
 
-def _predictor(sources: Floats) -> Floats:
+def _predictor(sources: Floats, peak: float) -> Floats:
     """Best linear prediction of the middle pixel for stars anywhere on any constant level."""
     middle = _PIXELS // 2
     light = sources @ sources.T
-    light *= _PEAK**2 / light[middle, middle]
-    level = 1e3 * _PEAK**2
+    light *= peak**2 / light[middle, middle]
+    level = 1e3 * peak**2
     others = np.delete(np.arange(_PIXELS), middle)
     known = light[np.ix_(others, others)] + level + np.eye(len(others))
     weights = np.zeros(_PIXELS)

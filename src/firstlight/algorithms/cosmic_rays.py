@@ -33,10 +33,11 @@ _MANY_GROWTH = 1.0
 _LOOK = 0.6  # of the threshold, for the Laplacian
 _KEPT = 1.0  # of the limit for growth, by which each pixel must exceed the prediction
 _STRONG = 0.6  # of the strongest neighbour of a hit: weaker ones wait until it is gone
-_DEEPEST = 3.0  # sigma below the sky that a pixel may pull its neighbours up
+_DEEPEST = np.float32(2.0)  # sigma below the sky that a pixel may pull its neighbours up
 _FREE, _CLOSED, _HIT, _WAITING = 0, 1, 2, 3
 _MOST = 4000  # pixels of one hit
 _SWEEPS = 3
+_STAR = 3.0  # sigma of the median around a hit, above which it lies on a star
 _RECENT = 48  # pixels of a hit that are predicted anew when it grows
 
 
@@ -74,7 +75,8 @@ class _Bank(NamedTuple):
     gain: NDArray[np.float32]
     leak: NDArray[np.float32]
     single: NDArray[np.bool_]
-    predictor: NDArray[np.float32]
+    on_sky: NDArray[np.float32]
+    on_stars: NDArray[np.float32]
     window: NDArray[np.float32]
 
 
@@ -168,7 +170,8 @@ def _bank(fwhm: float) -> _Bank:
         shapes.gain,
         shapes.leak,
         shapes.single,
-        shapes.predictor,
+        shapes.on_sky,
+        shapes.on_stars,
         np.empty(SIDE * SIDE, dtype=np.float32),
     )
 
@@ -235,7 +238,7 @@ def _surroundings(image, least, window, y, x):  # type: ignore[no-untyped-def] #
     """Copy the window; its largest value."""
     top = np.float32(0.0)
     # Dead pixels and dark columns would make their neighbours look bright.
-    deepest = -np.float32(_DEEPEST) * np.sqrt(least)
+    deepest = -_DEEPEST * np.sqrt(least)
     for j in range(SIDE):
         for i in range(SIDE):
             value = max(image[y + j - REACH, x + i - REACH], deepest)
@@ -308,7 +311,7 @@ def _take_out(image, noise, state, bank, limits, seeds):  # type: ignore[no-unty
             j, i = y + c // SIDE - REACH, x + c % SIDE - REACH
             if bank.hit[which, c] and state[j, i] == _FREE:
                 count = _claim(image, state, hit, count, j, i)
-        _predict(image, state, bank.predictor, members, 0, count)
+        _predict(image, noise, state, bank, members, 0, count)
         count = _release(image, noise, state, hit, count, limits.kept)
         if count > 0:
             count = _follow(image, noise, state, bank, limits, hit, count)
@@ -344,23 +347,27 @@ def _median_around(image, state, y, x):  # type: ignore[no-untyped-def] # compil
 
 
 @njit(cache=True, nogil=True)
-def _predict(image, state, weights, members, first, count):  # type: ignore[no-untyped-def] # compiled
+def _predict(image, noise, state, bank, members, first, count):  # type: ignore[no-untyped-def] # compiled
     """Replace hit pixels by what the others predict, within the range of those not hit.
 
     Each is predicted from the present values of the others, in turn: a few sweeps come close to
-    the joint prediction of all.
+    the joint prediction of all. On the sky the median bounds it, since what is still unmarked of
+    the hit lifts the prediction; on a star that would flatten the core.
     """
     for _ in range(_SWEEPS):
         for m in range(first, count):
             y, x = members[m]
+            middle, sigma = _median_around(image, state, y, x), np.sqrt(_least(noise, y, x))
+            on_star, deepest = middle > _STAR * sigma, -_DEEPEST * sigma
+            weights = bank.on_stars if on_star else bank.on_sky
             value, low, high = np.float32(0.0), np.float32(np.inf), np.float32(-np.inf)
             for c in range(SIDE * SIDE):
                 j, i = y + c // SIDE - REACH, x + c % SIDE - REACH
-                value += weights[c] * image[j, i]
+                value += weights[c] * max(image[j, i], deepest)
                 if state[j, i] != _HIT:
                     low, high = min(low, image[j, i]), max(high, image[j, i])
             if low <= high:
-                image[y, x] = min(max(value, low), _median_around(image, state, y, x))
+                image[y, x] = min(max(value, low), high if on_star else middle)
 
 
 @njit(cache=True, nogil=True)
@@ -404,7 +411,7 @@ def _follow(image, noise, state, bank, limits, hit, count):  # type: ignore[no-u
             else:
                 waiting[queued, 0], waiting[queued, 1], state[y, x] = y, x, _WAITING
                 queued += 1
-        _predict(image, state, bank.predictor, members, max(0, count - _RECENT), count)
+        _predict(image, noise, state, bank, members, max(0, count - _RECENT), count)
     for k in range(queued):
         state[waiting[k, 0], waiting[k, 1]] = _FREE
     return count

@@ -41,7 +41,7 @@ class Preprocess(Step):
     """
 
     name = "preprocess"
-    version = "2"
+    version = "3"
     makes = "image"
     product_class = Image
 
