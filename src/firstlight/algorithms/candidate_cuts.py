@@ -44,13 +44,14 @@ class Judgement:
 DELETION_CUTS = (
     Cut("bad", "too much of it fell on unusable pixels", highest=0.35),
     Cut("narrow", "sharper than a star: a cosmic ray or a bad pixel", highest=1.0),
-    Cut("misfit", "it does not have the shape of a star", highest=7.0),
-    Cut("negative", "it is as much negative as positive", highest=0.45),
+    Cut("misfit", "it does not have the shape of a star", highest=15.0),
+    Cut("negative", "it is more negative than positive", highest=0.6),
     Cut("elongation", "it is drawn out", highest=2.5),
     Cut("width", "it is too wide or too narrow for a star", lowest=0.6, highest=1.5),
     Cut("full_widths", "it is at a saturated star", lowest=1.5),
 )
-"""For differences of images whose noise is known; wide enough to keep what has a S/N of 5."""
+"""For differences of images whose noise is known; wide enough to keep what has a S/N of 5, and what
+lies on a galaxy that is left over a little. The score tells finer differences."""
 
 
 def apply_cuts(measures: Measures, cuts: tuple[Cut, ...] = DELETION_CUTS) -> Judgement:

@@ -52,7 +52,7 @@ FEATURES = (
 )
 """Columns of `feature_table`, in its order."""
 
-REAL_ABOVE = 0.3
+REAL_ABOVE = 0.4
 """Score that candidates are kept above unless told otherwise: what is lost below is about as rare
 as what is false above, at a signal-to-noise ratio of 5."""
 
