@@ -47,11 +47,14 @@ def nearest(changes, x, y):
 def test_transients_are_found_where_they_are(files, found):
     truth, told = files[2], found[0]
     bright = np.flatnonzero(truth.snr > 9)
-    assert len(bright) >= 3
+    assert len(bright) >= 5
     for number in bright:
-        one = nearest(told.kept, truth.x[number], truth.y[number])
+        # A small frame says little of what bright galaxies leave: there it need not be believed.
+        alone = truth.host[number] < 0
+        among = told.kept if alone else told.changes
+        one = nearest(among, truth.x[number], truth.y[number])
         assert np.hypot(one.x - truth.x[number], one.y - truth.y[number]) < NEAR
-        if truth.host[number] < 0:  # small frames say little of what galaxies leave
+        if alone:
             assert abs(one.flux - truth.flux[number]) < 4 * one.flux_err
 
 
