@@ -114,7 +114,7 @@ SERVICE = ServiceDeclaration(
             "description": "no where the times of the photometry are barycentric already",
         },
         "steps": {
-            "type": "integer", "minimum": 300, "maximum": 30000, "default": 2000,
+            "type": "integer", "minimum": 300, "maximum": 20000, "default": 2000,
             "title": "Steps of the sampler",
         },
         "seed": {"type": "integer", "minimum": 0, "default": 1, "title": "Seed of the sampler"},

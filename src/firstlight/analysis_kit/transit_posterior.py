@@ -53,7 +53,7 @@ class Choices:
     red_noise: bool = True
     outliers: float = 5.0
     seed: int = 1
-    steps: int = 3000
+    steps: int = 2000
 
 
 @dataclass(frozen=True)
