@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import scatter_about_median
 from firstlight.errors import InvalidInput
 
 __all__ = ["Trail", "find_trails"]
@@ -103,7 +104,7 @@ def find_trails(
     lost = np.zeros(data.shape, dtype=np.bool_) if hidden is None else hidden
     blocks = _blocks(light, noise, np.ascontiguousarray(lost), side)
     blocks -= np.median(blocks)
-    scatter = 1.4826 * float(np.median(np.abs(blocks))) or 1.0
+    scatter = scatter_about_median(blocks) or 1.0
     blocks = np.clip(blocks / scatter, -_BLOCK_CLIP, _BLOCK_CLIP)
     blocks -= blocks.mean()
     blocks /= blocks.std() or 1.0
