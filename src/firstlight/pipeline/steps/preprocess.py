@@ -170,7 +170,7 @@ def _flag_cosmic_rays(planes: CalibratedImage) -> int:
     # The narrow axis of trailed stars: it is what a cosmic ray must be sharper than.
     narrow = stars.fwhm / np.sqrt(stars.elongation)
     width = float(narrow) if np.isfinite(narrow) else None
-    found = find_cosmic_rays(planes.data, planes.variance, planes.flags, fwhm=width)
+    found = find_cosmic_rays(planes.data, planes.variance, planes.flags, fwhm=width, sky=sky.level)
     planes.flags[found.mask] |= np.uint16(Flag.COSMIC_RAY)
     return int(found.mask.sum())
 
