@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.real_bogus import REAL_ABOVE
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import FirstlightError, InvalidInput
 from firstlight.formats.fits_image import Planes, write_planes
@@ -24,7 +25,6 @@ from firstlight.services.image_measurement import read_raw_image
 __all__ = ["Change", "ImageComparison", "ImageComparisonService"]
 
 LEAST_THRESHOLD = 3.0
-LIKELY = 0.5  # probability
 UNLIKE = "it does not look like the new sources that the model was trained on"
 EPOCH = 57_388.5  # MJD of 2016.0: of positions of stars for an image without a time
 UNITS = {
@@ -235,13 +235,19 @@ def _changes(found: Comparison) -> list[Change]:
             ra=None if ra is None else float(ra[n]),
             dec=None if dec is None else float(dec[n]),
             score=float(candidates.score[n]),
-            flux=float(measures.flux[n]),
-            flux_err=float(measures.flux_error[n]),
+            # The map's error holds what the subtraction leaves at bright galaxies.
+            flux=float(candidates.flux[n]),
+            flux_err=float(candidates.flux_error[n]),
             real=float(found.real[n]),
-            why_not=(*found.judgement.reasons[n], *([UNLIKE] if found.real[n] < LIKELY else [])),
+            why_not=_against(found, n),
         )
         for n in range(len(candidates))
     ]
+
+
+def _against(found: Comparison, number: int) -> tuple[str, ...]:
+    reasons = found.judgement.reasons[number]
+    return (*reasons, UNLIKE) if found.real[number] < REAL_ABOVE else reasons
 
 
 def _sky(bench: Bench, x: NDArray[np.float64], y: NDArray[np.float64]) -> Any:
