@@ -58,7 +58,7 @@ _TOLD_EVERY = timedelta(seconds=0.2)
 _SHOWN_MESSAGE = 300
 _INVALID, _EXPIRED = "Invalid token", "Token has expired"  # SkyPortal's words
 _EXPECTED = (Analysis.id, Analysis.status, Analysis.status_message, Analysis.invalid_after)
-_AT_THE_DESK = 4  # results that are kept at once: pages are to be shown meanwhile
+_AT_THE_DESK = 2  # results that are kept at once: pages are to be shown meanwhile
 _PAUSES_S = (0.5, 2.0, 5.0)  # between attempts to write while the database is away
 
 
