@@ -8,7 +8,7 @@ transient is; all else is false. A half of the sample is measured again as the c
 would be, with nothing known but three small pictures. Seeds begin at `FIRST_SEED`; tests and
 benchmarks use seeds below it.
 
-Writes ``src/firstlight/algorithms/data/real_bogus.npz`` and prints its figures on pairs that were
+Writes ``src/firstlight/pipeline/data/real_bogus.npz`` and prints its figures on pairs that were
 kept apart.
 """
 
@@ -43,7 +43,7 @@ from firstlight.algorithms.zogy import zogy
 from firstlight.errors import UserError
 from firstlight.simulation.transient_pair import PairSettings, TransientPair, simulate_pair
 
-MODEL = Path(__file__).parent.parent / "src/firstlight/algorithms/data/real_bogus.npz"
+MODEL = Path(__file__).parent.parent / "src/firstlight/pipeline/data/real_bogus.npz"
 VERSION = "1"
 FIRST_SEED = 7_000_000
 SIDE = 640

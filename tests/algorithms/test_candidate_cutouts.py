@@ -14,7 +14,7 @@ from firstlight.algorithms.candidate_cutouts import (
     stamps_of_cutouts,
 )
 from firstlight.algorithms.moments import FWHM_OF_SIGMA
-from firstlight.algorithms.real_bogus import default_real_bogus
+from firstlight.pipeline.real_bogus_model import default_real_bogus
 
 SIDE = 61
 STARS = [Source(14, 16, 9e4), Source(45, 12, 6e4), Source(12, 47, 1.2e5)]

@@ -19,8 +19,9 @@ from firstlight.algorithms.candidate_measures import (
 from firstlight.algorithms.candidate_stamps import cut_candidates, difference_psfs
 from firstlight.algorithms.candidates import find_candidates
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.real_bogus import REAL_ABOVE, default_real_bogus
+from firstlight.algorithms.real_bogus import REAL_ABOVE
 from firstlight.algorithms.zogy import zogy
+from firstlight.pipeline.real_bogus_model import default_real_bogus
 from firstlight.simulation.transient_pair import PairSettings
 
 EDGE = 20

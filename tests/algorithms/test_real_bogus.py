@@ -23,10 +23,10 @@ from white_difference import (
 from firstlight.algorithms.real_bogus import (
     FEATURES,
     RealBogus,
-    default_real_bogus,
     feature_table,
 )
 from firstlight.errors import InvalidInput
+from firstlight.pipeline.real_bogus_model import default_real_bogus
 
 # One tree of two levels: first feature, then the second on either side.
 TREE = RealBogus(
@@ -100,7 +100,7 @@ def test_any_numbers_have_a_score(values):
 
 def test_our_model_is_small_and_says_where_it_comes_from():
     model = default_real_bogus()
-    assert (files("firstlight.algorithms") / "data" / "real_bogus.npz").stat().st_size < 300_000
+    assert (files("firstlight.pipeline") / "data" / "real_bogus.npz").stat().st_size < 300_000
     recipe = json.loads(model.recipe)
     assert recipe["figures"]["area under curve"] > 0.98
     # Seeds of tests and benchmarks are below those of the training.

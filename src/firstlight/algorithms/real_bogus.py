@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 from firstlight.algorithms.candidate_measures import Measures
 from firstlight.errors import InvalidInput
 
-__all__ = ["FEATURES", "REAL_ABOVE", "RealBogus", "default_real_bogus", "feature_table"]
+__all__ = ["FEATURES", "REAL_ABOVE", "RealBogus", "feature_table"]
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +54,6 @@ REAL_ABOVE = 0.4
 """Score that candidates are kept above unless told otherwise: what is lost below is about as rare
 as what is false above, at a signal-to-noise ratio of 5."""
 
-_FILE = "real_bogus.npz"
 _LARGEST = 1e9  # of a feature, in what the trees can hold
 
 
@@ -170,10 +167,3 @@ class RealBogus:
             knots=told["knots"],
             probability=told["probability"],
         )
-
-
-@cache
-def default_real_bogus() -> RealBogus:
-    """The model that comes with firstlight; its numbers are constants, too many to be written."""
-    with (files("firstlight.algorithms") / "data" / _FILE).open("rb") as file:
-        return RealBogus.from_arrays(dict(np.load(file, allow_pickle=False)))

@@ -23,7 +23,6 @@ from firstlight.algorithms.candidates import Candidates, find_candidates
 from firstlight.algorithms.coordinate_map import CoordinateMap, sample_map
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.image_pair import AlignedImage, psf_grid
-from firstlight.algorithms.real_bogus import default_real_bogus
 from firstlight.algorithms.sharpest_stars import point_sources
 from firstlight.algorithms.star_alignment import (
     Alignment,
@@ -42,6 +41,7 @@ from firstlight.pipeline.image_analysis_frame import (
     sources,
 )
 from firstlight.pipeline.image_bench import Bench
+from firstlight.pipeline.real_bogus_model import default_real_bogus
 from firstlight.pipeline.step import StepImpossible
 
 __all__ = ["Comparison", "NoOverlap", "NotAligned", "TooFewStars", "compare_images", "prepare"]
