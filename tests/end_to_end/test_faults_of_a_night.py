@@ -118,7 +118,10 @@ def test_bad_frames_never_stop_the_rest(archived: House, sky: Path, tmp_path: Pa
     os.truncate(cut, cut.stat().st_size // 2)
 
     done = house.run("reduce")
-    assert "demo_starless.A: solve_astrometry: not solved" in done.err
+    # Of pure noise nothing is found at all, or a peak or two that are no field of stars.
+    assert "failed demo_starless.A: " in done.err
+    assert "failed demo_starless.B: " in done.err
+    assert "not solved" in done.err or "no source" in done.err
     assert "science_0003" in done.err
     entries = house.status()
     assert entries["demo_20240803_science_0003.fits"]["state"] == "failed"
@@ -126,8 +129,9 @@ def test_bad_frames_never_stop_the_rest(archived: House, sky: Path, tmp_path: Pa
     assert "science_0003" in damage["subject"]
     assert entries["demo_starless.fits"]["state"] == "failed"
     assert entries["demo_starless.fits"]["steps"]["preprocess"]["state"] == "done"
-    assert entries["demo_starless.fits"]["steps"]["solve_astrometry"]["state"] == "failed"
-    assert entries["demo_starless.fits"]["steps"]["solve_photometry"]["state"] == "skipped"
+    steps = entries["demo_starless.fits"]["steps"]
+    assert "failed" in (steps["find_sources"]["state"], steps["solve_astrometry"]["state"])
+    assert steps["solve_photometry"]["state"] == "skipped"
     good = [e for name, e in entries.items() if e["kind"] == "science" and e["state"] == "done"]
     assert len(good) == 5
     assert house.json("stars", "--all")
