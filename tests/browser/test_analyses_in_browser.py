@@ -149,7 +149,7 @@ def test_a_service_is_run_from_the_page_of_an_object(open_page, fitter, axe):
     assert float(page.get_attribute("progress", "value")) == 0.4
     fitter.may_go_on.set()
     page.wait_for_selector("#run-head[data-state='completed']")
-    page.wait_for_selector(".toast:has-text('rrl on RRLyr+1')")
+    page.wait_for_selector(".toast:has-text('RR Lyrae fit on RRLyr+1')")
     asked = fitter.asked[0]
     assert asked["analysis_parameters"] == {"rrl_type": "c", "period": 0.56}
     assert asked["resource_id"] == STAR
