@@ -23,9 +23,13 @@
   let timer = null;
 
   // What somebody is writing in stays.
-  const isChanged = (field) => (field.type === "checkbox" || field.type === "radio"
-    ? field.checked !== field.defaultChecked
-    : "defaultValue" in field && field.type !== "hidden" && field.value !== field.defaultValue);
+  const isChosen = (list) => [...list.options].some((each) => each.selected)
+    && list.selectedIndex !== Math.max(0, [...list.options].findIndex((each) => each.defaultSelected));
+  const isChanged = (field) => {
+    if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+    if (field.options) return isChosen(field);
+    return "defaultValue" in field && field.type !== "hidden" && field.value !== field.defaultValue;
+  };
   const inUse = (part) => part.querySelector("details.menu[open]") !== null
     || [...part.querySelectorAll("input, textarea, select")].some(
       (field) => field === document.activeElement || isChanged(field));
