@@ -111,7 +111,7 @@ def test_the_declaration_is_readable():
     assert SERVICE.read_parameters({})["limb_darkening"] == "prior"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_errors_are_right():
     found = pulls(range(100, 110), steps=700)
     assert np.abs(found.mean(axis=0)).max() < 1.1
