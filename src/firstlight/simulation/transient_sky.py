@@ -18,7 +18,7 @@ from firstlight.simulation.streams import Purpose, stream
 from firstlight.simulation.transient_optics import PsfField
 from firstlight.simulation.transient_settings import PairSettings
 
-__all__ = ["GalaxyTruth", "PairSky", "StarTruth", "draw_sky"]
+__all__ = ["GalaxyTruth", "PairSky", "SourceTruth", "StarTruth", "draw_sky"]
 
 Floats = NDArray[np.float64]
 
@@ -30,8 +30,8 @@ _STEP = 0.4  # FWHM of the sharper image, between points of a galaxy
 
 
 @dataclass(frozen=True)
-class StarTruth:
-    """Stars, brightest first; those beyond the edges too. Arrays of shape ``(n,)``.
+class SourceTruth:
+    """Where sources are and how bright. Arrays of shape ``(n,)``.
 
     Attributes
     ----------
@@ -43,8 +43,6 @@ class StarTruth:
         Electrons in the new image, within infinity.
     mag
         ``zero_point - 2.5 log10(flux)``.
-    saturated
-        Drawn to be brighter than a pixel of the new image holds.
     """
 
     ra: Floats
@@ -55,20 +53,30 @@ class StarTruth:
     y_reference: Floats
     flux: Floats
     mag: Floats
-    saturated: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.x)
 
 
 @dataclass(frozen=True)
-class GalaxyTruth:
+class StarTruth(SourceTruth):
+    """Stars, brightest first; those beyond the edges too. Arrays of shape ``(n,)``.
+
+    Attributes
+    ----------
+    saturated
+        Drawn to be brighter than a pixel of the new image holds.
+    """
+
+    saturated: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class GalaxyTruth(SourceTruth):
     """Galaxies, those beyond the edges too. Arrays of shape ``(n,)``.
 
     Attributes
     ----------
-    ra, dec, x, y, x_reference, y_reference, flux, mag
-        As of stars.
     radius
         Half-light radius along the long axis, pixels.
     index
@@ -77,21 +85,10 @@ class GalaxyTruth:
         Short over long; of the long axis, radians from +x to +y.
     """
 
-    ra: Floats
-    dec: Floats
-    x: Floats
-    y: Floats
-    x_reference: Floats
-    y_reference: Floats
-    flux: Floats
-    mag: Floats
     radius: Floats
     index: Floats
     axis_ratio: Floats
     angle: Floats
-
-    def __len__(self) -> int:
-        return len(self.x)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from firstlight.errors import BadSettings
 from firstlight.simulation.streams import Purpose, stream
 from firstlight.simulation.transient_settings import PairSettings
-from firstlight.simulation.transient_sky import GalaxyTruth, PairSky
+from firstlight.simulation.transient_sky import GalaxyTruth, PairSky, SourceTruth
 
 __all__ = [
     "TransientTruth",
@@ -36,13 +36,11 @@ _DIFFUSION = 0.3  # pixels, one sigma
 
 
 @dataclass(frozen=True)
-class TransientTruth:
+class TransientTruth(SourceTruth):
     """Sources that are in the new image only, brightest S/N first. Arrays of shape ``(n,)``.
 
     Attributes
     ----------
-    ra, dec, x, y, x_reference, y_reference, flux, mag
-        As of stars.
     snr
         Flux over the smallest one-sigma error that any use of both images can have with known
         PSFs, where the scene beneath is known from the reference alone (Zackay, Ofek & Gal-Yam
@@ -56,21 +54,10 @@ class TransientTruth:
         Index of the galaxy, or -1.
     """
 
-    ra: Floats
-    dec: Floats
-    x: Floats
-    y: Floats
-    x_reference: Floats
-    y_reference: Floats
-    flux: Floats
-    mag: Floats
     snr: Floats
     snr_perfect: Floats
     flux_err: Floats
     host: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.x)
 
 
 def flux_sigma(
