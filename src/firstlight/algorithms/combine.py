@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
 from firstlight.errors import InvalidInput
 
 __all__ = [
@@ -240,5 +241,5 @@ def _sample_scatter(
     row = np.broadcast_to(np.maximum(row, 1e-6), values.shape[1:])
     if count < _ENOUGH_FRAMES:
         return row
-    own = 1.4826 * np.nanmedian(distance, axis=0)
+    own = MAD_TO_SIGMA * np.nanmedian(distance, axis=0)
     return np.where(own > 1.5 * row, own, row)

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from firstlight.algorithms.image_pair import AlignedImage, PsfGrid
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
 from firstlight.algorithms.tile_kernels import fast_length
 
 __all__ = ["FluxRatio", "bright_sources", "measure_ratio"]
@@ -220,7 +221,7 @@ def _plane(
         covariance = np.linalg.inv(loaded.T @ design[good])
         terms = covariance @ (loaded.T @ slope[good])
         rest = (slope - design @ terms) / spread
-        scale = max(1.0, 1.4826 * float(np.median(np.abs(rest[good]))))
+        scale = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(rest[good]))))
         good = np.isfinite(rest) & (np.abs(rest) < _CLIP * scale)
     return FluxRatio(
         tuple(float(term) for term in terms),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from firstlight.algorithms.aperture import ApertureFluxes
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
 
 __all__ = ["GrowthCurve", "growth_curve", "uncrowded", "undisturbed"]
 
@@ -222,7 +223,7 @@ def _alike(ratio: Floats, noise: Floats) -> Bools:
     """Stars whose curve is that of the others: neighbours and cosmic rays make others."""
     middle = np.median(ratio, axis=0)
     off = np.abs(ratio - middle)
-    limit = _CLIP * np.maximum(1.4826 * np.median(off, axis=0), noise + _MODEL_ERROR)
+    limit = _CLIP * np.maximum(MAD_TO_SIGMA * np.median(off, axis=0), noise + _MODEL_ERROR)
     kept = np.asarray((off <= limit).all(axis=1))
     return kept if kept.any() else np.ones(len(ratio), dtype=bool)
 
@@ -305,7 +306,7 @@ def _spread(left: Floats, noise: Floats, faintness: Floats, n_term: int) -> tupl
     Neighbours too faint to be seen add their light whatever a star's own, which is told by the
     fainter half; what a profile itself changes is a share of the light, told by the brightest.
     """
-    grown = 1.4826 * float(np.sqrt(len(left) / max(len(left) - n_term, 1)))
+    grown = MAD_TO_SIGMA * float(np.sqrt(len(left) / max(len(left) - n_term, 1)))
     faint = faintness >= np.median(faintness)
     disturbed = float(np.median(np.abs(left / faintness)[faint])) * grown
     usual = float(np.median(np.square(noise / faintness)[faint]))
@@ -392,7 +393,7 @@ def undisturbed(
         return seen
     off = light - np.median(light[seen], axis=0)
     # Whole pixels in round sectors: where a star lies in its pixel changes them a little.
-    usual = 1.4826 * np.median(np.abs(off[seen]), axis=0)
+    usual = MAD_TO_SIGMA * np.median(np.abs(off[seen]), axis=0)
     with np.errstate(invalid="ignore"):
         alike = np.abs(off) < _UNLIKE * np.hypot(noise, 0.5 * usual)
     return np.asarray(alike.all(axis=1), dtype=np.bool_)

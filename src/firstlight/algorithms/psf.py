@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import UNUSABLE
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
 from firstlight.algorithms.psf_model import (
     MARGIN,
     PsfModel,
@@ -317,7 +318,7 @@ def _alike(own: Floats, design: Floats, spread: Floats) -> Bools:
     smooth = design @ np.linalg.lstsq(design, own, rcond=None)[0]
     off = own - smooth
     off = np.abs(off - np.median(off, axis=0))
-    scatter = np.maximum(1.4826 * np.median(off, axis=0), _LEAST_SCATTER)
+    scatter = np.maximum(MAD_TO_SIGMA * np.median(off, axis=0), _LEAST_SCATTER)
     return np.asarray((off <= _STRAY * np.sqrt(scatter**2 + spread)).all(axis=1))
 
 
@@ -329,7 +330,7 @@ def _narrow(width: Floats, spread: Floats) -> Bools:
     clear = spread <= np.median(spread)
     middle = half_sample_mode(width[clear])
     below = middle - width[clear & (width <= middle)]
-    scatter = max(1.4826 * float(np.median(below)), _LEAST_SCATTER)
+    scatter = max(MAD_TO_SIGMA * float(np.median(below)), _LEAST_SCATTER)
     return np.asarray(width - middle <= _STRAY * np.sqrt(scatter**2 + spread))
 
 
@@ -359,7 +360,7 @@ def _excess(design: Floats, own: Floats, spread: Floats) -> Floats:
     """Scatter of stars beyond their errors around the most that the place can explain."""
     off = own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
     freedom = max(len(own) - design.shape[1], 1) / len(own)
-    total = (1.4826 * np.median(np.abs(off), axis=0)) ** 2 / freedom
+    total = (MAD_TO_SIGMA * np.median(np.abs(off), axis=0)) ** 2 / freedom
     return np.asarray(np.sqrt(np.maximum(total - np.median(spread, axis=0), 0.0)) + 1e-4)
 
 

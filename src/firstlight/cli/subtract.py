@@ -67,16 +67,8 @@ def subtract(  # noqa: PLR0913, PLR0917, each option of the command is one
 def _table(changes: list[Any], *, every: bool) -> Table:
     on_sky = any(each.ra is not None for each in changes)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in (
-        "",
-        "x",
-        "y",
-        *(("ra", "dec") if on_sky else ()),
-        "sigma",
-        "flux (e-)",
-        "+-",
-        "real",
-    ):
+    place = ("x", "y", "ra", "dec") if on_sky else ("x", "y")
+    for title in ("", *place, "sigma", "flux (e-)", "+-", "real"):
         table.add_column(title, justify="right")
     if every:
         table.add_column("no new source, because", overflow="fold")

@@ -235,15 +235,8 @@ def compile_kernels() -> None:
             for stage in night.stages():
                 stage.run(lambda done: None)  # noqa: ARG005, nobody watches
         factory.database.dispose()
-        _compare_a_pair(Path(folder))
-
-
-def _compare_a_pair(folder: Path) -> None:
-    from firstlight.catalogs.tycho2 import Tycho2
-    from firstlight.services.image_comparison import ImageComparisonService
-
-    paths = simulate_pair(folder / "pair", side=384, transients=6)
-    ImageComparisonService(catalog=Tycho2()).compare(*paths, output=folder / "changes")
+        pair = simulate_pair(Path(folder) / "pair", side=384, transients=6)
+        compare_files(workspace, *pair, output=Path(folder) / "changes")
 
 
 def fetch_sample(name: str, folder: Path | None, on_progress: Callable[[int, int], None]) -> Path:

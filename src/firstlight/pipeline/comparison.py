@@ -32,14 +32,7 @@ from firstlight.algorithms.star_alignment import (
 )
 from firstlight.algorithms.subtract import Subtraction
 from firstlight.algorithms.zogy import zogy
-from firstlight.pipeline.image_analysis_frame import (
-    background,
-    cosmic_rays,
-    detection_variance,
-    inspect,
-    mask,
-    sources,
-)
+from firstlight.pipeline.image_analysis_frame import FRAME_STEPS, detection_variance
 from firstlight.pipeline.image_bench import Bench
 from firstlight.pipeline.real_bogus_model import default_real_bogus
 from firstlight.pipeline.step import StepImpossible
@@ -53,13 +46,6 @@ STAMP_WIDTHS = 5.0  # FWHM on each side of a candidate
 PSF_WIDTHS = 3.0
 POSITION_ERROR = 0.6  # FWHM over the signal-to-noise ratio: what a star's image allows
 LEAST_OVERLAP = 0.1
-_FRAME: dict[str, Callable[[Bench], Any]] = {
-    "inspect": inspect,
-    "mask": mask,
-    "cosmic_rays": cosmic_rays,
-    "background": background,
-    "sources": sources,
-}
 
 
 class TooFewStars(StepImpossible):
@@ -131,7 +117,7 @@ def prepare(bench: Bench, told: OnStage) -> None:
     TooFewStars
         No PSF can be learned.
     """
-    for name, work in _FRAME.items():
+    for name, work in FRAME_STEPS.items():
         begun = time.perf_counter()
         work(bench)
         told(name, time.perf_counter() - begun)

@@ -9,13 +9,7 @@ from typing import Any
 from firstlight.algorithms.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import FirstlightError, InternalError, InvalidInput, UserError
-from firstlight.pipeline.image_analysis_frame import (
-    background,
-    cosmic_rays,
-    inspect,
-    mask,
-    sources,
-)
+from firstlight.pipeline.image_analysis_frame import FRAME_STEPS
 from firstlight.pipeline.image_analysis_result import STEPS, ImageAnalysisResult, StepReport
 from firstlight.pipeline.image_analysis_sections import SectionSearch
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
@@ -40,11 +34,7 @@ class NotEnoughMemory(UserError):
 
 
 _WORK: dict[str, Callable[[Bench], dict[str, Any]]] = {
-    "inspect": inspect,
-    "mask": mask,
-    "cosmic_rays": cosmic_rays,
-    "background": background,
-    "sources": sources,
+    **FRAME_STEPS,
     "plate_solve": plate_solve_image,
     "zero_point": zero_point,
     "target": target,

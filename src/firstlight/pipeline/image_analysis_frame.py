@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from firstlight.pipeline.step import StepImpossible
 from firstlight.pipeline.steps.find_sources import NoSources
 
 __all__ = [
+    "FRAME_STEPS",
     "NoTime",
     "UnknownGain",
     "background",
@@ -253,3 +255,13 @@ def _psf(bench: Bench) -> Any:
         chosen = np.flatnonzero(stars & (found.flux > 0))
     places = found.x_win[chosen], found.y_win[chosen], found.flux[chosen]
     return fit_psf(bench.residual, bench.sky_variance, bench.flags, places, width)
+
+
+FRAME_STEPS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "inspect": inspect,
+    "mask": mask,
+    "cosmic_rays": cosmic_rays,
+    "background": background,
+    "sources": sources,
+}
+"""What any image goes through, whatever is sought in it, in this order."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
 from firstlight.algorithms.real_bogus import REAL_ABOVE
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import FirstlightError, InvalidInput
@@ -27,6 +28,7 @@ __all__ = ["Change", "ImageComparison", "ImageComparisonService"]
 LEAST_THRESHOLD = 3.0
 UNLIKE = "it does not look like the new sources that the model was trained on"
 EPOCH = 57_388.5  # MJD of 2016.0: of positions of stars for an image without a time
+NUMBERS = ("x", "y", "ra", "dec", "score", "flux", "flux_err", "real")
 UNITS = {
     "ra": "deg", "dec": "deg", "x": "pix", "y": "pix", "flux": "electron",
     "flux_err": "electron",
@@ -65,8 +67,7 @@ class Change:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
-        names = ("x", "y", "ra", "dec", "score", "flux", "flux_err", "real")
-        return {name: getattr(self, name) for name in names} | {"why_not": list(self.why_not)}
+        return {name: getattr(self, name) for name in NUMBERS} | {"why_not": list(self.why_not)}
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def _told(found: Comparison, seconds: dict[str, float]) -> ImageComparison:
         new=new.raw.name,
         reference=found.reference.raw.name,
         changes=_changes(found),
-        noise=float(np.median(quiet)) * 1.4826 if quiet.size else float("nan"),
+        noise=MAD_TO_SIGMA * float(np.median(quiet)) if quiet.size else float("nan"),
         alignment={
             "order": found.alignment.order,
             "pairs": len(found.alignment.first),
@@ -268,10 +269,9 @@ def _write(found: Comparison, result: ImageComparison, folder: Path) -> list[Pat
         subtraction.difference, weight, subtraction.flags, header, {"score": subtraction.score}
     )
     write_planes(difference, planes)
-    names = ("x", "y", "ra", "dec", "score", "flux", "flux_err", "real")
     columns: dict[str, NDArray[Any]] = {
         name: np.array([getattr(each, name) for each in result.changes], dtype=np.float64)
-        for name in names
+        for name in NUMBERS
     }
     columns["why_not"] = np.array(["; ".join(each.why_not) for each in result.changes], dtype=str)
     save_table(table, columns, units=UNITS)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 
 from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
 from firstlight.models.base import utc_now
@@ -155,14 +155,8 @@ class RunQueue:
 
     def any_due(self) -> bool:
         """Whether there is a run that may be sent now."""
-        due = (
-            select(Analysis.id)
-            .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
-            .where(_due(self._clock()), _is_called())
-            .limit(1)
-        )
         with self._database.reading() as session:
-            return session.scalar(due) is not None
+            return session.scalar(_to_call(self._clock(), Analysis.id).limit(1)) is not None
 
     def deliver_all(self) -> None:
         """Send what is due now, and wait until that is done."""
@@ -194,16 +188,13 @@ class RunQueue:
     def _due(self, lane: _Lane) -> list[Candidate]:
         """Runs that may be sent now, each owner's first before anybody's second."""
         turn = func.row_number().over(partition_by=Analysis.owner_id, order_by=Analysis.id)
-        due = (
-            select(
-                Analysis.id.label("number"),
-                Analysis.owner_id.label("owner"),
-                Analysis.service_id.label("service"),
-                turn.label("turn"),
-            )
-            .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
-            .where(_due(self._clock()), lane.condition, _is_called())
-        )
+        due = _to_call(
+            self._clock(),
+            Analysis.id.label("number"),
+            Analysis.owner_id.label("owner"),
+            Analysis.service_id.label("service"),
+            turn.label("turn"),
+        ).where(lane.condition)
         if full := lane.windows.full():
             due = due.where(Analysis.service_id.not_in(full))
         listed = due.subquery()
@@ -342,9 +333,16 @@ def choose(
     return chosen
 
 
-def _is_called() -> ColumnElement[bool]:
-    """Runs of services that are called; those in a worker of this system have another queue."""
-    return or_(AnalysisService.id.is_(None), AnalysisService.url.not_like(f"{LOCAL}%"))
+def _to_call(now: datetime, *columns: Any) -> Select[Any]:
+    """Runs that are due and whose services are called; those in a worker have another queue."""
+    return (
+        select(*columns)
+        .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
+        .where(
+            _due(now),
+            or_(AnalysisService.id.is_(None), AnalysisService.url.not_like(f"{LOCAL}%")),
+        )
+    )
 
 
 def _due(now: datetime) -> ColumnElement[bool]:
