@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.factory import Factory
 from firstlight.models.audience import public_audience

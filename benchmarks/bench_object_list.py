@@ -26,7 +26,7 @@ import numpy as np
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.account import Group, User
 from firstlight.models.audience import audience_of
 from firstlight.models.database import Database, bulk_insert

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.audience import audience_of
 from firstlight.models.database import Database
 from firstlight.models.instrument_record import InstrumentRecord

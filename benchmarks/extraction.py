@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.formats.fits_image import read_planes
 from firstlight.formats.tables import save_table
 from firstlight.models.image import Image

@@ -13,8 +13,8 @@ import numpy as np
 from astropy.io import fits
 
 from cases import Case
-from firstlight.algorithms.plate_solve import PlateSolution, Prior, Stars, plate_solve
-from firstlight.algorithms.quads import QuadTable
+from firstlight.algorithms.plate.plate_solve import PlateSolution, Prior, Stars, plate_solve
+from firstlight.algorithms.plate.quads import QuadTable
 from firstlight.catalogs.quad_index import quad_index
 from firstlight.catalogs.tycho2 import Tycho2
 

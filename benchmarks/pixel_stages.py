@@ -26,11 +26,11 @@ from astropy.nddata import CCDData
 from scipy.ndimage import gaussian_filter, label
 from scipy.spatial import cKDTree
 
-from firstlight.algorithms.aperture import aperture_fluxes
 from firstlight.algorithms.background import estimate_background
-from firstlight.algorithms.calibrate import Detector, Masters, calibrate
-from firstlight.algorithms.cosmic_rays import find_cosmic_rays
-from firstlight.algorithms.detect import find_sources
+from firstlight.algorithms.detector.calibrate import Detector, Masters, calibrate
+from firstlight.algorithms.detector.cosmic_rays import find_cosmic_rays
+from firstlight.algorithms.sources.aperture import aperture_fluxes
+from firstlight.algorithms.sources.detect import find_sources
 
 GAIN, READ_NOISE, SKY, FWHM, BETA = 4.0, 7.0, 2000.0, 4.0, 3.5
 RADII = np.arange(1, 9) * 1.5

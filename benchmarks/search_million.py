@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models import Exposure, ExposureCard, ExposureFile
 from firstlight.models.archived import archive_indexes
 from firstlight.models.database import Database, bulk_insert

@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt, label, maximum_filter
 from scipy.spatial import cKDTree
 from scipy.stats import norm
 
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.simulation.transient_pair import TransientPair
 
 EDGE = 20  # pixels along the border that nobody is asked about

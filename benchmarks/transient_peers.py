@@ -23,7 +23,7 @@ from scipy.ndimage import map_coordinates
 from scipy.signal import fftconvolve
 
 import transient_judging as judge
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from meter import Row, run_watched
 from peers import Scamp, SourceExtractor, matched_kernel, quietly
 from transient_stages import Work, stamp_of

@@ -18,14 +18,14 @@ import numpy as np
 
 import transient_judging as judge
 from firstlight.algorithms.background import estimate_background
-from firstlight.algorithms.calibrate import Detector, Masters, calibrate
-from firstlight.algorithms.detect import Detection, find_sources, star_width
+from firstlight.algorithms.detector.calibrate import Detector, Masters, calibrate
 from firstlight.algorithms.flags import UNUSABLE, Flag
-from firstlight.algorithms.growth_curve import uncrowded
-from firstlight.algorithms.matched_filter import sky_variance
-from firstlight.algorithms.projection import Projection
-from firstlight.algorithms.psf import fit_psf
-from firstlight.algorithms.sharpest_stars import point_sources
+from firstlight.algorithms.photometry.growth_curve import uncrowded
+from firstlight.algorithms.psf.fit import fit_psf
+from firstlight.algorithms.sky.projection import Projection
+from firstlight.algorithms.sources.detect import Detection, find_sources, star_width
+from firstlight.algorithms.sources.matched_filter import sky_variance
+from firstlight.algorithms.sources.sharpest_stars import point_sources
 from firstlight.simulation.transient_pair import TransientPair
 
 ALGORITHMS = "firstlight.algorithms"

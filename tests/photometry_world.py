@@ -5,7 +5,7 @@ import uuid
 
 from sqlalchemy import select
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.account import Group, User
 from firstlight.models.audience import audience_of
 from firstlight.models.instrument_record import InstrumentRecord

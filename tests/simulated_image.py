@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.io.fits import Header
 
-from firstlight.algorithms.projection import Projection
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.projection import Projection
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceStars
 from firstlight.instruments import get_instrument_instance
 from firstlight.pipeline.image_bench import RawImage

@@ -44,7 +44,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Forest:
-    """Trees as arrays: see `firstlight.algorithms.real_bogus.RealBogus`."""
+    """Trees as arrays: see `firstlight.algorithms.candidates.real_bogus.RealBogus`."""
 
     feature: NDArray[np.int16]
     threshold: NDArray[np.float32]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from firstlight.algorithms.sky_index import ORDER, healpix_index
+from firstlight.algorithms.sky.sky_index import ORDER, healpix_index
 from firstlight.catalogs.tycho2 import CELL_ORDER, ROW
 
 FOLDER = Path(__file__).parent.parent / "src" / "firstlight" / "catalogs" / "data"

@@ -25,21 +25,21 @@ from numpy.typing import NDArray
 from scipy.ndimage import label, maximum_filter
 from scipy.spatial import cKDTree
 
-from firstlight.algorithms.candidate_cutouts import measure_cutouts
-from firstlight.algorithms.candidate_measures import measure_candidates
-from firstlight.algorithms.candidate_stamps import cut_candidates, difference_psfs
-from firstlight.algorithms.candidates import Candidates, find_candidates
-from firstlight.algorithms.coordinate_map import coordinate_map
-from firstlight.algorithms.cosmic_rays import find_cosmic_rays
-from firstlight.algorithms.detect import find_sources
+from firstlight.algorithms.candidates.cutouts import measure_cutouts
+from firstlight.algorithms.candidates.find import Candidates, find_candidates
+from firstlight.algorithms.candidates.measures import measure_candidates
+from firstlight.algorithms.candidates.real_bogus import FEATURES, RealBogus, feature_table
+from firstlight.algorithms.candidates.stamps import cut_candidates, difference_psfs
+from firstlight.algorithms.detector.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.image_pair import AlignedImage, psf_grid
-from firstlight.algorithms.matched_filter import sky_variance
-from firstlight.algorithms.psf import PsfModel, fit_psf
-from firstlight.algorithms.real_bogus import FEATURES, RealBogus, feature_table
-from firstlight.algorithms.resample import resample
-from firstlight.algorithms.sharpest_stars import point_sources
-from firstlight.algorithms.zogy import zogy
+from firstlight.algorithms.psf.fit import PsfModel, fit_psf
+from firstlight.algorithms.resampling.coordinate_map import coordinate_map
+from firstlight.algorithms.resampling.image_pair import AlignedImage, psf_grid
+from firstlight.algorithms.resampling.resample import resample
+from firstlight.algorithms.sources.detect import find_sources
+from firstlight.algorithms.sources.matched_filter import sky_variance
+from firstlight.algorithms.sources.sharpest_stars import point_sources
+from firstlight.algorithms.subtraction.zogy import zogy
 from firstlight.errors import UserError
 from firstlight.simulation.transient_pair import PairSettings, TransientPair, simulate_pair
 

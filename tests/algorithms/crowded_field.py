@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firstlight.algorithms.psf import PsfModel, fit_psf
+from firstlight.algorithms.psf.fit import PsfModel, fit_psf
 from firstlight.simulation.psf import add_stars, moffat_matrix, stamp_radius
 
 SKY, READ_NOISE, BETA, FWHM = 2000.0, 7.0, 3.5, 4.0

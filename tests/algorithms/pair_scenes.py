@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.flux_ratio import FluxRatio
-from firstlight.algorithms.image_pair import AlignedImage, PsfGrid, tile_centres
+from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid, tile_centres
+from firstlight.algorithms.subtraction.flux_ratio import FluxRatio
 from firstlight.simulation.transient_pair import PairSettings, TransientPair, simulate_pair
 
 Floats = NDArray[np.float64]

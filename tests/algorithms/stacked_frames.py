@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from injected_sky import moffat_star
 
-from firstlight.algorithms.image_pair import AlignedImage, PsfGrid, tile_centres
+from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid, tile_centres
 
 RADIUS = 14
 

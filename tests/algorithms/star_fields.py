@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.catalogs.tycho2 import Tycho2
 
 SHAPE = (800, 1000)

@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from firstlight.algorithms.astrometry import polish_projection
 from firstlight.algorithms.background import estimate_background
-from firstlight.algorithms.detect import Detection, find_sources
-from firstlight.algorithms.growth_curve import uncrowded
-from firstlight.algorithms.plate_solve import PlateSolution, Prior, plate_solve, stars_from_arrays
-from firstlight.algorithms.psf import fit_psf
-from firstlight.algorithms.sharpest_stars import point_sources
+from firstlight.algorithms.photometry.growth_curve import uncrowded
+from firstlight.algorithms.plate.astrometry import polish_projection
+from firstlight.algorithms.plate.plate_solve import (
+    PlateSolution,
+    Prior,
+    plate_solve,
+    stars_from_arrays,
+)
+from firstlight.algorithms.psf.fit import fit_psf
+from firstlight.algorithms.sources.detect import Detection, find_sources
+from firstlight.algorithms.sources.sharpest_stars import point_sources
 from firstlight.simulation.transient_pair import PairSettings, simulate_pair
 
 pytestmark = pytest.mark.nightly

@@ -8,12 +8,12 @@ import numpy as np
 from injected_sky import moffat_star
 from scipy.signal import fftconvolve
 
-from firstlight.algorithms.candidate_measures import measure_candidates
-from firstlight.algorithms.candidate_stamps import cut_candidates, difference_psfs
-from firstlight.algorithms.flux_ratio import FluxRatio
-from firstlight.algorithms.image_pair import PsfGrid
-from firstlight.algorithms.residual_noise import ResidualNoise
-from firstlight.algorithms.subtract import Subtraction
+from firstlight.algorithms.candidates.measures import measure_candidates
+from firstlight.algorithms.candidates.stamps import cut_candidates, difference_psfs
+from firstlight.algorithms.resampling.image_pair import PsfGrid
+from firstlight.algorithms.subtraction.flux_ratio import FluxRatio
+from firstlight.algorithms.subtraction.residual_noise import ResidualNoise
+from firstlight.algorithms.subtraction.subtract import Subtraction
 
 FWHM = 4.0
 POWER = 3.5

@@ -2,7 +2,7 @@
 
 import uuid
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.audience import public_audience
 from firstlight.models.object import Object
 

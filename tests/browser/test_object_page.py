@@ -7,7 +7,7 @@ import uuid
 import numpy as np
 import pytest
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.audience import public_audience
 from firstlight.models.database import bulk_insert
 from firstlight.models.instrument_record import instrument_number

@@ -8,7 +8,7 @@ from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.epoch import error_at_epoch, move
 
 

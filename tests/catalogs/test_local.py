@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.catalogs.catalog_settings import BUILT_IN, LocalCatalogSettings
 from firstlight.catalogs.layout import StarLayout

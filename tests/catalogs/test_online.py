@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.catalog_settings import BUILT_IN, OnlineSettings
 from firstlight.catalogs.online import (
     CatalogAnswerBad,

@@ -10,7 +10,7 @@ from astropy.io import fits
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.catalogs import registry
 from firstlight.cli.main import app
 from firstlight.factory import Factory

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnClause, Uuid, bindparam, column, select, table, tex
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import angular_separation, healpix_index
+from firstlight.algorithms.sky.sky_index import angular_separation, healpix_index
 from firstlight.models import (
     Arrival,
     Audience,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.answers import Question
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.catalogs.catalog_settings import LocalCatalogSettings, OnlineSettings, TapTable

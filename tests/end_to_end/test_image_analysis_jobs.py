@@ -11,7 +11,7 @@ import pytest
 from house import House, make_house
 from sqlalchemy import select
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.factory import Factory
 from firstlight.models.audience import public_audience

@@ -24,7 +24,7 @@ from PIL import Image as Picture
 sys.path.append(str(Path(__file__).parents[1] / "pipeline"))
 from colour_observation import LIMIT, Observed, check_signals
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.errors import MissingDependency
 from firstlight.formats.movie import find_ffmpeg

@@ -12,7 +12,7 @@ from dng_writer import ASCII, EXIF, SHORT, UNDEFINED, canon_notes, write_dng
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firstlight.algorithms.colour_mosaic import colour_of_pixels
+from firstlight.algorithms.detector.colour_mosaic import colour_of_pixels
 from firstlight.errors import MissingDependency
 from firstlight.formats.file_errors import MissingFile
 from firstlight.formats.raw_photo import (

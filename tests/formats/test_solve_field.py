@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from firstlight.algorithms.plate_solve import Prior
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.plate.plate_solve import Prior
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.formats.solve_field import SolveField
 
 TRUTH = Projection((10.0, -20.0), (320.0, 240.0), np.array([[-1e-3, 1e-4], [1e-4, 1e-3]]))

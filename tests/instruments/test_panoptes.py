@@ -13,9 +13,9 @@ from astropy.io import fits
 from astropy.io.fits import Header
 from dng_writer import write_dng
 
-from firstlight.algorithms.colour_channels import CHANNELS
-from firstlight.algorithms.colour_mosaic import colour_of_pixels
-from firstlight.algorithms.detect import find_sources
+from firstlight.algorithms.detector.colour_mosaic import colour_of_pixels
+from firstlight.algorithms.pictures.colour_channels import CHANNELS
+from firstlight.algorithms.sources.detect import find_sources
 from firstlight.formats.fits_file import read_header
 from firstlight.formats.raw_photo import raw_photo_to_fits
 from firstlight.instruments import define_instrument, get_instrument_instance, guess_instrument

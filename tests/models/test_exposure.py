@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, event, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.errors import ConflictError, InvalidInput
 from firstlight.formats.file_errors import EmptyFile
 from firstlight.instruments import Instrument, get_instrument_instance

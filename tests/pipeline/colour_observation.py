@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.stamp_light_curves import StampLightCurves
+from firstlight.algorithms.light_curves.stamp_light_curves import StampLightCurves
 from firstlight.pipeline.stamp_light_curves import MosaicFrame, ObservationStamps, cut_observation
 from firstlight.simulation.colour_night import PATTERN, ColourNightSettings, ColourTruth
 

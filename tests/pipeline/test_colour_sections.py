@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.io.fits import Header
 
-from firstlight.algorithms.calibrate import Masters
+from firstlight.algorithms.detector.calibrate import Masters
 from firstlight.catalogs.quad_index import quad_index
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.instruments import (

@@ -9,7 +9,7 @@ import pytest
 from in_memory import GAIN, make_exposure, make_image, make_sources
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.models.astrometry import Registration, WorldCoordinates
 from firstlight.models.zero_point import ZeroPoint
 from firstlight.pipeline.reduced_frame import ReducedFrame

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from in_memory import GivenCatalog, make_exposure, make_image, make_sources
 
-from firstlight.algorithms.plate_solve import Prior
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.plate.plate_solve import Prior
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.formats.solve_field import SolveField
 from firstlight.pipeline.settings import RecipeSettings, SolveAstrometrySettings
 from firstlight.pipeline.standard import standard_recipe

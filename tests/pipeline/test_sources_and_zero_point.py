@@ -9,7 +9,7 @@ import pytest
 from in_memory import GivenCatalog, make_exposure, make_image, make_sources
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.pipeline.settings import FindSourcesSettings, SolvePhotometrySettings
 from firstlight.pipeline.step import Workpiece

@@ -16,8 +16,11 @@ import pytest
 from colour_observation import LIMIT, Observed, check_signals, mosaic_frame, signals
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.stamp_light_curves import NotEnoughReferences, ReferenceRules
-from firstlight.algorithms.variability import find_variables, light_curve_statistics
+from firstlight.algorithms.light_curves.stamp_light_curves import (
+    NotEnoughReferences,
+    ReferenceRules,
+)
+from firstlight.algorithms.light_curves.variability import find_variables, light_curve_statistics
 from firstlight.errors import InvalidInput
 from firstlight.formats.tables import read_table, write_table
 from firstlight.pipeline.stamp_light_curves import (

@@ -13,7 +13,7 @@ from astropy.io.fits import Header
 from PIL import Image as Picture
 from sqlalchemy import select
 
-from firstlight.algorithms.colour_channels import CHANNELS
+from firstlight.algorithms.pictures.colour_channels import CHANNELS
 from firstlight.errors import MissingDependency, MissingError
 from firstlight.formats.movie import find_ffmpeg
 from firstlight.instruments import panoptes  # noqa: F401, registers the camera

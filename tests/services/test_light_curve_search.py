@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models import Object, Photometry
 from firstlight.models.audience import public_audience
 from firstlight.models.image import Image

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models import Object
 from firstlight.models.audience import public_audience
 from firstlight.models.base import utc_now

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from pydantic import ValidationError
 
-from firstlight.algorithms.colour_mosaic import colour_of_pixels
+from firstlight.algorithms.detector.colour_mosaic import colour_of_pixels
 from firstlight.catalogs.base import ReferenceStars
 from firstlight.errors import BadSettings, ConflictError
 from firstlight.simulation.colour_night import (

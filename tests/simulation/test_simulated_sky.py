@@ -9,7 +9,7 @@ import pytest
 from astropy.coordinates import get_body, get_sun
 from astropy.time import Time
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.errors import BadSettings
 from firstlight.simulation import NightSettings
 from firstlight.simulation.conditions import CLOUDED, TRUNCATED, make_conditions

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from given_stars import NOBODY_VARIES, GivenStars, crowd
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.errors import BadFile, BadSettings, MissingError
 from firstlight.simulation import DetectorSettings, NightSettings, StarSettings, Truth

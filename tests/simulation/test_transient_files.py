@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from pyarrow.parquet import read_table
 
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.simulation.transient_files import PairThere, write_pair
 from firstlight.simulation.transient_pair import PairSettings, simulate_pair
 

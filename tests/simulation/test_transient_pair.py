@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import label
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.errors import BadSettings
 from firstlight.simulation.transient_optics import PsfField, pair_projections
 from firstlight.simulation.transient_pair import PairSettings, simulate_pair

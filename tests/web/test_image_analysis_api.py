@@ -10,7 +10,7 @@ import uuid
 import pytest
 from astropy.io import fits
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.audience import public_audience
 from firstlight.models.object import Object
 from firstlight.services.image_analysis.accepted_photometry import AcceptedPhotometry

@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from test_archive_pages import Elements
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.account import UserNotification
 from firstlight.models.audience import audience_of, public_audience
 from firstlight.models.database import bulk_insert

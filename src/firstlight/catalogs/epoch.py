@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firstlight.algorithms.sky_index import sky_position, unit_vectors
+from firstlight.algorithms.sky.sky_index import sky_position, unit_vectors
 
 __all__ = ["FASTEST_ARCSEC_PER_YEAR", "error_at_epoch", "move"]
 

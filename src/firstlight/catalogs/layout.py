@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceStars
 from firstlight.catalogs.epoch import error_at_epoch, move
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from firstlight.algorithms.sky_index import ORDER, cone_ranges
+from firstlight.algorithms.sky.sky_index import ORDER, cone_ranges
 from firstlight.catalogs.base import ReferenceStars
 from firstlight.catalogs.catalog_settings import LocalCatalogSettings
 from firstlight.catalogs.epoch import FASTEST_ARCSEC_PER_YEAR

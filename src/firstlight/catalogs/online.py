@@ -28,7 +28,7 @@ from astropy.io.votable.exceptions import VOWarning
 from cdshealpix import nested
 from numpy.typing import NDArray
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.answers import Answers, Question
 from firstlight.catalogs.base import ReferenceStars
 from firstlight.catalogs.catalog_settings import OnlineSettings, TapTable

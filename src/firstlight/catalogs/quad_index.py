@@ -13,7 +13,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from firstlight.algorithms.quads import QuadTable, build_quad_table
+from firstlight.algorithms.plate.quads import QuadTable, build_quad_table
 
 __all__ = ["WholeSky", "is_built", "quad_index", "quad_index_folder"]
 

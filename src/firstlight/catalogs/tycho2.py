@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.sky_index import ORDER, angular_separation, cone_ranges
+from firstlight.algorithms.sky.sky_index import ORDER, angular_separation, cone_ranges
 from firstlight.catalogs.base import ReferenceStars
 
 __all__ = ["CELL_ORDER", "ROW", "Tycho2"]

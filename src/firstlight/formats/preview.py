@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import ImageDraw
 
-from firstlight.algorithms.display import Stretch, arcsinh_limits, to_levels, zscale_limits
+from firstlight.algorithms.pictures.display import Stretch, arcsinh_limits, to_levels, zscale_limits
 from firstlight.errors import InvalidInput
 
 __all__ = ["Circle", "encode_levels", "encode_preview"]

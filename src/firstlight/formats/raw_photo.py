@@ -20,7 +20,7 @@ import numpy as np
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 
-from firstlight.algorithms.colour_channels import flipped_rows
+from firstlight.algorithms.pictures.colour_channels import flipped_rows
 from firstlight.errors import BadFile, MissingDependency
 from firstlight.formats.exif_tags import ExifTags, read_exif
 from firstlight.formats.file_errors import check_is_readable_file

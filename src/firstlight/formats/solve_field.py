@@ -13,8 +13,8 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import ArrayLike
 
-from firstlight.algorithms.plate_solve import Prior
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.plate.plate_solve import Prior
+from firstlight.algorithms.sky.projection import Projection
 
 __all__ = ["SolveField"]
 

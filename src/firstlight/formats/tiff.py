@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from firstlight.algorithms.display import arcsinh_limits
+from firstlight.algorithms.pictures.display import arcsinh_limits
 from firstlight.errors import InvalidInput
 
 __all__ = ["TIFF_STRETCHES", "TiffStretch", "encode_tiff"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from astropy.time import Time
 
-from firstlight.algorithms import barycentre
+from firstlight.algorithms.sky import barycentre
 from firstlight.formats.fits_cards import is_blank
 from firstlight.instruments import header_errors as bad
 from firstlight.instruments import header_values as values

@@ -11,7 +11,7 @@ from typing import Any
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 
-from firstlight.algorithms.colour_channels import CHANNELS, channel_image, channel_origin
+from firstlight.algorithms.pictures.colour_channels import CHANNELS, channel_image, channel_origin
 from firstlight.formats import fits_file
 from firstlight.formats.raw_photo import is_raw_photo, read_raw_photo
 from firstlight.instruments.base import Instrument, Known, PathLike

@@ -23,7 +23,7 @@ from sqlalchemy.orm import (
     validates,
 )
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.errors import ConflictError, InvalidInput
 from firstlight.formats.fits_cards import is_blank
 from firstlight.formats.fits_image import encode_sections, written_whole

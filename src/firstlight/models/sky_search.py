@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import angular_separation, cone_ranges, healpix_index
+from firstlight.algorithms.sky.sky_index import angular_separation, cone_ranges, healpix_index
 from firstlight.models.base import OnSky
 
 __all__ = ["find_in_cone", "in_ranges", "place"]

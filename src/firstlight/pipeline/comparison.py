@@ -10,28 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.align import align
-from firstlight.algorithms.candidate_cuts import Judgement, apply_cuts
-from firstlight.algorithms.candidate_measures import (
+from firstlight.algorithms.candidates.cuts import Judgement, apply_cuts
+from firstlight.algorithms.candidates.find import Candidates, find_candidates
+from firstlight.algorithms.candidates.measures import (
     KnownStars,
     Measures,
     measure_candidates,
     saturated_pixels,
 )
-from firstlight.algorithms.candidate_stamps import CandidateStamps, cut_candidates, difference_psfs
-from firstlight.algorithms.candidates import Candidates, find_candidates
-from firstlight.algorithms.coordinate_map import CoordinateMap, sample_map
+from firstlight.algorithms.candidates.stamps import CandidateStamps, cut_candidates, difference_psfs
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.image_pair import AlignedImage, psf_grid
-from firstlight.algorithms.sharpest_stars import point_sources
-from firstlight.algorithms.star_alignment import (
+from firstlight.algorithms.plate.star_alignment import (
     Alignment,
     FrameStars,
     NotRegistered,
     align_stars,
 )
-from firstlight.algorithms.subtract import Subtraction
-from firstlight.algorithms.zogy import zogy
+from firstlight.algorithms.resampling.align import align
+from firstlight.algorithms.resampling.coordinate_map import CoordinateMap, sample_map
+from firstlight.algorithms.resampling.image_pair import AlignedImage, psf_grid
+from firstlight.algorithms.sources.sharpest_stars import point_sources
+from firstlight.algorithms.subtraction.subtract import Subtraction
+from firstlight.algorithms.subtraction.zogy import zogy
 from firstlight.pipeline.image_analysis_frame import FRAME_STEPS, detection_variance
 from firstlight.pipeline.image_bench import Bench
 from firstlight.pipeline.real_bogus_model import default_real_bogus

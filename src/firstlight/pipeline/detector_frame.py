@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.calibrate import (
+from firstlight.algorithms.detector.calibrate import (
     CalibratedImage,
     Detector,
     Masters,

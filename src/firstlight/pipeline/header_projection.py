@@ -12,8 +12,8 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import pixel_to_skycoord
 from numpy.typing import NDArray
 
-from firstlight.algorithms.astrometry import fit_projection
-from firstlight.algorithms.projection import Projection, tangent_plane
+from firstlight.algorithms.plate.astrometry import fit_projection
+from firstlight.algorithms.sky.projection import Projection, tangent_plane
 
 __all__ = ["header_projection", "shifted"]
 

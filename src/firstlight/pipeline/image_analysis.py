@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from firstlight.algorithms.quads import QuadTable
+from firstlight.algorithms.plate.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import FirstlightError, InternalError, InvalidInput, UserError
 from firstlight.pipeline.image_analysis_frame import FRAME_STEPS

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from firstlight.algorithms.background import SkyMap, estimate_background
-from firstlight.algorithms.calibrate import Masters
-from firstlight.algorithms.colour_mosaic import without_checkerboard
-from firstlight.algorithms.cosmic_rays import find_cosmic_rays
-from firstlight.algorithms.detect import find_sources, star_width
+from firstlight.algorithms.detector.calibrate import Masters
+from firstlight.algorithms.detector.colour_mosaic import without_checkerboard
+from firstlight.algorithms.detector.cosmic_rays import find_cosmic_rays
+from firstlight.algorithms.detector.noise import image_depth
 from firstlight.algorithms.flags import MEANINGS, UNUSABLE, Flag
-from firstlight.algorithms.growth_curve import uncrowded
-from firstlight.algorithms.noise import image_depth
-from firstlight.algorithms.psf import fit_psf
-from firstlight.algorithms.sharpest_stars import point_sources
+from firstlight.algorithms.photometry.growth_curve import uncrowded
+from firstlight.algorithms.psf.fit import fit_psf
+from firstlight.algorithms.sources.detect import find_sources, star_width
+from firstlight.algorithms.sources.sharpest_stars import point_sources
 from firstlight.formats.fits_file import check_pixels
 from firstlight.pipeline.detector_frame import DetectorFrame
 from firstlight.pipeline.image_bench import Bench

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from firstlight.algorithms.projection import Projection
-from firstlight.algorithms.sky_index import angular_separation, unit_vectors
+from firstlight.algorithms.sky.projection import Projection
+from firstlight.algorithms.sky.sky_index import angular_separation, unit_vectors
 from firstlight.errors import FirstlightError
 from firstlight.pipeline.image_bench import Bench, RawImage
 from firstlight.pipeline.step import StepImpossible

@@ -8,13 +8,19 @@ import numpy as np
 from astropy.time import Time
 from numpy.typing import NDArray
 
-from firstlight.algorithms.astrometry import match_stars
-from firstlight.algorithms.field_calibration import FieldCalibration, fit_field
 from firstlight.algorithms.flags import UNMEASURABLE
-from firstlight.algorithms.forced import ForcedFluxes, LocalSky, forced_aperture, forced_psf
-from firstlight.algorithms.forced import local_sky as sky_around
-from firstlight.algorithms.growth_curve import uncrowded
-from firstlight.algorithms.plate_solve import (
+from firstlight.algorithms.photometry.field_calibration import FieldCalibration, fit_field
+from firstlight.algorithms.photometry.forced import (
+    ForcedFluxes,
+    LocalSky,
+    forced_aperture,
+    forced_psf,
+)
+from firstlight.algorithms.photometry.forced import local_sky as sky_around
+from firstlight.algorithms.photometry.growth_curve import uncrowded
+from firstlight.algorithms.photometry.zero_point import NotEnoughStars, References
+from firstlight.algorithms.plate.astrometry import match_stars
+from firstlight.algorithms.plate.plate_solve import (
     NotSolved,
     PlateSolution,
     Prior,
@@ -23,9 +29,8 @@ from firstlight.algorithms.plate_solve import (
     plate_solve,
     verify_projection,
 )
-from firstlight.algorithms.projection import Projection
-from firstlight.algorithms.sky_index import angular_separation
-from firstlight.algorithms.zero_point import NotEnoughStars, References
+from firstlight.algorithms.sky.projection import Projection
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.pipeline.header_projection import header_projection, shifted
 from firstlight.pipeline.image_bench import Bench, Calibrators
 from firstlight.pipeline.steps.solve_astrometry import NotSolvedError

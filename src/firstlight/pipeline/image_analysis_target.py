@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.completeness import measure_completeness
-from firstlight.algorithms.detect import find_sources
 from firstlight.algorithms.flags import MEANINGS, UNUSABLE, Flag
-from firstlight.algorithms.forced import ForcedFluxes
-from firstlight.algorithms.magnitudes import AB_OFFSETS, ab_offset, flux_ujy
+from firstlight.algorithms.photometry.completeness import measure_completeness
+from firstlight.algorithms.photometry.forced import ForcedFluxes
+from firstlight.algorithms.photometry.magnitudes import AB_OFFSETS, ab_offset, flux_ujy
+from firstlight.algorithms.sources.detect import find_sources
 from firstlight.pipeline.image_analysis_frame import detection_variance
 from firstlight.pipeline.image_analysis_sky import measure_places
 from firstlight.pipeline.image_bench import Bench

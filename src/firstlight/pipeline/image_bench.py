@@ -11,13 +11,13 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from firstlight.algorithms.background import SkyMap
-from firstlight.algorithms.completeness import Completeness
-from firstlight.algorithms.detect import Detection
-from firstlight.algorithms.field_calibration import FieldCalibration
-from firstlight.algorithms.forced import ForcedFluxes
-from firstlight.algorithms.projection import Projection
-from firstlight.algorithms.psf import PsfModel
-from firstlight.algorithms.quads import QuadTable
+from firstlight.algorithms.photometry.completeness import Completeness
+from firstlight.algorithms.photometry.field_calibration import FieldCalibration
+from firstlight.algorithms.photometry.forced import ForcedFluxes
+from firstlight.algorithms.plate.quads import QuadTable
+from firstlight.algorithms.psf.fit import PsfModel
+from firstlight.algorithms.sky.projection import Projection
+from firstlight.algorithms.sources.detect import Detection
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.instruments.base import Instrument
 from firstlight.pipeline.detector_frame import DetectorFrame

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.algorithms.background import estimate_background
-from firstlight.algorithms.combine import (
+from firstlight.algorithms.detector.combine import (
     Combined,
     FrameNoise,
     master_bias,
@@ -20,13 +20,13 @@ from firstlight.algorithms.combine import (
     master_flat,
     rows_of,
 )
-from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.frame_shift import frame_shifts
-from firstlight.algorithms.hot_pixels import (
+from firstlight.algorithms.detector.hot_pixels import (
     dead_pixels_from_flat,
     hot_pixels_from_dark,
 )
-from firstlight.algorithms.static_level import drift_is_enough, static_level
+from firstlight.algorithms.detector.static_level import drift_is_enough, static_level
+from firstlight.algorithms.flags import Flag
+from firstlight.algorithms.light_curves.frame_shift import frame_shifts
 from firstlight.formats.fits_image import Planes
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image, ImageKind

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from firstlight.algorithms.real_bogus import RealBogus
+from firstlight.algorithms.candidates.real_bogus import RealBogus
 
 __all__ = ["MODEL", "default_real_bogus"]
 

@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.barycentre import bjd_tdb
-from firstlight.algorithms.ensemble import EnsembleResult, FieldPhotometry, solve_ensemble
 from firstlight.algorithms.flags import UNMEASURABLE, UNUSABLE
-from firstlight.algorithms.magnitudes import flux_ujy, magnitude_error
-from firstlight.algorithms.star_trends import point_to_point_scatter
-from firstlight.algorithms.variability import (
+from firstlight.algorithms.light_curves.ensemble import (
+    EnsembleResult,
+    FieldPhotometry,
+    solve_ensemble,
+)
+from firstlight.algorithms.light_curves.star_trends import point_to_point_scatter
+from firstlight.algorithms.light_curves.variability import (
     LightCurveStatistics,
     VariableCandidates,
     find_variables,
     light_curve_statistics,
 )
+from firstlight.algorithms.photometry.magnitudes import flux_ujy, magnitude_error
+from firstlight.algorithms.sky.barycentre import bjd_tdb
 from firstlight.pipeline.star_field import StarField
 
 __all__ = ["VERSION", "SolvedLightCurves", "solve_light_curves"]

@@ -9,17 +9,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.colour_mosaic import colour_of_pixels
+from firstlight.algorithms.detector.colour_mosaic import colour_of_pixels
 from firstlight.algorithms.flags import UNMEASURABLE, UNUSABLE, Flag
-from firstlight.algorithms.mosaic_sky import BANDS, mosaic_sky
-from firstlight.algorithms.stamp_light_curves import (
+from firstlight.algorithms.light_curves.mosaic_sky import BANDS, mosaic_sky
+from firstlight.algorithms.light_curves.stamp_light_curves import (
     USUAL_RULES,
     ReferenceRules,
     StampLightCurves,
     StampPhotometry,
     solve_stamp_light_curves,
 )
-from firstlight.algorithms.stamps import cut_stamps, same_colour_filled, stamp_side
+from firstlight.algorithms.light_curves.stamps import cut_stamps, same_colour_filled, stamp_side
 from firstlight.errors import InvalidInput
 
 __all__ = ["VERSION", "MosaicFrame", "ObservationStamps", "cut_observation"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from firstlight.algorithms.quads import QuadTable
+from firstlight.algorithms.plate.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.formats.solve_field import SolveField
 from firstlight.pipeline.recipe import Recipe

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.aperture import ApertureFluxes, aperture_fluxes
-from firstlight.algorithms.association import Association, associate
-from firstlight.algorithms.growth_curve import growth_curve, uncrowded, undisturbed
-from firstlight.algorithms.projection import from_tangent_plane, tangent_plane
+from firstlight.algorithms.photometry.growth_curve import growth_curve, uncrowded, undisturbed
+from firstlight.algorithms.sky.association import Association, associate
+from firstlight.algorithms.sky.projection import from_tangent_plane, tangent_plane
+from firstlight.algorithms.sources.aperture import ApertureFluxes, aperture_fluxes
 from firstlight.errors import UserError
 from firstlight.models.image import Image
 from firstlight.pipeline.reduced_frame import ReducedFrame

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.colour_channels import CHANNELS
-from firstlight.algorithms.colour_picture import colour_levels
+from firstlight.algorithms.pictures.colour_channels import CHANNELS
+from firstlight.algorithms.pictures.colour_picture import colour_levels
 from firstlight.errors import MissingDependency, MissingError
 from firstlight.formats.fits_image import encode_sections
 from firstlight.formats.movie import encode_movie, find_ffmpeg

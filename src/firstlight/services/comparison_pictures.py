@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from firstlight.algorithms.candidate_stamps import DIFFERENCE, NEW, REFERENCE
+from firstlight.algorithms.candidates.stamps import DIFFERENCE, NEW, REFERENCE
 from firstlight.pipeline.comparison import Comparison
 
 __all__ = ["draw_candidates"]

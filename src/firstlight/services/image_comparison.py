@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.candidates.real_bogus import REAL_ABOVE
 from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
-from firstlight.algorithms.real_bogus import REAL_ABOVE
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import FirstlightError, InvalidInput
 from firstlight.formats.fits_image import Planes, write_planes

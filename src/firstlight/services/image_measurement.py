@@ -8,8 +8,8 @@ from pathlib import Path
 
 from astropy.io.fits import Header
 
-from firstlight.algorithms.colour_channels import CHANNELS
-from firstlight.algorithms.quads import QuadTable
+from firstlight.algorithms.pictures.colour_channels import CHANNELS
+from firstlight.algorithms.plate.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import BadFile, FirstlightError, InvalidInput, UserError
 from firstlight.instruments import get_instrument_instance, guess_instrument

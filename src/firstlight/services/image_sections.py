@@ -8,7 +8,7 @@ from typing import Any
 
 from astropy.io.fits import Header
 
-from firstlight.algorithms.colour_channels import CHANNELS
+from firstlight.algorithms.pictures.colour_channels import CHANNELS
 from firstlight.errors import BadFile, FirstlightError
 from firstlight.formats.fits_file import FitsFile
 from firstlight.formats.fits_layout import Hdu

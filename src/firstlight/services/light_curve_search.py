@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.mosaic_sky import BANDS
+from firstlight.algorithms.light_curves.mosaic_sky import BANDS
 from firstlight.models.database import Database
 from firstlight.models.object import Object
 from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry

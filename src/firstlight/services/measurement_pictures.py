@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
-from firstlight.algorithms.display import zscale_limits
+from firstlight.algorithms.pictures.display import zscale_limits
 from firstlight.pipeline.image_analysis_sky import RING
 from firstlight.pipeline.image_bench import Bench, Calibrators
 

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import angular_separation, healpix_index, unit_vectors
+from firstlight.algorithms.sky.sky_index import angular_separation, healpix_index, unit_vectors
 from firstlight.models.audience import audience_of, widened
 from firstlight.models.database import bulk_insert
 from firstlight.models.exposure import Exposure

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.algorithms.background import estimate_background
-from firstlight.algorithms.detect import find_sources
-from firstlight.algorithms.plate_solve import NotSolved, Prior, Stars, plate_solve
-from firstlight.algorithms.quads import QuadTable
+from firstlight.algorithms.plate.plate_solve import NotSolved, Prior, Stars, plate_solve
+from firstlight.algorithms.plate.quads import QuadTable
+from firstlight.algorithms.sources.detect import find_sources
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.formats.fits_file import read_header, read_image
 from firstlight.formats.picture import is_picture, read_picture

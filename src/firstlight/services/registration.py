@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from firstlight.algorithms.registration import NotRegistered, register
+from firstlight.algorithms.plate.registration import NotRegistered, register
 from firstlight.models.astrometry import Registration
 from firstlight.models.database import Database
 from firstlight.models.provenance import Provenance, Software

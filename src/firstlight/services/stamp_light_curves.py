@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.barycentre import bjd_tdb
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.mosaic_sky import BANDS
-from firstlight.algorithms.sky_index import angular_separation
-from firstlight.algorithms.stamp_light_curves import ReferenceRules, StampLightCurves
-from firstlight.algorithms.star_trends import event_gain
-from firstlight.algorithms.variability import find_variables, light_curve_statistics
+from firstlight.algorithms.light_curves.mosaic_sky import BANDS
+from firstlight.algorithms.light_curves.stamp_light_curves import ReferenceRules, StampLightCurves
+from firstlight.algorithms.light_curves.star_trends import event_gain
+from firstlight.algorithms.light_curves.variability import find_variables, light_curve_statistics
+from firstlight.algorithms.sky.barycentre import bjd_tdb
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.errors import FirstlightError, UserError
 from firstlight.formats.tables import write_table

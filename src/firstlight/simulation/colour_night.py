@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from scipy.spatial import cKDTree
 
-from firstlight.algorithms.colour_mosaic import colour_of_pixels
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.detector.colour_mosaic import colour_of_pixels
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import BadSettings, ConflictError
 from firstlight.formats.tables import save_table

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from firstlight.algorithms.barycentre import airmass
+from firstlight.algorithms.sky.barycentre import airmass
 from firstlight.simulation.optics import Pointing
 from firstlight.simulation.settings import NightSettings
 from firstlight.simulation.sky import choose_start, sky_magnitude

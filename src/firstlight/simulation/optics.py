@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.simulation.settings import NightSettings
 
 __all__ = ["SECTIONS", "Optics", "Pointing"]

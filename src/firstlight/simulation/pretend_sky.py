@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.projection import tangent_plane
+from firstlight.algorithms.sky.projection import tangent_plane
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 
 __all__ = ["PEDESTAL", "Field", "all_sky_picture", "bin_down", "pack_levels"]

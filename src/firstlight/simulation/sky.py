@@ -8,8 +8,8 @@ import erfa
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.barycentre import altitude
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.barycentre import altitude
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.errors import BadSettings
 from firstlight.simulation.settings import NightSettings
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.barycentre import bjd_tdb
-from firstlight.algorithms.projection import from_tangent_plane
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.barycentre import bjd_tdb
+from firstlight.algorithms.sky.projection import from_tangent_plane
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import BadSettings
 from firstlight.simulation.conditions import Conditions

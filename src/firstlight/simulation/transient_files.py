@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.errors import ConflictError
 from firstlight.formats.tables import save_table
 from firstlight.simulation.transient_pair import PairImage, PairSettings, TransientPair

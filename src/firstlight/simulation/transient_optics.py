@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.projection import Projection
-from firstlight.algorithms.psf import Stamp
+from firstlight.algorithms.psf.fit import Stamp
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.simulation.psf import add_stars, moffat_matrix
 from firstlight.simulation.streams import Purpose, stream
 from firstlight.simulation.transient_settings import PairSettings

@@ -15,7 +15,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import DTYPE, Flag
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.catalogs.base import ReferenceStars
 from firstlight.simulation.psf import (
     _pixel,  # the same integral over a pixel, at places that are not those of a grid

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincinv
 
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.simulation.streams import Purpose, stream
 from firstlight.simulation.transient_optics import PsfField
 from firstlight.simulation.transient_settings import PairSettings

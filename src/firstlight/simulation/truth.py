@@ -9,7 +9,7 @@ Nothing large is stored: images of the truth are made again from the seed. Conve
   time and the section's efficiency, at the middle of the section. Extinction is that of each
   star's own airmass, so a star's exact electrons are in `Truth.electrons`.
 - Magnitudes are V_T in the Vega system, as the catalogue has them; there is no colour term.
-  `firstlight.algorithms.magnitudes.ab_offset` leads from there to AB and microjansky.
+  `firstlight.algorithms.photometry.magnitudes.ab_offset` leads from there to AB and microjansky.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.spatial import cKDTree
 
 from firstlight.algorithms.flags import DTYPE, Flag
-from firstlight.algorithms.projection import Projection
+from firstlight.algorithms.sky.projection import Projection
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import BadFile, FirstlightError, MissingError
 from firstlight.formats.tables import read_table, save_table

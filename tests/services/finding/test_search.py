@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 from astropy.io.votable import parse_single_table
 
-from firstlight.algorithms.sky_index import angular_separation, healpix_index
-from firstlight.algorithms.sky_polygon import inside_any_polygon
+from firstlight.algorithms.sky.sky_index import angular_separation, healpix_index
+from firstlight.algorithms.sky.sky_polygon import inside_any_polygon
 from firstlight.errors import InvalidInput
 from firstlight.instruments.header_values import MJD_EPOCH
 from firstlight.models import Exposure, ExposureCard, ExposureFile, ExposureHeader, Observation

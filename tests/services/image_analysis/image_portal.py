@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 from astropy.io import fits
 
-from firstlight.algorithms.sky_index import healpix_index
+from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.account import User
 from firstlight.models.audience import audience_of
 from firstlight.models.object import Object

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_world import START, ObjectWorld
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.errors import FirstlightError, InvalidInput
 from firstlight.models.database import Database
 from firstlight.services.objects import object_search

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from firstlight.algorithms.aperture import ApertureFluxes, aperture_fluxes
 from firstlight.algorithms.background import SkyMap, estimate_background
-from firstlight.algorithms.detect import Detection, find_sources
 from firstlight.algorithms.flags import UNUSABLE
-from firstlight.algorithms.growth_curve import (
+from firstlight.algorithms.photometry.growth_curve import (
     GrowthCurve,
     growth_curve,
     uncrowded,
     undisturbed,
 )
+from firstlight.algorithms.sources.aperture import ApertureFluxes, aperture_fluxes
+from firstlight.algorithms.sources.detect import Detection, find_sources
 from firstlight.formats.tables import TableData
 from firstlight.models.image import Image
 from firstlight.models.sources import SourceList

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.algorithms.background import estimate_background
-from firstlight.algorithms.calibrate import CalibratedImage
-from firstlight.algorithms.colour_mosaic import without_checkerboard
-from firstlight.algorithms.cosmic_rays import find_cosmic_rays
-from firstlight.algorithms.detect import star_width
+from firstlight.algorithms.detector.calibrate import CalibratedImage
+from firstlight.algorithms.detector.colour_mosaic import without_checkerboard
+from firstlight.algorithms.detector.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.flags import UNUSABLE, Flag
+from firstlight.algorithms.sources.detect import star_width
 from firstlight.formats.fits_image import Planes
 from firstlight.models.image import Image, ImageInput, ImageKind
 from firstlight.models.sky_search import place

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.time import Time
 from numpy.typing import NDArray
 
-from firstlight.algorithms.plate_solve import (
+from firstlight.algorithms.plate.plate_solve import (
     FIELD_LOW,
     NotSolved,
     PlateSolution,
@@ -20,9 +20,9 @@ from firstlight.algorithms.plate_solve import (
     plate_solve,
     verify_projection,
 )
-from firstlight.algorithms.projection import Projection
-from firstlight.algorithms.quads import QuadTable
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.plate.quads import QuadTable
+from firstlight.algorithms.sky.projection import Projection
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.formats.tables import TableData
 from firstlight.models.astrometry import WorldCoordinates

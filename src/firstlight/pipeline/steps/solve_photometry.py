@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from firstlight.algorithms.flags import UNMEASURABLE
-from firstlight.algorithms.growth_curve import uncrowded
-from firstlight.algorithms.magnitudes import ab_offset
 from firstlight.algorithms.median_deviation import scatter_about_median
-from firstlight.algorithms.zero_point import (
+from firstlight.algorithms.photometry.growth_curve import uncrowded
+from firstlight.algorithms.photometry.magnitudes import ab_offset
+from firstlight.algorithms.photometry.zero_point import (
     NotEnoughStars,
     References,
     ZeroPointFit,

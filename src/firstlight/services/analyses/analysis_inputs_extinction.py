@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
-from firstlight.algorithms.galactic import galactic
+from firstlight.algorithms.sky.galactic import galactic
 from firstlight.errors import UserError
 from firstlight.models.object import Object
 from firstlight.services.analyses.analysis_inputs_table import InputTable

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.magnitudes import AB_ZERO_POINT_UJY
+from firstlight.algorithms.photometry.magnitudes import AB_ZERO_POINT_UJY
 from firstlight.models.instrument_record import InstrumentRecord
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.sky_index import angular_separation, cone_ranges
-from firstlight.algorithms.sky_polygon import bounding_cone, inside_any_polygon
+from firstlight.algorithms.sky.sky_index import angular_separation, cone_ranges
+from firstlight.algorithms.sky.sky_polygon import bounding_cone, inside_any_polygon
 from firstlight.errors import InvalidInput, UserError
 from firstlight.instruments.header_values import MJD_EPOCH
 from firstlight.models.exposure_file import FileRole

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from firstlight.algorithms.projection import tangent_plane
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.projection import tangent_plane
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.database import Database
 from firstlight.models.image import Image

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.magnitudes import ab_offset
-from firstlight.algorithms.photometric_systems import error_at_limit, flux_of_magnitude
+from firstlight.algorithms.photometry.magnitudes import ab_offset
+from firstlight.algorithms.photometry.photometric_systems import error_at_limit, flux_of_magnitude
 from firstlight.models.image_analysis import ImageAnalysis
 from firstlight.models.instrument_record import instrument_number
 from firstlight.models.object import Object

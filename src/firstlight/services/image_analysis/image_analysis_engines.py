@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from firstlight.algorithms.quads import QuadTable
+from firstlight.algorithms.plate.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.pipeline.image_analysis import OnStep, analyse_image
 from firstlight.pipeline.image_analysis_result import ImageAnalysisResult

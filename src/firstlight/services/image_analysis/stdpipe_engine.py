@@ -21,8 +21,8 @@ from astropy.time import Time
 from astropy.wcs import WCS
 
 from firstlight.algorithms.flags import UNUSABLE, Flag
-from firstlight.algorithms.magnitudes import AB_OFFSETS, ab_offset, flux_ujy
 from firstlight.algorithms.median_deviation import scatter_about_median
+from firstlight.algorithms.photometry.magnitudes import AB_OFFSETS, ab_offset, flux_ujy
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.errors import FirstlightError, InternalError, MissingDependency
 from firstlight.pipeline.header_projection import header_projection, shifted

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from firstlight.algorithms.sky_index import angular_separation
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.catalogs.catalog_settings import CatalogSettings
 from firstlight.catalogs.registry import UnknownCatalog, get_catalog

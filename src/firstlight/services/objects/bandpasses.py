@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
 
-from firstlight.algorithms.photometric_systems import st_offset
+from firstlight.algorithms.photometry.photometric_systems import st_offset
 from firstlight.errors import UserError
 from firstlight.services.objects.photometry_settings import FilterSettings
 

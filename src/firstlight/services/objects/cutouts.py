@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.display import arcsinh_limits, to_levels
+from firstlight.algorithms.pictures.display import arcsinh_limits, to_levels
 from firstlight.errors import MissingError
 from firstlight.formats.preview import Circle, encode_levels
 from firstlight.models.astrometry import WorldCoordinates

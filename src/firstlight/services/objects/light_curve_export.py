@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.light_curve_thinning import thinned
+from firstlight.algorithms.light_curves.thinning import thinned
 from firstlight.errors import InvalidInput
 from firstlight.formats.arrow_stream import write_arrow
 from firstlight.formats.tables import write_csv, write_table

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.magnitudes import AB_ZERO_POINT_UJY
+from firstlight.algorithms.photometry.magnitudes import AB_ZERO_POINT_UJY
 from firstlight.models.database import Database
 from firstlight.models.instrument_record import InstrumentRecord
 from firstlight.models.object import Object

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.sky_index import angular_separation, cone_ranges
+from firstlight.algorithms.sky.sky_index import angular_separation, cone_ranges
 from firstlight.models.exposure_search import escaped
 from firstlight.models.exposure_streams import opaque
 from firstlight.models.notes import Classification, Comment, ObjectTag

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from firstlight.algorithms.galactic import galactic
+from firstlight.algorithms.sky.galactic import galactic
 from firstlight.errors import InvalidInput
 from firstlight.models.object import Object
 from firstlight.services.objects.wire_values import (

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, exists, func, select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.magnitudes import AB_ZERO_POINT_UJY
+from firstlight.algorithms.photometry.magnitudes import AB_ZERO_POINT_UJY
 from firstlight.models.database import Database, bulk_insert
 from firstlight.models.object import Object, PhotometrySummary
 from firstlight.models.photometry import Photometry

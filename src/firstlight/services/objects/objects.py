@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.galactic import galactic
+from firstlight.algorithms.sky.galactic import galactic
 from firstlight.errors import ConflictError, InvalidInput
 from firstlight.models.account import Membership
 from firstlight.models.analysis import Analysis

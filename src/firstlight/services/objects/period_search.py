@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from firstlight.algorithms.period_search import FoundPeriod, Method, find_periods
+from firstlight.algorithms.light_curves.period_search import FoundPeriod, Method, find_periods
 from firstlight.errors import ConflictError, InternalError, InvalidInput
 from firstlight.services.access import Viewer
 from firstlight.services.objects.light_curve_plot import Curve, LightCurvePlots
@@ -62,7 +62,9 @@ class PeriodSearch:
 
     def __init__(self, *, plots: LightCurvePlots) -> None:
         self._plots = plots
-        self._pool = ProcessPool(1, WorkerSetup(preload=("firstlight.algorithms.period_search",)))
+        self._pool = ProcessPool(
+            1, WorkerSetup(preload=("firstlight.algorithms.light_curves.period_search",))
+        )
         self._line = BoundedSemaphore(_IN_LINE)
         self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._lock = Lock()

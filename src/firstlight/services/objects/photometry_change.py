@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from firstlight.algorithms.magnitudes import AB_ZERO_POINT_UJY
-from firstlight.algorithms.photometric_systems import magnitude_of_flux
+from firstlight.algorithms.photometry.magnitudes import AB_ZERO_POINT_UJY
+from firstlight.algorithms.photometry.photometric_systems import magnitude_of_flux
 from firstlight.models.photometry import Photometry
 from firstlight.services.objects.bandpasses import Bandpasses
 from firstlight.services.objects.photometry_columns import BadColumns

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.magnitudes import AB_ZERO_POINT_UJY
-from firstlight.algorithms.photometric_systems import (
+from firstlight.algorithms.photometry.magnitudes import AB_ZERO_POINT_UJY
+from firstlight.algorithms.photometry.photometric_systems import (
     error_at_limit,
     flux_of_magnitude,
     limiting_magnitude,

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.magnitudes import AB_ZERO_POINT_UJY
-from firstlight.algorithms.photometric_systems import limiting_magnitude, magnitude_of_flux
+from firstlight.algorithms.photometry.magnitudes import AB_ZERO_POINT_UJY
+from firstlight.algorithms.photometry.photometric_systems import (
+    limiting_magnitude,
+    magnitude_of_flux,
+)
 from firstlight.services.objects.bandpasses import Bandpasses, SystemUnknown
 from firstlight.services.objects.photometry_table import DETECTION_SIGMA
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select, true
 from sqlalchemy.orm import Session
 
-from firstlight.algorithms.twilight import next_passages
+from firstlight.algorithms.sky.twilight import next_passages
 from firstlight.errors import ConflictError, InvalidInput, MissingError
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database

@@ -1,0 +1,1 @@
+"""What changed, measured and judged."""

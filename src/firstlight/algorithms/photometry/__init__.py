@@ -1,0 +1,1 @@
+"""How bright things are."""

@@ -1,0 +1,1 @@
+"""The image of a star, over a frame."""

@@ -1,0 +1,82 @@
+"""Bring an image with its PSF onto the grid of another, ready to be subtracted or coadded."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.algorithms.psf.fit import Stamp
+from firstlight.algorithms.resampling.coordinate_map import CoordinateMap
+from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid, tile_centres
+from firstlight.algorithms.resampling.resample import resample, resample_psf
+
+__all__ = ["PointSources", "align"]
+
+_MARGIN = 8  # source pixels around a stamp, in which the spline forgets where it ends
+
+
+class PointSources(Protocol):
+    """What tells the PSF at a place, as `PsfModel` does."""
+
+    def at(
+        self, x: float, y: float, shape: tuple[int, int], radius: int | None = None
+    ) -> Stamp | None:
+        """The PSF of a star at (x, y) on the pixels of an image of `shape` ``(ny, nx)``."""
+
+
+def align(
+    planes: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16] | None],
+    psf: PointSources,
+    positions: CoordinateMap,
+    *,
+    radius: int,
+    tiles: tuple[int, int] | None = None,
+) -> AlignedImage:
+    """Resample an image and its PSF.
+
+    Parameters
+    ----------
+    planes
+        Pixels without sky, variance and flags of the image, as for `resample`.
+    psf
+        Of the image, on its own pixels.
+    positions
+        Pixels of the image for the pixels of the target.
+    radius
+        Half the side of the PSF's stamps, target pixels.
+    tiles
+        Rows and columns of stamps; None for about 512 pixels a tile.
+    """
+    found = resample(*planes, positions)
+    x, y = tile_centres(positions.shape, tiles)
+    side = 2 * radius + 1
+    stamps = np.empty((len(y), len(x), side, side), np.float32)
+    for j, row in enumerate(np.rint(y).astype(int)):
+        for i, column in enumerate(np.rint(x).astype(int)):
+            place = (int(column), int(row))
+            stamps[j, i] = _stamp(psf, planes[0].shape, positions, place, radius)
+    return AlignedImage(found.pixels, found.variance, found.flags, PsfGrid(stamps, x, y))
+
+
+def _stamp(
+    psf: PointSources,
+    shape: tuple[int, ...],
+    positions: CoordinateMap,
+    place: tuple[int, int],
+    radius: int,
+) -> NDArray[np.float32]:
+    """PSF of a star in the middle of a target pixel, total as the source's stamp has it."""
+    here = np.array([float(p) for p in positions.at(*place)])
+    half = int(np.ceil(radius * np.abs(positions.jacobian()).sum(axis=1).max())) + _MARGIN
+    # Beyond the image its rim tells; whole pixels away, so that the phase is kept.
+    nearest = np.clip(here, half, np.maximum(np.array(shape[::-1]) - 1.0, half))
+    moved = np.rint(nearest - here)
+    x, y = here + moved
+    roomy = (int(y) + 2 * half + 2, int(x) + 2 * half + 2)
+    stamp = psf.at(float(x), float(y), roomy, half)
+    if stamp is None:
+        return np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
+    corner = (stamp.columns.start - int(moved[0]), stamp.rows.start - int(moved[1]))
+    return resample_psf(stamp.psf, corner, positions, place, radius)

@@ -1,0 +1,1 @@
+"""Finding stars and measuring their light and place."""

@@ -1,0 +1,112 @@
+"""Pixels without a value get one that changes nothing: no source may come of it.
+
+Where two images of one place are compared, a hole is filled with the values that are likeliest if
+nothing changed: those for which the difference has the least sum of squares. So what is put into
+a hole of one image, on a star as elsewhere, is what the other image says is there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
+
+from firstlight.algorithms.subtraction.tile_kernels import StaticKernels
+
+__all__ = ["fill_alike"]
+
+Plane = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+
+_SWEEPS = 3
+
+
+def fill_alike(
+    pixels: tuple[Plane, Plane],
+    hidden: NDArray[np.uint8],
+    holes: Integers,
+    kernels: StaticKernels,
+    trust: Plane,
+) -> None:
+    """Make the hidden pixels of two images such that nothing changed there, in place.
+
+    Parameters
+    ----------
+    pixels
+        Of the new image and the reference ``(ny, nx)``, with some value in the hidden ones.
+    hidden
+        1, 2 or 3 where the new image, the reference or both have no value, else 0.
+    holes
+        Rows and columns of the hidden pixels ``(n, 2)``.
+    kernels
+        How the images stand for each other.
+    trust
+        Inverse of the variance of the value that each pixel of the reference has now ``(n,)``:
+        the reference knows nothing of new sources, so what its own neighbours say of a pixel
+        counts as a measurement. (In the new image they may be a new source's.)
+
+    Notes
+    -----
+    The sum of squares of the difference is a positive definite form of the hidden pixels. Each
+    of them in turn is put to its minimum (Gauss-Seidel), three times over. What lies beyond the
+    reach of the kernels from any pixel that is known in both images stays as it is: nothing can
+    be known there, and nothing beside it depends on it.
+    """
+    lost = _beyond_reach(hidden != 0, kernels.nn.shape[0] // 2)
+    if lost.any():
+        kept = ~lost[holes[:, 0], holes[:, 1]]
+        holes, trust = holes[kept], trust[kept]
+    before = pixels[1][holes[:, 0], holes[:, 1]]
+    stamps = (kernels.nn, kernels.nr, kernels.rr, kernels.rn)
+    for _ in range(_SWEEPS):
+        _sweep(pixels, hidden, holes, stamps, (trust, before))
+
+
+def _beyond_reach(hidden: Bools, reach: int) -> Bools:
+    """Hidden pixels all of whose surroundings are hidden."""
+    # A hidden square as large as the surroundings covers four points of a net of half its side.
+    net = hidden[::reach, ::reach]
+    if not (net[1:, 1:] & net[:-1, 1:] & net[1:, :-1] & net[:-1, :-1]).any():
+        return np.zeros(hidden.shape, np.bool_)
+    return np.asarray(
+        minimum_filter(hidden.view(np.uint8), 2 * reach + 1, mode="nearest").astype(np.bool_)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _sweep(pixels, hidden, holes, stamps, prior):  # type: ignore[no-untyped-def] # compiled
+    new, reference = pixels
+    nn, nr, rr, rn = stamps
+    trust, before = prior
+    middle = nn.shape[0] // 2
+    for n in range(holes.shape[0]):
+        y, x = holes[n]
+        if hidden[y, x] & 1:
+            slope = _around(new, y, x, nn) - _around(reference, y, x, nr)
+            new[y, x] -= slope / nn[middle, middle]
+        if hidden[y, x] & 2:
+            slope = _around(reference, y, x, rr) - _around(new, y, x, rn)
+            slope += trust[n] * (reference[y, x] - before[n])
+            reference[y, x] -= slope / (rr[middle, middle] + trust[n])
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _around(plane, y, x, kernel):  # type: ignore[no-untyped-def] # compiled
+    """A convolution at one pixel; the plane goes on beyond its border as it is there."""
+    ny, nx = plane.shape
+    reach = kernel.shape[0] // 2
+    total = np.float32(0.0)
+    if reach <= y < ny - reach and reach <= x < nx - reach:
+        for j in range(2 * reach + 1):
+            # From the last column to the first: the mirrored kernel is what convolves.
+            row, taps = plane[y + reach - j, x - reach : x + reach + 1], kernel[j, ::-1]
+            for i in range(2 * reach + 1):
+                total += taps[i] * row[i]
+        return total
+    for j in range(-reach, reach + 1):
+        v = min(max(y - j, 0), ny - 1)
+        for i in range(-reach, reach + 1):
+            total += kernel[j + reach, i + reach] * plane[v, min(max(x - i, 0), nx - 1)]
+    return total
