@@ -10,6 +10,7 @@ from firstlight.models.account import (
     User,
     UserNotification,
 )
+from firstlight.models.alert import Alert
 from firstlight.models.analysis import (
     Analysis,
     AnalysisFile,
@@ -26,10 +27,12 @@ from firstlight.models.event import Event
 from firstlight.models.expiration import PassingFile, PassingKind, Removal
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureCard, ExposureFile, ExposureHeader, FileRole
+from firstlight.models.forced_run import ForcedRun
 from firstlight.models.image import Image, ImageInput, ImageKind
 from firstlight.models.image_analysis import AnalysisState, ImageAnalysis, UploadedImage
 from firstlight.models.info_image import InfoImage, InfoImageFile
 from firstlight.models.instrument_record import InstrumentRecord, Telescope
+from firstlight.models.measurement import Cutouts, Measurement, MeasurementSet
 from firstlight.models.notes import (
     Annotation,
     Classification,
@@ -46,6 +49,9 @@ from firstlight.models.observation import Observation
 from firstlight.models.observation_file import ObservationFile, ObservationFileRole
 from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry, PhotometryValidation
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
+from firstlight.models.psf import PSF
+from firstlight.models.quality import Badness, BadnessMark, FakeSet, QualityReport
+from firstlight.models.reference import Reference
 from firstlight.models.sensor_section import SensorSection
 from firstlight.models.site import Site
 from firstlight.models.sources import SourceList
@@ -57,7 +63,9 @@ from firstlight.models.webhook import Webhook
 from firstlight.models.zero_point import ZeroPoint
 
 __all__ = [
+    "PSF",
     "AdmissionRequest",
+    "Alert",
     "Analysis",
     "AnalysisFile",
     "AnalysisFileKind",
@@ -70,18 +78,23 @@ __all__ = [
     "Audience",
     "AudienceGroup",
     "AudienceSite",
+    "Badness",
+    "BadnessMark",
     "Base",
     "Classification",
     "ClassificationEdit",
     "ClassificationVote",
     "Comment",
+    "Cutouts",
     "DefaultAnalysis",
     "Event",
     "Exposure",
     "ExposureCard",
     "ExposureFile",
     "ExposureHeader",
+    "FakeSet",
     "FileRole",
+    "ForcedRun",
     "Group",
     "GroupSite",
     "Image",
@@ -95,6 +108,8 @@ __all__ = [
     "LightCurve",
     "LightCurveSet",
     "LoginSession",
+    "Measurement",
+    "MeasurementSet",
     "Membership",
     "Object",
     "ObjectTag",
@@ -108,6 +123,8 @@ __all__ = [
     "PhotometryValidation",
     "Provenance",
     "ProvenanceTag",
+    "QualityReport",
+    "Reference",
     "Registration",
     "Removal",
     "SavedObject",

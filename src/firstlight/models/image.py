@@ -28,6 +28,8 @@ class ImageKind(StrEnum):
     MASTER_DARK = "master_dark"
     MASTER_FLAT = "master_flat"
     STATIC_LEVEL = "static_level"
+    REFERENCE = "reference"
+    DIFFERENCE = "difference"
 
 
 class ImageInput(Base):
