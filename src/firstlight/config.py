@@ -24,6 +24,7 @@ from firstlight.services.intake.archive_settings import ArchiveSettings
 from firstlight.services.intake.source_settings import SourceSettings, UploadSettings
 from firstlight.services.objects.comment_settings import CommentSettings
 from firstlight.services.objects.photometry_settings import PhotometrySettings
+from firstlight.services.references.settings import ReferenceChoiceSettings
 from firstlight.services.settings import (
     CalibrationSettings,
     ImageFileSettings,
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     calibration: CalibrationSettings = CalibrationSettings()
     recipe: RecipeSettings = RecipeSettings()
     light_curves: LightCurveSettings = LightCurveSettings()
+    references: ReferenceChoiceSettings = ReferenceChoiceSettings()
     reduce: ReduceSettings = ReduceSettings()
     archive: ArchiveSettings = ArchiveSettings()
     sources: SourceSettings = SourceSettings()

@@ -51,7 +51,7 @@ def piece():
 
 
 def ids(recipe, piece):
-    return recipe.expected_ids(piece.exposure.id, piece.section_id, {})
+    return recipe.expected_ids(piece.section_id, piece.inputs)
 
 
 def test_products_get_the_ids_that_were_foretold(piece):
@@ -76,9 +76,9 @@ def test_a_parameter_changes_only_what_lies_downstream(piece):
 
 def test_masters_and_sections_are_inputs(piece):
     recipe = Recipe([First()])
-    plain = recipe.expected_ids(piece.exposure.id, "A", {})
-    assert plain != recipe.expected_ids(piece.exposure.id, "A", {"bias": uuid.uuid4()})
-    assert plain != recipe.expected_ids(piece.exposure.id, "B", {})
+    plain = recipe.expected_ids("A", piece.inputs)
+    assert plain != recipe.expected_ids("A", {**piece.inputs, "bias": uuid.uuid4()})
+    assert plain != recipe.expected_ids("B", piece.inputs)
 
 
 def test_what_is_found_is_not_made_again(piece):

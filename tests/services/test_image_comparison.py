@@ -11,7 +11,7 @@ from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.cli.main import app
 from firstlight.errors import InvalidInput
 from firstlight.formats.fits_image import read_planes
-from firstlight.pipeline.comparison import NotAligned
+from firstlight.pipeline.changes import NotAligned
 from firstlight.services.image_comparison import ImageComparisonService
 from firstlight.simulation.transient_files import write_pair
 from firstlight.simulation.transient_pair import PairSettings, simulate_pair

@@ -71,7 +71,16 @@ class ReductionWiring(Foundations):
             files=self.files,
             recipe=self.recipe,
             calibration=self.calibration,
+            changes=lambda: self.change_recipe,
+            choice=self.settings.references,
         )
+
+    @cached_property
+    def change_recipe(self) -> Recipe:
+        """What follows where there is a reference."""
+        from firstlight.pipeline.change_recipe import change_recipe
+
+        return change_recipe(self.settings.recipe, self.recipe)
 
     @cached_property
     def files(self) -> ProductFiles:

@@ -7,22 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
-from firstlight.algorithms.background import SkyMap, estimate_background
+from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.detector.calibrate import Masters
 from firstlight.algorithms.detector.colour_mosaic import without_checkerboard
 from firstlight.algorithms.detector.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.detector.noise import image_depth
 from firstlight.algorithms.flags import MEANINGS, UNUSABLE, Flag
-from firstlight.algorithms.photometry.growth_curve import uncrowded
-from firstlight.algorithms.psf.fit import fit_psf
 from firstlight.algorithms.sources.detect import find_sources, star_width
-from firstlight.algorithms.sources.sharpest_stars import point_sources
 from firstlight.formats.fits_file import check_pixels
 from firstlight.pipeline.detector_frame import DetectorFrame
 from firstlight.pipeline.image_bench import Bench
+from firstlight.pipeline.image_sky import detection_variance, map_sky
+from firstlight.pipeline.psf_stars import learn_psf
 from firstlight.pipeline.step import StepImpossible
 from firstlight.pipeline.steps.find_sources import NoSources
 
@@ -32,16 +29,12 @@ __all__ = [
     "UnknownGain",
     "background",
     "cosmic_rays",
-    "detection_variance",
     "inspect",
     "mask",
     "sources",
 ]
 
 IN_ELECTRONS = frozenset({"electron", "electrons", "e", "e-"})
-STANDS_OUT = 3.0  # sigma: what is left out of the second sky map
-MOST_COVERED = 0.8  # of the image
-MOST_FROM_OTHERS = 0.01  # of the light of a star that tells the PSF
 DEPTH_APERTURES = 1500
 FEWEST_EMPTY = 60
 
@@ -175,24 +168,9 @@ def cosmic_rays(bench: Bench) -> dict[str, Any]:
     return {"done": True, "pixels": int(found.mask.sum())}
 
 
-def detection_variance(
-    residual: NDArray[np.float32], sky: SkyMap, flags: NDArray[np.uint16]
-) -> NDArray[np.float32]:
-    """Measured scatter of the sky, and photon noise where something stands out of it."""
-    light = np.where(residual > STANDS_OUT * sky.rms, residual, np.float32(0.0))
-    noise = np.square(sky.rms) + light
-    return np.where((flags & Flag.NO_DATA) != 0, np.float32(np.inf), noise).astype(np.float32)
-
-
 def background(bench: Bench) -> dict[str, Any]:
     """The sky's level and noise, mapped without what stands out of a first map."""
-    unusable = (bench.flags & UNUSABLE) != 0
-    sky = bench.sky or estimate_background(bench.data, unusable)
-    bright = bench.data - sky.level > STANDS_OUT * sky.rms
-    covered = unusable | binary_dilation(bright, np.ones((3, 3), bool))
-    if covered.mean() < MOST_COVERED:
-        sky = estimate_background(bench.data, covered)
-    bench.sky = sky
+    bench.sky = sky = map_sky(bench.data, bench.flags, first=bench.sky)
     bench.residual = bench.data - sky.level
     lost = (bench.flags & Flag.NO_DATA) != 0
     bench.sky_variance = np.where(lost, np.float32(np.inf), np.square(sky.rms))
@@ -217,7 +195,13 @@ def sources(bench: Bench) -> dict[str, Any]:
             found="nothing above the threshold",
             expected=f"sources above {bench.settings.threshold:g} sigma",
         )
-    bench.psf = _psf(bench)
+    light = found.sources
+    bench.psf = learn_psf(
+        (bench.residual, bench.sky_variance, bench.flags),
+        light.columns(),
+        (light.x_win, light.y_win, light.flux),
+        bench.fwhm,
+    )
     if bench.psf is None:
         bench.note("Too few clear stars to learn the PSF from: aperture photometry alone.")
     radius = bench.settings.aperture * bench.fwhm
@@ -242,19 +226,6 @@ def sources(bench: Bench) -> dict[str, Any]:
         "noise_scale": bench.noise_scale,
         "empty_circles": depth.apertures,
     }
-
-
-def _psf(bench: Bench) -> Any:
-    """The PSF from single, clear stars, brightest first; None if there are too few."""
-    assert bench.detection is not None  # noqa: S101, set by the caller
-    found, width = bench.detection.sources, bench.fwhm
-    stars = point_sources(found.columns())
-    alone = uncrowded(found.x_win, found.y_win, found.flux, 3.0 * width, MOST_FROM_OTHERS)
-    chosen = np.flatnonzero(stars & alone & (found.flux > 0))
-    if len(chosen) < 3:
-        chosen = np.flatnonzero(stars & (found.flux > 0))
-    places = found.x_win[chosen], found.y_win[chosen], found.flux[chosen]
-    return fit_psf(bench.residual, bench.sky_variance, bench.flags, places, width)
 
 
 FRAME_STEPS: dict[str, Callable[[Bench], dict[str, Any]]] = {

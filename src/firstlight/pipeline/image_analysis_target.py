@@ -12,9 +12,9 @@ from firstlight.algorithms.photometry.completeness import measure_completeness
 from firstlight.algorithms.photometry.forced import ForcedFluxes
 from firstlight.algorithms.photometry.magnitudes import AB_OFFSETS, ab_offset, flux_ujy
 from firstlight.algorithms.sources.detect import find_sources
-from firstlight.pipeline.image_analysis_frame import detection_variance
 from firstlight.pipeline.image_analysis_sky import measure_places
 from firstlight.pipeline.image_bench import Bench
+from firstlight.pipeline.image_sky import detection_variance
 from firstlight.pipeline.step import StepImpossible
 
 __all__ = ["OutsideImage", "SaturatedTarget", "UnmeasurableTarget", "limit", "target"]

@@ -54,38 +54,69 @@ class Recipe:
         Each after those it takes products from.
     upstream
         Lineages of what enters from outside, for example the master calibrations.
+    before
+        The recipe that this one goes on from: its products are taken by the names of its steps.
     """
 
-    def __init__(self, steps: Sequence[Step], upstream: Sequence[Lineage] = ()) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        upstream: Sequence[Lineage] = (),
+        before: Recipe | None = None,
+    ) -> None:
         self.steps = tuple(steps)
         self.upstream = tuple(upstream)
+        self.before = before
         self.lineages: dict[str, Lineage] = {}
+        known = {} if before is None else dict(before.lineages)
         for step in self.steps:
-            before = tuple(self.lineages[name] for name in step.after) or self.upstream
-            self.lineages[step.name] = Lineage(step.name, step.version, step.parameters(), before)
+            upper = tuple(known[name] for name in step.after) or self.upstream
+            known[step.name] = Lineage(step.name, step.version, step.parameters(), upper)
+            self.lineages[step.name] = known[step.name]
 
     def expected_ids(
-        self, content_id: uuid.UUID, section_id: str, masters: Mapping[str, uuid.UUID]
+        self,
+        section_id: str,
+        inputs: Mapping[str, uuid.UUID],
+        before: Mapping[str, uuid.UUID] | None = None,
     ) -> dict[str, uuid.UUID]:
-        """Ids of all products of one section, by step, computed without making any."""
-        ids: dict[str, uuid.UUID] = {}
-        for step in self.steps:
-            inputs: dict[str, object] = {name: ids[name] for name in step.after}
-            if not step.after:
-                inputs = {"exposure": content_id, **masters}
-            ids[step.name] = product_id(self.lineages[step.name].id, inputs, section_id)
-        return ids
+        """Ids of all products of one section, by step, computed without making any.
 
-    def run(self, piece: Workpiece, found: Mapping[uuid.UUID, AnyProduct]) -> list[Outcome]:
+        Parameters
+        ----------
+        inputs
+            What enters from outside, by role: the exposure's content and the masters, or the
+            reference.
+        before
+            Ids of the products of the recipe before, by step.
+        """
+        ids = dict(before or {})
+        for step in self.steps:
+            taken: dict[str, object] = {name: ids[name] for name in step.after}
+            taken |= {role: inputs[role] for role in step.takes} if step.after else inputs
+            ids[step.name] = product_id(self.lineages[step.name].id, taken, section_id)
+        return {step.name: ids[step.name] for step in self.steps}
+
+    def run(
+        self,
+        piece: Workpiece,
+        found: Mapping[uuid.UUID, AnyProduct],
+        before: Sequence[Outcome] = (),
+    ) -> list[Outcome]:
         """Run every step whose product is not among those `found`.
 
         A step that fails ends in an outcome that says why; those that need its product are
         skipped, and nothing is raised.
+
+        Parameters
+        ----------
+        before
+            How the steps of the recipe before went.
         """
-        masters = {role: image.id for role, image in piece.calibrations.masters.items()}
-        ids = self.expected_ids(piece.exposure.content_id, piece.section_id, masters)
-        outcomes: dict[str, Outcome] = {}
-        for number, step in enumerate(self.steps):
+        past = {outcome.step: outcome.expected_id for outcome in before}
+        ids = self.expected_ids(piece.section_id, piece.inputs, past)
+        outcomes = {outcome.step: outcome for outcome in before}
+        for number, step in enumerate(self.steps, len(before)):
             outcome = Outcome(step.name, number, StepState.DONE, ids[step.name])
             missing = [n for n in step.after if outcomes[n].state is not StepState.DONE]
             if missing:
@@ -97,7 +128,7 @@ class Recipe:
             else:
                 self._make(step, piece, outcome)
             outcomes[step.name] = outcome
-        return list(outcomes.values())
+        return list(outcomes.values())[len(before) :]
 
     def _make(self, step: Step, piece: Workpiece, outcome: Outcome) -> None:
         wall, cpu = time.perf_counter(), time.process_time()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "FindChangesSettings",
     "FindSourcesSettings",
+    "MeasureChangesSettings",
     "PreprocessSettings",
     "RecipeSettings",
     "SolveAstrometrySettings",
     "SolvePhotometrySettings",
     "StepSettings",
+    "SubtractSettings",
 ]
 
 
@@ -80,6 +83,33 @@ class SolvePhotometrySettings(StepSettings):
     """Fewer usable reference stars than this give no zero point."""
 
 
+class SubtractSettings(StepSettings):
+    """New image minus reference."""
+
+    method: Literal["zogy", "kernel_match"] = "zogy"
+    """Kernels from the PSFs of both images, or fitted to the images."""
+
+
+class FindChangesSettings(StepSettings):
+    """Candidates in the difference."""
+
+    threshold: float = Field(default=5.0, ge=3.0)
+    """Of the score, in sigma."""
+
+
+class MeasureChangesSettings(StepSettings):
+    """What is measured on candidates, and which are kept."""
+
+    model: str = "trees"
+    """What tells real from bogus: the one that comes with firstlight, or the name of an entry
+    point in the group ``firstlight.real_bogus``."""
+    real_above: float = Field(default=0.4, ge=0.0, le=1.0)
+    """Probability from which on a candidate is kept."""
+    cuts: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
+    """Lowest and highest value of a measure, in place of the cut that comes with firstlight;
+    an empty side, ``[null, null]``, switches it off."""
+
+
 class RecipeSettings(BaseModel):
     """Settings of all steps."""
 
@@ -89,3 +119,6 @@ class RecipeSettings(BaseModel):
     find_sources: FindSourcesSettings = FindSourcesSettings()
     solve_astrometry: SolveAstrometrySettings = SolveAstrometrySettings()
     solve_photometry: SolvePhotometrySettings = SolvePhotometrySettings()
+    subtract: SubtractSettings = SubtractSettings()
+    find_changes: FindChangesSettings = FindChangesSettings()
+    measure_changes: MeasureChangesSettings = MeasureChangesSettings()

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from firstlight.algorithms.background import SkyMap
 from firstlight.errors import UserError
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
+from firstlight.models.measurement import Cutouts, MeasurementSet
+from firstlight.models.psf import PSF
+from firstlight.models.reference import Reference
 from firstlight.models.sources import SourceList
 from firstlight.models.zero_point import ZeroPoint
+from firstlight.pipeline.sky_frame import Subtracted
 
-__all__ = ["Calibrations", "Step", "StepImpossible", "Workpiece"]
+__all__ = ["Calibrations", "ReferenceProducts", "Step", "StepImpossible", "Workpiece"]
 
-AnyProduct = Image | SourceList | WorldCoordinates | ZeroPoint
+AnyProduct = Image | SourceList | WorldCoordinates | ZeroPoint | PSF | Cutouts | MeasurementSet
 
 
 class StepImpossible(UserError):
@@ -41,8 +47,26 @@ class Calibrations:
 
 
 @dataclass
+class ReferenceProducts:
+    """The reference chosen for one image, with all that a subtraction takes of it."""
+
+    reference: Reference
+    image: Image
+    sources: SourceList
+    psf: PSF
+
+
+@dataclass
 class Workpiece:
-    """One section of one exposure on its way through the recipe."""
+    """One section of one exposure on its way through the recipe.
+
+    Attributes
+    ----------
+    sky
+        Level and noise of the image's sky, where a step has mapped it in this run.
+    changed
+        What the subtraction left in memory for the steps behind it.
+    """
 
     exposure: Exposure
     section_id: str
@@ -51,8 +75,24 @@ class Workpiece:
     sources: SourceList | None = None
     wcs: WorldCoordinates | None = None
     zero_point: ZeroPoint | None = None
+    psf: PSF | None = None
+    reference: ReferenceProducts | None = None
+    difference: Image | None = None
+    cutouts: Cutouts | None = None
+    measurements: MeasurementSet | None = None
+    sky: SkyMap | None = None
+    changed: Subtracted | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     """What a step wants a person to know; emptied by the recipe after each step."""
+
+    @property
+    def inputs(self) -> dict[str, uuid.UUID]:
+        """Ids of what enters from outside, by role."""
+        masters = {role: image.id for role, image in self.calibrations.masters.items()}
+        there = {"exposure": self.exposure.content_id, **masters}
+        if self.reference is not None:
+            there["reference"] = self.reference.reference.id
+        return there
 
 
 class Step(ABC):
@@ -66,6 +106,8 @@ class Step(ABC):
     product_class: ClassVar[type[AnyProduct]]
     after: ClassVar[tuple[str, ...]] = ()
     """Names of the steps whose products it takes."""
+    takes: ClassVar[tuple[str, ...]] = ()
+    """Roles of what it takes from outside besides; a step that is after no other takes all."""
 
     @abstractmethod
     def parameters(self) -> dict[str, Any]:

@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, cast
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.database import Database
 from firstlight.models.event import Event, record_events
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
+from firstlight.models.measurement import MeasurementSet
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
-from firstlight.models.sources import SourceList
 from firstlight.models.step_run import StepRun, StepState
 from firstlight.pipeline.recipe import Outcome, Recipe
 from firstlight.pipeline.step import AnyProduct, Workpiece
 from firstlight.provenance.fingerprint import fingerprint
+from firstlight.provenance.lineage import Lineage
 from firstlight.services.calibration import CalibrationService
+from firstlight.services.object_matching import site_audience
 from firstlight.services.products import ProductFiles, save_rows, section_stem
+from firstlight.services.references.choice import ReferenceChooser, load_products
+from firstlight.services.references.settings import ReferenceChoiceSettings
 from firstlight.work.engine import JobRequest
 
-__all__ = ["ReductionService"]
+__all__ = ["ObjectKeeper", "ReductionService"]
 
 CURRENT = "current"
 # Failures of other systems and of ours may pass; those of the data stay until something changes.
 PASSING = frozenset({"remote", "internal"})
+
+
+class ObjectKeeper(Protocol):
+    """Recognises what was measured."""
+
+    def __call__(self, session: Session, measured: MeasurementSet, exposure: Exposure) -> None:
+        """Give each measurement that is kept its Object; the caller commits."""
 
 
 class ReductionService:
@@ -42,6 +54,12 @@ class ReductionService:
         The steps with their parameters.
     calibration
         Chooses the masters.
+    changes
+        What follows where there is a reference: made only then.
+    choice
+        How references are chosen.
+    keep_objects
+        Told of the new measurements of each section in the transaction that saves them.
     """
 
     def __init__(
@@ -51,11 +69,17 @@ class ReductionService:
         recipe: Recipe,
         calibration: CalibrationService,
         files: ProductFiles,
+        changes: Callable[[], Recipe] | None = None,
+        choice: ReferenceChoiceSettings | None = None,
+        keep_objects: ObjectKeeper | None = None,
     ) -> None:
         self._database = database
         self._recipe = recipe
         self._calibration = calibration
         self._files = files
+        self._changes = changes
+        self._choice = choice or ReferenceChoiceSettings()
+        self._keep_objects = keep_objects
 
     def plan(
         self,
@@ -87,16 +111,24 @@ class ReductionService:
             exposures = session.scalars(science.order_by(Exposure.mjd)).all()
             runs = _runs_by_section(session, [row.id for row in exposures] if is_part else None)
             chooser = self._calibration.chooser(session)
+            references = ReferenceChooser.of(session, self._choice)
             for exposure in exposures:
                 for section_id in map(str, exposure.instrument_object.get_section_ids()):
                     masters = chooser.choose(exposure, section_id).master_ids
-                    expected = self._recipe.expected_ids(exposure.content_id, section_id, masters)
+                    inputs = {"exposure": exposure.content_id, **masters}
+                    expected = self._recipe.expected_ids(section_id, inputs)
+                    if references:
+                        expected |= self._expected_changes(
+                            session, references, section_id, expected
+                        )
                     past = runs.get((exposure.id, section_id), [])
                     if not _is_settled(past, expected, retry_failed=retry_failed):
                         requests.append(_request(exposure.id, section_id, expected))
+            recipes = self._recipes(bool(references))
         with self._database.begin() as session:
-            for lineage in self._recipe.lineages.values():
-                ProvenanceTag.point(session, CURRENT, lineage)
+            for recipe in recipes:
+                for lineage in recipe.lineages.values():
+                    ProvenanceTag.point(session, CURRENT, lineage)
             Software.record(session)
         return requests
 
@@ -112,11 +144,11 @@ class ReductionService:
         with self._database.reading() as session:
             exposure = session.get_one(Exposure, exposure_id)
             calibrations = self._calibration.chooser(session).calibrations(exposure, section_id)
-            masters = {role: image.id for role, image in calibrations.masters.items()}
-            expected = self._recipe.expected_ids(exposure.content_id, section_id, masters)
-            found = self._find(session, expected)
-        piece = Workpiece(exposure, section_id, calibrations)
+            piece = Workpiece(exposure, section_id, calibrations)
+            expected = self._recipe.expected_ids(section_id, piece.inputs)
+            found = self._find(session, self._recipe, expected)
         outcomes = self._recipe.run(piece, found)
+        outcomes += self._find_changes(piece, outcomes)
         self._save(piece, outcomes)
         exposure.data.clear_cache()
         stem = section_stem(exposure, section_id)
@@ -128,11 +160,48 @@ class ReductionService:
             ]
         }
 
+    def _recipes(self, with_changes: bool) -> list[Recipe]:
+        there = with_changes and self._changes is not None
+        return [self._recipe, *([self._changes()] if there and self._changes else [])]
+
+    def _find_changes(self, piece: Workpiece, before: Sequence[Outcome]) -> list[Outcome]:
+        """Go on where the image's place is known and there is a reference of it."""
+        image, wcs = piece.image, piece.wcs
+        if self._changes is None or image is None or wcs is None:
+            return []
+        with self._database.reading() as session:
+            chosen = ReferenceChooser.of(session, self._choice).choose(image, wcs).reference
+            if chosen is None:
+                return []
+            piece.reference = load_products(session, chosen)
+            recipe = self._changes()
+            past = {outcome.step: outcome.expected_id for outcome in before}
+            expected = recipe.expected_ids(piece.section_id, piece.inputs, past)
+            found = self._find(session, recipe, expected)
+        return recipe.run(piece, found, before)
+
+    def _expected_changes(
+        self,
+        session: Session,
+        references: ReferenceChooser,
+        section_id: str,
+        before: dict[str, uuid.UUID],
+    ) -> dict[str, uuid.UUID]:
+        """Ids of what a section that is solved will have besides, where it has a reference."""
+        image = session.get(Image, before["preprocess"])
+        wcs = session.get(WorldCoordinates, before["solve_astrometry"])
+        if self._changes is None or image is None or wcs is None:
+            return {}
+        chosen = references.choose(image, wcs).reference
+        if chosen is None:
+            return {}
+        return self._changes().expected_ids(section_id, {"reference": chosen.id}, before)
+
     def _find(
-        self, session: Session, expected: dict[str, uuid.UUID]
+        self, session: Session, recipe: Recipe, expected: dict[str, uuid.UUID]
     ) -> dict[uuid.UUID, AnyProduct]:
         found: dict[uuid.UUID, AnyProduct] = {}
-        for step in self._recipe.steps:
+        for step in recipe.steps:
             row = cast("AnyProduct | None", session.get(step.product_class, expected[step.name]))
             if row is not None:
                 found[row.id] = row
@@ -142,24 +211,42 @@ class ReductionService:
         stem = section_stem(piece.exposure, piece.section_id)
         new = [o.product for o in outcomes if o.is_new and o.product is not None]
         for product in new:
-            if isinstance(product, Image):
-                self._files.write_image(product, stem)
-            elif isinstance(product, SourceList):
-                assert piece.image is not None  # noqa: S101, sources are found in an image
-                self._files.write_sources(product, piece.image, stem)
+            assert piece.image is not None  # noqa: S101, whatever there is was made of an image
+            self._files.write(product, piece.image, stem)
+        recipes = self._recipes(piece.reference is not None)
+        lineages = {name: each for recipe in recipes for name, each in recipe.lineages.items()}
         with self._database.begin() as session:
             Software.record(session)
-            for lineage in self._recipe.lineages.values():
+            for lineage in lineages.values():
                 Provenance.record(session, lineage)
-            save_rows(session, list(new))
+            audience = site_audience(session, piece.exposure.site)
+            for product in new:
+                if isinstance(product, MeasurementSet):
+                    for row in product.measurements:
+                        row.audience_id = audience
+            saved = save_rows(session, list(new))
+            if self._keep_objects is not None and piece.measurements in saved:
+                assert piece.measurements is not None  # noqa: S101, it is among the saved ones
+                self._keep_objects(session, piece.measurements, piece.exposure)
+            self._forget_runs(session, piece, outcomes)
             for outcome in outcomes:
                 key = (piece.exposure.id, piece.section_id, outcome.step)
                 before = session.get(StepRun, key)
                 was_found = outcome.state is StepState.DONE and not outcome.is_new
                 # A product that was found keeps the account of how it was made.
                 if before is None or before.product_id != outcome.expected_id or not was_found:
-                    session.merge(self._step_run(piece, outcome))
+                    session.merge(_step_run(piece, outcome, lineages))
             self._tell_state(session, piece.exposure)
+
+    def _forget_runs(self, session: Session, piece: Workpiece, outcomes: Sequence[Outcome]) -> None:
+        """Steps that are no longer gone through, as where a reference was taken out of use."""
+        session.execute(
+            delete(StepRun).where(
+                StepRun.exposure_id == piece.exposure.id,
+                StepRun.section_id == piece.section_id,
+                StepRun.step.not_in([outcome.step for outcome in outcomes]),
+            )
+        )
 
     def _tell_state(self, session: Session, exposure: Exposure) -> None:
         """Bring `Exposure.reduction_state` in step with all runs of all its sections."""
@@ -171,8 +258,9 @@ class ReductionService:
         session.flush()
         runs = _runs_by_section(session, [exposure.id])
         sections = [str(section_id) for section_id in exposure.instrument_object.get_section_ids()]
-        done = sum(run.state == StepState.DONE for each in runs.values() for run in each)
-        if done == len(sections) * len(self._recipe.steps):
+        steps = [run for each in runs.values() for run in each]
+        done = sum(run.state == StepState.DONE for run in steps)
+        if done == len(steps) >= len(sections) * len(self._recipe.steps):
             row.reduction_state = "done"
         elif done or any((exposure.id, section) not in runs for section in sections):
             row.reduction_state = "partial"
@@ -182,20 +270,21 @@ class ReductionService:
             told = {"exposure": str(row.id), "name": row.label, "state": row.reduction_state}
             record_events(session, [Event(topic="reduction", site=row.site, data=told)])
 
-    def _step_run(self, piece: Workpiece, outcome: Outcome) -> StepRun:
-        return StepRun(
-            exposure_id=piece.exposure.id,
-            section_id=piece.section_id,
-            step=outcome.step,
-            number=outcome.number,
-            state=outcome.state.value,
-            provenance_id=self._recipe.lineages[outcome.step].id,
-            product_id=outcome.expected_id,
-            error=outcome.error,
-            notes=outcome.notes,
-            cpu_s=outcome.cpu_s,
-            wall_s=outcome.wall_s,
-        )
+
+def _step_run(piece: Workpiece, outcome: Outcome, lineages: Mapping[str, Lineage]) -> StepRun:
+    return StepRun(
+        exposure_id=piece.exposure.id,
+        section_id=piece.section_id,
+        step=outcome.step,
+        number=outcome.number,
+        state=outcome.state.value,
+        provenance_id=lineages[outcome.step].id,
+        product_id=outcome.expected_id,
+        error=outcome.error,
+        notes=outcome.notes,
+        cpu_s=outcome.cpu_s,
+        wall_s=outcome.wall_s,
+    )
 
 
 def _request(exposure_id: uuid.UUID, section_id: str, expected: dict[str, uuid.UUID]) -> JobRequest:

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
-from firstlight.algorithms.background import SkyMap, estimate_background
-from firstlight.algorithms.flags import UNUSABLE
+from firstlight.algorithms.background import SkyMap
 from firstlight.algorithms.photometry.growth_curve import (
     GrowthCurve,
     growth_curve,
@@ -21,6 +19,7 @@ from firstlight.algorithms.sources.detect import Detection, find_sources
 from firstlight.formats.tables import TableData
 from firstlight.models.image import Image
 from firstlight.models.sources import SourceList
+from firstlight.pipeline.image_sky import map_sky
 from firstlight.pipeline.settings import FindSourcesSettings
 from firstlight.pipeline.step import Step, StepImpossible, Workpiece
 
@@ -39,8 +38,6 @@ UNITS = {
     "sky": "electron",
 }
 FALLBACK_FWHM = 3.0
-STANDS_OUT = 3.0  # sigma: what is left out of the second sky map
-MOST_COVERED = 0.8  # of the image; with more left out there is no sky to map
 CALIBRATION_RADIUS = 1.5  # FWHM: holds nearly all the light, and little sky
 BRIGHT = 40.0  # signal to noise of stars whose surroundings are looked at
 MOST_FROM_OTHERS = 0.003  # of a star's light, for one that tells the curve of growth
@@ -85,6 +82,7 @@ class FindSources(Step):
         image = piece.image
         assert image is not None  # noqa: S101, the recipe runs preprocess before
         sky, detection = self._detect(image)
+        piece.sky = sky
         if detection.found == 0:
             raise NoSources(
                 subject=piece.exposure.filename,
@@ -118,13 +116,7 @@ class FindSources(Step):
         return made
 
     def _detect(self, image: Image) -> tuple[SkyMap, Detection]:
-        """Detect on a sky map made twice: the second time without what stands out of the first."""
-        unusable = (image.flags & UNUSABLE) != 0
-        sky = estimate_background(image.data, unusable, mesh=self.settings.background_cell)
-        bright = image.data - sky.level > STANDS_OUT * sky.rms
-        covered = unusable | binary_dilation(bright, np.ones((3, 3), bool))
-        if covered.mean() < MOST_COVERED:
-            sky = estimate_background(image.data, covered, mesh=self.settings.background_cell)
+        sky = map_sky(image.data, image.flags, cell=self.settings.background_cell)
         return sky, find_sources(
             image.data - sky.level,
             image.variance,

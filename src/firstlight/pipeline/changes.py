@@ -1,0 +1,146 @@
+"""What is in one image and not in another: the way from two images to measured candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from firstlight.algorithms.candidates.find import find_candidates
+from firstlight.algorithms.candidates.measures import KnownStars, Measures, measure_candidates
+from firstlight.algorithms.candidates.stamps import cut_candidates, difference_psfs
+from firstlight.algorithms.flags import Flag
+from firstlight.algorithms.plate.star_alignment import Alignment, NotRegistered, align_stars
+from firstlight.algorithms.resampling.align import align
+from firstlight.algorithms.resampling.coordinate_map import sample_map
+from firstlight.algorithms.resampling.image_pair import AlignedImage, psf_grid
+from firstlight.algorithms.subtraction.kernel_match import kernel_match
+from firstlight.algorithms.subtraction.subtract import Subtraction, Subtractor
+from firstlight.algorithms.subtraction.zogy import zogy
+from firstlight.formats.cutout_file import CutoutRows
+from firstlight.pipeline.sky_frame import SkyFrame
+from firstlight.pipeline.step import StepImpossible
+
+__all__ = [
+    "SUBTRACTORS",
+    "NoOverlap",
+    "NotAligned",
+    "TooFewStars",
+    "align_frames",
+    "cut_changes",
+    "measure_changes",
+    "on_new_pixels",
+    "subtract_aligned",
+]
+
+SUBTRACTORS: dict[str, Subtractor] = {"zogy": zogy, "kernel_match": kernel_match}
+"""Methods by their names in settings."""
+
+STAMP_WIDTHS = 5.0  # FWHM on each side of a candidate
+PSF_WIDTHS = 3.0
+LEAST_OVERLAP = 0.1
+
+
+class TooFewStars(StepImpossible):
+    """There are too few clear stars to learn the PSF from."""
+
+    code = "comparison.too_few_stars"
+
+
+class NotAligned(StepImpossible):
+    """The images do not show the same stars."""
+
+    code = "comparison.not_aligned"
+
+
+class NoOverlap(StepImpossible):
+    """The images have hardly any of the sky in common."""
+
+    code = "comparison.no_overlap"
+
+
+def align_frames(new: SkyFrame, reference: SkyFrame) -> Alignment:
+    """Lay the pixels of the new image on those of the reference by the stars of both.
+
+    Raises
+    ------
+    NotAligned
+        They do not show the same stars.
+    """
+    for mirrored in (False, True):
+        found = align_stars(new.sources, reference.sources, new.shape, mirrored=mirrored)
+        if isinstance(found, Alignment):
+            return found
+        why: NotRegistered = found
+    raise NotAligned(
+        f"the images do not show the same stars: {why.reason}",
+        subject=new.name,
+        found=f"{len(new.sources.x)} sources, {len(reference.sources.x)} in {reference.name}",
+        expected="the same field, with pixels of the same size to five per cent",
+    )
+
+
+def on_new_pixels(new: SkyFrame, reference: SkyFrame, alignment: Alignment) -> AlignedImage:
+    """The reference and its PSF on the new image's pixels.
+
+    Raises
+    ------
+    NoOverlap
+        They have hardly any sky in common.
+    """
+    positions = sample_map(alignment.positions, new.shape)
+    planes = reference.pixels, reference.variance, reference.flags
+    carried = align(planes, reference.psf, positions, radius=_radius(new, reference))
+    seen = float(((carried.flags & np.uint16(Flag.NO_DATA)) == 0).mean())
+    if seen < LEAST_OVERLAP:
+        raise NoOverlap(
+            subject=new.name,
+            found=f"{100 * seen:.0f} % of it is in {reference.name}",
+            expected=f"at least {100 * LEAST_OVERLAP:.0f} %",
+        )
+    return carried
+
+
+def subtract_aligned(new: SkyFrame, reference: AlignedImage, method: str = "zogy") -> Subtraction:
+    """New image minus reference.
+
+    Parameters
+    ----------
+    reference
+        On the new image's pixels.
+    method
+        One of `SUBTRACTORS`.
+    """
+    psfs = psf_grid(new.psf, new.shape, None, reference.psfs.radius)
+    here = AlignedImage(new.pixels, new.variance, new.flags, psfs)
+    return SUBTRACTORS[method](here, reference)
+
+
+def cut_changes(
+    new: SkyFrame, reference: AlignedImage, subtraction: Subtraction, threshold: float
+) -> CutoutRows:
+    """Candidates of both signs above a threshold of the score, with their stamps."""
+    found = find_candidates(subtraction, new.fwhm, threshold=threshold)
+    radius = int(np.ceil(STAMP_WIDTHS * new.fwhm))
+    places = found.x, found.y
+    stamps = cut_candidates(new.pixels, reference.pixels, subtraction, places, radius)
+    psfs = difference_psfs(subtraction.psfs, *places).astype(np.float32)
+    return CutoutRows(found, stamps, psfs)
+
+
+def measure_changes(rows: CutoutRows, fwhm: float, known: KnownStars) -> Measures:
+    """Measure candidates on their stamps.
+
+    Parameters
+    ----------
+    fwhm
+        Of the new image's stars, pixels.
+    known
+        Its stars.
+    """
+    found = rows.found
+    psfs = rows.psfs.astype(np.float64)
+    places = found.x, found.y
+    return measure_candidates(rows.stamps, psfs, places, found.score, fwhm, known)
+
+
+def _radius(new: SkyFrame, reference: SkyFrame) -> int:
+    return int(np.ceil(PSF_WIDTHS * max(new.fwhm, reference.fwhm)))

@@ -1,0 +1,1 @@
+"""References: made, chosen, looked at."""
