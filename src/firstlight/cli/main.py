@@ -87,6 +87,7 @@ for name, command in (
     ("simulate", simulation.simulate),
     ("simulate-pair", simulation.simulate_pair),
     ("simulate-site", simulation.simulate_site),
+    ("simulate-survey", simulation.simulate_survey),
     ("sample", simulation.sample),
     ("doctor", workspace.doctor),
     ("upgrade", workspace.upgrade),

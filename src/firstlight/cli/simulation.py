@@ -1,4 +1,4 @@
-"""`simulate`, `simulate-site` and `sample`: nights to try firstlight on."""
+"""`simulate`, its kin and `sample`: nights to try firstlight on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from firstlight.cli.console import notes, out, progress_bar
+from firstlight.cli.console import notes, out, print_json, progress_bar
 from firstlight.errors import InvalidInput
 
-__all__ = ["sample", "simulate", "simulate_site"]
+__all__ = ["sample", "simulate", "simulate_pair", "simulate_site", "simulate_survey"]
 
 
 class Camera(Enum):
@@ -96,6 +96,60 @@ def simulate_pair(
 
     for path in simulate(folder, seed=seed, side=side, transients=transients):
         out.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def simulate_survey(  # noqa: PLR0913, PLR0917, each option of the command is one
+    folder: Annotated[Path, typer.Argument(help="Where to write; made where needed.")],
+    nights: Annotated[int, typer.Option(help="Three days apart.", min=1, max=60)] = 4,
+    sections: Annotated[int, typer.Option(help="CCDs: 1, 2, 4, 6, 8, 12 or 16.")] = 4,
+    visits: Annotated[int, typer.Option(help="A night, in each filter.", min=1, max=200)] = 3,
+    shape: Annotated[
+        str, typer.Option(help="Rows x columns of a CCD.", metavar="ROWSxCOLUMNS")
+    ] = "512x768",
+    filters: Annotated[str, typer.Option(help="Letters of griz, for example gr.")] = "r",
+    transients: Annotated[
+        int, typer.Option(help="None of them in the first night.", min=0, max=2000)
+    ] = 12,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Make some nights of a mosaic camera in which things change: all is known of them.
+
+    Raw files with two amplifiers a CCD, galaxies, transients with light curves, variable stars,
+    asteroids, cosmic rays, satellites; a reference catalogue; and the truth as tables.
+
+    Example: [bold]firstlight simulate-survey survey --nights 4 --seed 3[/]
+    """
+    from firstlight.simulation.survey import simulate_survey as simulate  # noqa: PLC0415, slow
+    from firstlight.simulation.survey_settings import SurveySettings  # noqa: PLC0415, likewise
+
+    rows, columns = _shape(shape)
+    settings = SurveySettings(
+        nights=nights,
+        sections=sections,
+        visits=visits,
+        rows=rows,
+        columns=columns,
+        filters=filters,
+        transients=transients,
+        seed=seed,
+    )
+    with progress_bar("simulate", 0) as update:
+        made = simulate(settings, folder, progress=lambda done, total, _name: update(done, total))
+    if as_json:
+        print_json(made.as_dict())
+        return
+    out.print(made.sentence, markup=False, highlight=False, soft_wrap=True)
+    for command in made.next_commands:
+        out.print(f"next: {command}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _shape(text: str) -> tuple[int, int]:
+    """Rows and columns of text such as 512x768."""
+    rows, _, columns = text.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise InvalidInput(field="--shape", found=text, expected="rows x columns, as 512x768")
+    return int(rows), int(columns)
 
 
 def simulate_site(

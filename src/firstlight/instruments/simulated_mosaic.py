@@ -1,0 +1,35 @@
+"""The mosaic cameras of simulated surveys: CCDs of two amplifiers each, keywords as DECam's."""
+
+from __future__ import annotations
+
+from firstlight.instruments.base import Instrument
+
+__all__ = ["SECTION_COUNTS", "SimulatedMosaic"]
+
+SECTION_COUNTS = (1, 2, 4, 6, 8, 12, 16)
+"""How many CCDs there are in the cameras ``SimulatedMosaic1``, ``SimulatedMosaic2``..."""
+
+
+class SimulatedMosaic(Instrument, register=False):
+    """Sections ``S1``, ``S2``...; overscan, gain and noise of each amplifier are in the header.
+
+    The numbers here are those of a typical amplifier.
+    """
+
+    telescope = "SimulatedTelescope"
+    gain = 4.15
+    read_noise = 6.5
+    saturation_limit = 45_000.0
+
+
+# One camera for each number of CCDs, since a camera knows its sections before it sees a file.
+for _count in SECTION_COUNTS:
+    type(
+        f"SimulatedMosaic{_count}",
+        (SimulatedMosaic,),
+        {
+            "__module__": __name__,
+            "__doc__": f"A mosaic camera of {_count} CCDs.",
+            "section_ids": tuple(f"S{number}" for number in range(1, _count + 1)),
+        },
+    )
