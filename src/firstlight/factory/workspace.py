@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from firstlight.config import FILE_NAME, load_settings, settings_template
 from firstlight.errors import ConflictError
 from firstlight.factory.analysis_wiring import AnalysisWiring
-from firstlight.factory.reduction_wiring import ReductionWiring
+from firstlight.factory.transient_wiring import TransientWiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ TIDY_S = 30.0
 SWEEP_S = 6 * 3600.0
 
 
-class Factory(ReductionWiring, AnalysisWiring):
+class Factory(TransientWiring, AnalysisWiring):
     """Builds the services of one workspace, each when first asked for."""
 
     @classmethod
