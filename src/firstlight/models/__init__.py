@@ -27,7 +27,7 @@ from firstlight.models.event import Event
 from firstlight.models.expiration import PassingFile, PassingKind, Removal
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureCard, ExposureFile, ExposureHeader, FileRole
-from firstlight.models.forced_run import ForcedRun
+from firstlight.models.forced_run import FollowedObject, ForcedRun
 from firstlight.models.image import Image, ImageInput, ImageKind
 from firstlight.models.image_analysis import AnalysisState, ImageAnalysis, UploadedImage
 from firstlight.models.info_image import InfoImage, InfoImageFile
@@ -94,6 +94,7 @@ __all__ = [
     "ExposureHeader",
     "FakeSet",
     "FileRole",
+    "FollowedObject",
     "ForcedRun",
     "Group",
     "GroupSite",

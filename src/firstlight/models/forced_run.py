@@ -1,34 +1,69 @@
-"""ForcedRun: which Objects were measured in one difference, and up to when."""
+"""FollowedObject and ForcedRun: what forced photometry measures, and where it is complete.
+
+A point is made for each pair of a followed Object and a section with a difference. Whoever
+measures a section looks for Objects after it has locked that section, and whoever measures an
+Object looks for `ForcedRun` rows under the same locks; so one of the two sees the other, and no
+pair is lost in whatever order their transactions end.
+"""
 
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from firstlight.models.base import Base, Changing
+from firstlight.models.base import Base, Changing, OnSky
 
-__all__ = ["ForcedRun"]
+__all__ = ["FollowedObject", "ForcedRun"]
 
 
-class ForcedRun(Changing, Base):
-    """Forced photometry of one difference is complete for the Objects up to a moment.
+class FollowedObject(OnSky, Changing, Base):
+    """An Object that is measured in every difference that covers it.
+
+    ``ra, dec`` are where its points are measured: its position, which is not followed in steps
+    that change no flux.
+
+    Attributes
+    ----------
+    is_complete
+        Whether it has been measured there in all sections that had a `ForcedRun` when it came,
+        or was moved; those that come later take care of it themselves.
+    """
+
+    __tablename__ = "followed_objects"
+    __table_args__ = (Index("ix_followed_objects_is_complete", "is_complete", "hpx"),)
+
+    object_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True
+    )
+    is_complete: Mapped[bool]
+
+
+class ForcedRun(OnSky, Changing, Base):
+    """Forced photometry of one section of an exposure was made from these products.
+
+    ``ra, dec`` are the centre of the image.
 
     Attributes
     ----------
     image_id
         The new image.
-    difference_id
-        What was measured.
-    objects_until
-        Every Object of that footprint written before this has its point.
+    difference_id, zero_point_id, provenance_id
+        Where one of them is no longer the current one, the section is measured anew.
+    radius
+        Degrees from the centre to the farthest corner.
+    n_objects
+        Of which it held points when it was made.
     """
 
     __tablename__ = "forced_runs"
 
-    image_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"), primary_key=True)
+    exposure_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("exposures.id"), primary_key=True)
+    section_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    image_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"), index=True)
     difference_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"), index=True)
+    zero_point_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("zero_points.id"))
+    provenance_id: Mapped[str] = mapped_column(ForeignKey("provenances.id"))
+    radius: Mapped[float] = mapped_column(index=True)
     n_objects: Mapped[int]
-    objects_until: Mapped[datetime] = mapped_column(index=True)

@@ -77,28 +77,71 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "followed_objects",
+        sa.Column("object_id", sa.Uuid(), nullable=False),
+        sa.Column("is_complete", sa.Boolean(), nullable=False),
+        sa.Column("ra", sa.Double(), nullable=True),
+        sa.Column("dec", sa.Double(), nullable=True),
+        sa.Column("hpx", sa.BigInteger(), nullable=True),
+        sa.Column("modified_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["object_id"],
+            ["objects.id"],
+            name=op.f("fk_followed_objects_object_id_objects"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("object_id", name=op.f("pk_followed_objects")),
+    )
+    with op.batch_alter_table("followed_objects", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_followed_objects_hpx"), ["hpx"], unique=False)
+        batch_op.create_index(
+            "ix_followed_objects_is_complete", ["is_complete", "hpx"], unique=False
+        )
+
+    op.create_table(
         "forced_runs",
+        sa.Column("exposure_id", sa.Uuid(), nullable=False),
+        sa.Column("section_id", sa.String(length=32), nullable=False),
         sa.Column("image_id", sa.Uuid(), nullable=False),
         sa.Column("difference_id", sa.Uuid(), nullable=False),
+        sa.Column("zero_point_id", sa.Uuid(), nullable=True),
+        sa.Column("provenance_id", sa.String(length=26), nullable=False),
+        sa.Column("radius", sa.Double(), nullable=False),
         sa.Column("n_objects", sa.Integer(), nullable=False),
-        sa.Column("objects_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ra", sa.Double(), nullable=True),
+        sa.Column("dec", sa.Double(), nullable=True),
+        sa.Column("hpx", sa.BigInteger(), nullable=True),
         sa.Column("modified_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["difference_id"], ["images.id"], name=op.f("fk_forced_runs_difference_id_images")
         ),
         sa.ForeignKeyConstraint(
+            ["exposure_id"], ["exposures.id"], name=op.f("fk_forced_runs_exposure_id_exposures")
+        ),
+        sa.ForeignKeyConstraint(
             ["image_id"], ["images.id"], name=op.f("fk_forced_runs_image_id_images")
         ),
-        sa.PrimaryKeyConstraint("image_id", name=op.f("pk_forced_runs")),
+        sa.ForeignKeyConstraint(
+            ["provenance_id"],
+            ["provenances.id"],
+            name=op.f("fk_forced_runs_provenance_id_provenances"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["zero_point_id"],
+            ["zero_points.id"],
+            name=op.f("fk_forced_runs_zero_point_id_zero_points"),
+        ),
+        sa.PrimaryKeyConstraint("exposure_id", "section_id", name=op.f("pk_forced_runs")),
     )
     with op.batch_alter_table("forced_runs", schema=None) as batch_op:
         batch_op.create_index(
             batch_op.f("ix_forced_runs_difference_id"), ["difference_id"], unique=False
         )
-        batch_op.create_index(
-            batch_op.f("ix_forced_runs_objects_until"), ["objects_until"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_forced_runs_hpx"), ["hpx"], unique=False)
+        batch_op.create_index(batch_op.f("ix_forced_runs_image_id"), ["image_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_forced_runs_radius"), ["radius"], unique=False)
 
     op.create_table(
         "quality_reports",
@@ -481,10 +524,17 @@ def downgrade() -> None:
 
     op.drop_table("quality_reports")
     with op.batch_alter_table("forced_runs", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_forced_runs_objects_until"))
+        batch_op.drop_index(batch_op.f("ix_forced_runs_radius"))
+        batch_op.drop_index(batch_op.f("ix_forced_runs_image_id"))
+        batch_op.drop_index(batch_op.f("ix_forced_runs_hpx"))
         batch_op.drop_index(batch_op.f("ix_forced_runs_difference_id"))
 
     op.drop_table("forced_runs")
+    with op.batch_alter_table("followed_objects", schema=None) as batch_op:
+        batch_op.drop_index("ix_followed_objects_is_complete")
+        batch_op.drop_index(batch_op.f("ix_followed_objects_hpx"))
+
+    op.drop_table("followed_objects")
     with op.batch_alter_table("cutouts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_cutouts_provenance_id"))
         batch_op.drop_index(batch_op.f("ix_cutouts_difference_id"))
