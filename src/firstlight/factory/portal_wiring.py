@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from firstlight.services.objects.taxonomies import TaxonomyService
     from firstlight.services.objects.telescopes import TelescopeService
     from firstlight.services.objects.thumbnails import ThumbnailService
+    from firstlight.services.scanning.candidates import CandidateService
     from firstlight.work.job_desk import JobDesk
 
 __all__ = ["PortalWiring"]
@@ -130,6 +131,13 @@ class PortalWiring(ArchiveWiring):
         from firstlight.services.objects.tags import TagService
 
         return TagService(database=self.database)
+
+    @cached_property
+    def candidates(self) -> CandidateService:
+        """What changed in images, to look through."""
+        from firstlight.services.scanning.candidates import CandidateService
+
+        return CandidateService(database=self.database, tags=self.tags)
 
     @cached_property
     def summaries(self) -> SummaryKeeper:

@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def read_psf(path: str | os.PathLike[str]) -> PsfModel:
         There is no such file, or it holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return PsfModel(
                 profile=_numbers(arrays["profile"], 4),  # type: ignore[arg-type]  # as many as named
                 bends=arrays["bends"],
@@ -59,7 +60,15 @@ def read_psf(path: str | os.PathLike[str]) -> PsfModel:
             )
     except FileNotFoundError:
         raise MissingPsf(subject=str(path)) from None
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as fault:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as fault:
         raise BadPsf(subject=str(path), found=str(fault)) from fault
 
 

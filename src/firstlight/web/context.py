@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from firstlight.services.objects.taxonomies import TaxonomyService
     from firstlight.services.objects.telescopes import TelescopeService
     from firstlight.services.objects.thumbnails import ThumbnailService
+    from firstlight.services.scanning.candidates import CandidateService
     from firstlight.services.server_state import ServerStateService
     from firstlight.services.watching.webhooks import WebhookService
     from firstlight.web.events import EventHub
@@ -369,6 +370,11 @@ class Services(Protocol):
     @property
     def row_sharing(self) -> RowSharing:
         """Rows shared with further groups."""
+        ...
+
+    @property
+    def candidates(self) -> CandidateService:
+        """What changed in images."""
         ...
 
     @property

@@ -34,6 +34,7 @@ _NOUNS = (
     "objs",
     "source_groups",
     "sources",
+    "candidates",
     "system",
     "tags",
     "taxonomies",

@@ -35,6 +35,7 @@ _PLACES = (
     ("Exposures", "/exposures"),
     ("Observations", "/observations"),
     ("Objects", "/objects"),
+    ("Candidates", "/candidates"),
     ("Jobs", "/jobs"),
     ("Sites", "/sites"),
 )
