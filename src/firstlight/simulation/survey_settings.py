@@ -87,7 +87,7 @@ class SurveySettings(CheckedSettings):
         How many; the share on galaxies, as far as these last; signal-to-noise ratio of the
         light-curve peak in a typical exposure, log-uniform.
     variables, moving
-        Variable stars; asteroids, each passing the field in one of the nights.
+        Variable stars, as far as bright ones last; asteroids, each passing in one of the nights.
     trail_chance
         That a satellite crosses an exposure.
     cosmic_rays
@@ -240,8 +240,8 @@ class SurveySettings(CheckedSettings):
             gain=self.gain,
             read_noise=self.read_noise,
             sky=min(level, 1e5),
-            fwhm=(self.fwhm[0] + self.fwhm[1]) / 2,
-            reference_fwhm=self.fwhm[0],
+            fwhm=sum(self.fwhm) / 2,
+            reference_fwhm=sum(self.fwhm) / 2,
             psf_variation=self.psf_variation,
             ellipticity=self.ellipticity,
             pixel_scale=self.pixel_scale,

@@ -24,11 +24,12 @@ from firstlight.simulation.transient_sky import PairSky, draw_sky
 from firstlight.simulation.transient_truth import flux_sigma, place_transients
 from firstlight.simulation.variability import Variable
 
-__all__ = ["Moving", "SurveySky", "SurveyTransients", "draw_survey_sky"]
+__all__ = ["GALAXY_COLOUR", "Moving", "SurveySky", "SurveyTransients", "draw_survey_sky"]
 
 Floats = NDArray[np.float64]
 
 GALAXY_COLOUR = 0.7
+"""g - r of every galaxy, AB."""
 _FAINTEST_VARIABLE = 21.0
 _CLEAR, _COARSE = 14, 6  # pixels around saturated stars; one mark stands for so many pixels
 _AT_RATE = (15.0, 40.0)  # arcseconds an hour, as main-belt asteroids
@@ -154,7 +155,7 @@ def draw_survey_sky(
     Raises
     ------
     BadSettings
-        There is no room for so many transients, or there are too few stars to vary.
+        There is no room for so many transients.
     """
     field, known = field_projection(settings), settings.sky
     psf = PsfField.draw(known, 0)
@@ -247,7 +248,8 @@ def _variables(
     )
     bright = (stars.mag < _FAINTEST_VARIABLE) & ~stars.saturated
     bright &= stars.flux < 0.3 * stars.flux[stars.saturated].min(initial=np.inf)
-    wanted = settings.variables
+    candidates = np.flatnonzero(inside & bright)
+    wanted = min(settings.variables, len(candidates))
     kinds = StarSettings(
         pulsators=wanted // 3,
         rr_lyrae=(wanted + 1) // 3,
@@ -260,7 +262,7 @@ def _variables(
     )
     everyone = Stars(stars.ra, stars.dec, stars.mag, np.ones(len(stars), bool))
     conditions = tuple(visit.conditions for visit in visits)
-    return draw_variables(night, conditions, everyone, np.flatnonzero(inside & bright))
+    return draw_variables(night, conditions, everyone, candidates)
 
 
 def _moving(

@@ -24,7 +24,7 @@ from firstlight.simulation.survey_camera import Ccd
 from firstlight.simulation.survey_exposure import Delivered, Scene
 from firstlight.simulation.survey_nights import Visit
 from firstlight.simulation.survey_settings import BANDS, SurveySettings
-from firstlight.simulation.survey_sky import SurveySky
+from firstlight.simulation.survey_sky import GALAXY_COLOUR, SurveySky
 from firstlight.simulation.transient_truth import flux_sigma
 from firstlight.simulation.variability import Variable
 
@@ -269,12 +269,13 @@ class SurveyTruth:
     def _add_constant(self) -> None:
         self._add_stars()
         galaxies, scale = self.sky.fixed.galaxies, self.settings.pixel_scale
+        bands = BANDS.items()
         self.tables["galaxies"] = [
             {
                 "galaxy": k,
                 "ra": float(galaxies.ra[k]),
                 "dec": float(galaxies.dec[k]),
-                "mag_r": float(galaxies.mag[k]),
+                **{f"mag_{n}": float(galaxies.mag[k] + b.slope * GALAXY_COLOUR) for n, b in bands},
                 "radius": float(galaxies.radius[k] * scale),
                 "index": float(galaxies.index[k]),
                 "axis_ratio": float(galaxies.axis_ratio[k]),
