@@ -17,7 +17,7 @@ settings.load_profile(os.environ.get("FIRSTLIGHT_HYPOTHESIS", "steady"))
 # Whoever runs tests side by side sets a width, which is not what our output should fit.
 os.environ.pop("COLUMNS", None)
 
-pytest_plugins = ["fixtures_postgres", "fixtures_s3"]
+pytest_plugins = ["fixtures_postgres", "fixtures_s3", "fixtures_sqlite"]
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +30,11 @@ def samples() -> Path:
     if "samples" in os.environ.get("FIRSTLIGHT_REQUIRE", "").replace(",", " ").split():
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only slow or nightly tests are wanted, files that have none are not even loaded."""
+    wanted = str(config.option.markexpr).partition(" ")[0]
+    if wanted not in ("slow", "nightly") or not collection_path.name.startswith("test_"):
+        return None
+    return f"mark.{wanted}" not in collection_path.read_text(encoding="utf-8") or None

@@ -6,17 +6,21 @@ from firstlight.models.database import Database
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path):
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def url(kind, request, tmp_path):
     """Of a database without tables."""
-    if request.param == "sqlite":
+    if kind == "sqlite":
         return f"sqlite:///{tmp_path / 'test.sqlite'}"
     return request.getfixturevalue("empty_postgres_url")
 
 
 @pytest.fixture
-def database(url):
+def database(kind, request):
     """One with the tables of the models."""
-    opened = Database(url)
-    opened.upgrade()
+    opened = Database(request.getfixturevalue(f"{kind}_url"))
     yield opened
     opened.dispose()

@@ -70,9 +70,12 @@ def _stars(count: int, seed: int = 1) -> list[dict[str, object]]:
     ]
 
 
-def test_an_empty_database_is_brought_to_the_models(database):
-    assert database.revision() == database.head()
-    assert _differences(database) == []
+def test_an_empty_database_is_brought_to_the_models(url):
+    opened = Database(url)
+    opened.upgrade()
+    assert opened.revision() == opened.head()
+    assert _differences(opened) == []
+    opened.dispose()
 
 
 def test_all_migrations_together_make_the_models(url):

@@ -54,7 +54,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "sqlite":
         database: Path | str = tmp_path / "jobs.sqlite"
     else:
-        database = str(request.getfixturevalue("postgres_url"))
+        database = str(request.getfixturevalue("postgres_jobs_url"))
     return lambda: DbosEngine(database, JOBS, workers=2, setup=SETUP)
 
 

@@ -8,9 +8,8 @@ from firstlight.storage.folder import FolderStore
 
 
 @pytest.fixture
-def database(tmp_path):
-    opened = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
-    opened.upgrade()
+def database(sqlite_url):
+    opened = Database(sqlite_url)
     yield opened
     opened.dispose()
 

@@ -65,21 +65,9 @@ class Announcements:
         self.told += announcements
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """A file with all tables and no rows, to be copied."""
-    path = tmp_path_factory.mktemp("database") / "empty.sqlite"
-    opened = Database(f"sqlite:///{path}")
-    opened.upgrade()
-    opened.dispose()  # the last one to close an SQLite file leaves it complete
-    return path
-
-
 @pytest.fixture
-def database(tmp_path, empty_database):
-    path = tmp_path / "test.sqlite"
-    path.write_bytes(empty_database.read_bytes())
-    opened = Database(f"sqlite:///{path}")
+def database(sqlite_url):
+    opened = Database(sqlite_url)
     yield opened
     opened.dispose()
 

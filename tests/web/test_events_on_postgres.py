@@ -19,7 +19,6 @@ WRITERS, BATCHES, EVENTS = 4, 25, 3
 @pytest.fixture
 def database(postgres_url):
     opened = Database(postgres_url)
-    opened.upgrade()
     yield opened
     opened.dispose()
 

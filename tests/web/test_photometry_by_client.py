@@ -20,14 +20,8 @@ from photometry_world import SETTINGS, PhotometryWorld
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database(request, tmp_path, empty_database):
-    if request.param == "sqlite":
-        path = tmp_path / "test.sqlite"
-        path.write_bytes(empty_database.read_bytes())
-        opened = Database(f"sqlite:///{path}")
-    else:
-        opened = Database(request.getfixturevalue("postgres_url"))
-        opened.upgrade()
+def database(request):
+    opened = Database(request.getfixturevalue(f"{request.param}_url"))
     yield opened
     opened.dispose()
 

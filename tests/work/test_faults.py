@@ -119,7 +119,7 @@ def reduce(tmp_path: Path) -> Iterator[Reduce]:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return str(tmp_path / "jobs.sqlite")
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("postgres_jobs_url"))
 
 
 def test_an_undisturbed_run_does_each_job_once_and_says_nothing(

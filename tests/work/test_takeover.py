@@ -21,7 +21,7 @@ ME = Executor.myself()
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
     url = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
     if request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("postgres_jobs_url")
     engine = open_database(sa.make_url(url))
     yield engine
     engine.dispose()

@@ -1,6 +1,5 @@
 """What expires goes whole, whatever happens on the way; what is needed stays and is told."""
 
-import shutil
 import threading
 import uuid
 from datetime import timedelta
@@ -32,20 +31,9 @@ S = timedelta(seconds=1)
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    """A database file with all tables, to be copied: migrations take a while."""
-    path = tmp_path_factory.mktemp("migrated") / "empty.sqlite"
-    database = Database(f"sqlite:///{path}")
-    database.upgrade()
-    database.dispose()
-    return path
-
-
 @pytest.fixture
-def sqlite_database(migrated, tmp_path):
-    shutil.copy(migrated, tmp_path / "test.sqlite")
-    opened = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+def sqlite_database(sqlite_url):
+    opened = Database(sqlite_url)
     yield opened
     opened.dispose()
 
@@ -53,7 +41,6 @@ def sqlite_database(migrated, tmp_path):
 @pytest.fixture
 def postgres_database(postgres_url):
     opened = Database(postgres_url)
-    opened.upgrade()
     yield opened
     opened.dispose()
 

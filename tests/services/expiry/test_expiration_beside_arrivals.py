@@ -7,12 +7,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from arrival_files import jpg, text
-from arrival_workbench import Workbench, opened
+from arrival_workbench import Workbench
 
 from firstlight.errors import FirstlightError
 from firstlight.models import Exposure, ExposureFile, InfoImageFile, PassingFile
 from firstlight.models.arrival import Origin
 from firstlight.models.base import utc_now
+from firstlight.models.database import Database
 from firstlight.services.expiry.expiration import ExpirationService
 from firstlight.services.expiry.expiration_rules import ExpirationSettings
 from firstlight.services.intake.announcement import Announcement
@@ -23,10 +24,7 @@ ROUNDS = 12
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def bench(request, tmp_path):
-    url = f"sqlite:///{tmp_path / 'a.sqlite'}"
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
-    database = opened(url)
+    database = Database(request.getfixturevalue(f"{request.param}_url"))
     yield Workbench(tmp_path, database)
     database.dispose()
 

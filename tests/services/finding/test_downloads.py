@@ -39,9 +39,8 @@ class _Clock:
 class _House:
     """A database, a store, and what works on them."""
 
-    def __init__(self, folder, store_settings):
-        self.database = Database(f"sqlite:///{folder / 'test.sqlite'}")
-        self.database.upgrade()
+    def __init__(self, database_url, store_settings):
+        self.database = Database(database_url)
         self.store = open_store(StorageSettings(**store_settings))
         self.clock = _Clock()
         self.leftovers = Leftovers(database=self.database, store=self.store)
@@ -122,7 +121,7 @@ def house(request, tmp_path):
     else:
         server = request.getfixturevalue("s3_server")
         settings = server.settings(request.getfixturevalue("s3_bucket"), uuid.uuid4().hex)
-    made = _House(tmp_path, settings)
+    made = _House(request.getfixturevalue("sqlite_url"), settings)
     yield made
     made.database.dispose()
 

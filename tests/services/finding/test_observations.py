@@ -100,12 +100,8 @@ class Archive:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database(request, tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.sqlite'}"
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
-    opened = Database(url)
-    opened.upgrade()
+def database(request):
+    opened = Database(request.getfixturevalue(f"{request.param}_url"))
     yield opened
     opened.dispose()
 

@@ -22,13 +22,8 @@ NEWEST = "sro-kb001ms-20220630-00000001"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database(request, tmp_path):
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'test.sqlite'}"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    opened = Database(url)
-    opened.upgrade()
+def database(request):
+    opened = Database(request.getfixturevalue(f"{request.param}_url"))
     yield opened
     opened.dispose()
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -101,20 +100,9 @@ class House:
         return [each.key for each in self.store.list()]
 
 
-@pytest.fixture(scope="module")
-def empty_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file to copy; making its tables takes longer than any test here."""
-    path = tmp_path_factory.mktemp("tables") / "empty.sqlite"
-    opened = Database(f"sqlite:///{path}")
-    opened.upgrade()
-    opened.dispose()
-    return path
-
-
 @pytest.fixture
-def database(empty_tables: Path, tmp_path: Path) -> Iterator[Database]:
-    path = Path(shutil.copy(empty_tables, tmp_path / "test.sqlite"))
-    opened = Database(f"sqlite:///{path}")
+def database(sqlite_url: str) -> Iterator[Database]:
+    opened = Database(sqlite_url)
     yield opened
     opened.dispose()
 
@@ -349,7 +337,6 @@ def test_a_full_disk_is_told_as_it_is(house: House, monkeypatch: pytest.MonkeyPa
 @pytest.mark.postgres
 def test_on_postgresql(postgres_url: str, store: Store) -> None:
     opened = Database(postgres_url)
-    opened.upgrade()
     signer = UploadSigner(_SECRET, "https://x/api")
     uploads = UploadService(
         database=opened, store=store, forms=ApiForms(signer), signer=signer, channels=Named()

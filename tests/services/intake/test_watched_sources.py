@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -59,20 +58,9 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="module")
-def empty_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file to copy; making its tables takes longer than any test here."""
-    path = tmp_path_factory.mktemp("tables") / "empty.sqlite"
-    opened = Database(f"sqlite:///{path}")
-    opened.upgrade()
-    opened.dispose()
-    return path
-
-
 @pytest.fixture
-def database(empty_tables: Path, tmp_path: Path) -> Iterator[Database]:
-    path = Path(shutil.copy(empty_tables, tmp_path / "test.sqlite"))
-    opened = Database(f"sqlite:///{path}")
+def database(sqlite_url: str) -> Iterator[Database]:
+    opened = Database(sqlite_url)
     yield opened
     opened.dispose()
 

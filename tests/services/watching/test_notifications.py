@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import shutil
 import threading
 import time
 import uuid
@@ -36,19 +35,9 @@ SRO = Viewer("ann", frozenset({"watch"}), frozenset({"sro"}))
 WELL, HANGS = "https://well.example/x", "https://hangs.example/x"
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    path = tmp_path_factory.mktemp("migrated") / "empty.sqlite"
-    database = Database(f"sqlite:///{path}")
-    database.upgrade()
-    database.dispose()
-    return path
-
-
 @pytest.fixture
-def sqlite_database(migrated, tmp_path):
-    shutil.copy(migrated, tmp_path / "test.sqlite")
-    database = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+def sqlite_database(sqlite_url):
+    database = Database(sqlite_url)
     yield database
     database.dispose()
 
@@ -56,7 +45,6 @@ def sqlite_database(migrated, tmp_path):
 @pytest.fixture
 def postgres_database(postgres_url):
     database = Database(postgres_url)
-    database.upgrade()
     yield database
     database.dispose()
 

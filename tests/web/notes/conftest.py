@@ -222,6 +222,5 @@ def either(request, tmp_path):
         yield request.getfixturevalue("world")
         return
     opened = Database(request.getfixturevalue("postgres_url"))
-    opened.upgrade()
     yield portal(opened, FolderStore(tmp_path / "data"), max_attachment_bytes=1000)
     opened.dispose()

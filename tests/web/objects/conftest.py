@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import httpx
 import pytest
 import skyportal_py
-import sqlalchemy as sa
 from asgi_client import AsgiTransport
 from fastapi import FastAPI
 
@@ -153,33 +152,12 @@ class Sky:
             return [(row.data["what"], row.data["object"]) for row in rows]
 
 
-@pytest.fixture(scope="session")
-def filled_postgres(request):
-    """A server, and the name of a database there with all tables, to be copied."""
-    server = sa.make_url(request.getfixturevalue("postgres_server"))
-    server = server.set(drivername="postgresql+psycopg", database="postgres")
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    name = f"template_{uuid.uuid4().hex[:12]}"
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    opened = Database(server.set(database=name).render_as_string(hide_password=False))
-    opened.upgrade()
-    opened.dispose()
-    return engine, server, name
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def sky(request):
     """The same on both databases."""
     if request.param == "sqlite":
         yield Sky(request.getfixturevalue("database"))
         return
-    engine, server, template = request.getfixturevalue("filled_postgres")
-    name = f"sky_{uuid.uuid4().hex[:12]}"
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    opened = Database(server.set(database=name).render_as_string(hide_password=False))
+    opened = Database(request.getfixturevalue("postgres_url"))
     yield Sky(opened)
     opened.dispose()
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
