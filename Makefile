@@ -12,6 +12,8 @@ endif
 # One core a worker: the libraries below must not start threads of their own.
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
+# What is compiled for one run of the tests, and for each program that they start, is kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow test-nightly check docs bench lock format clean
 
