@@ -15,6 +15,7 @@ from firstlight.errors import BadSettings, MissingError
 from firstlight.pipeline.settings import RecipeSettings
 from firstlight.remotes.settings import OutgoingSettings
 from firstlight.services.accounts.settings import AccountSettings
+from firstlight.services.alerts.settings import AlertSettings
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.colour_settings import ColourPictureSettings, StampLightCurveSettings
 from firstlight.services.expiry.expiration_rules import ExpirationSettings
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     recipe: RecipeSettings = RecipeSettings()
     light_curves: LightCurveSettings = LightCurveSettings()
     references: ReferenceChoiceSettings = ReferenceChoiceSettings()
+    alerts: AlertSettings = AlertSettings()
     reduce: ReduceSettings = ReduceSettings()
     archive: ArchiveSettings = ArchiveSettings()
     sources: SourceSettings = SourceSettings()

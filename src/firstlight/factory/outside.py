@@ -30,6 +30,7 @@ __all__ = [
     "diagnose",
     "fetch_sample",
     "measure_file",
+    "read_alert_file",
     "simulate_colour_night",
     "simulate_night",
     "simulate_pair",
@@ -111,6 +112,13 @@ def compare_files(
     return service.compare(
         new, reference, threshold=threshold, gains=gains, output=output, on_stage=on_stage
     )
+
+
+def read_alert_file(path: Path) -> list[dict[str, Any]]:
+    """What a file of alert packets says, ours or another survey's. Needs no workspace."""
+    from firstlight.services.alerts.alert_files import read_alert_file
+
+    return read_alert_file(path)
 
 
 def diagnose(workspace: Path) -> list[Check]:
