@@ -11,6 +11,7 @@ import firstlight
 from firstlight.cli import (
     access,
     accounts,
+    alerts,
     analyse,
     archive,
     expiry,
@@ -24,6 +25,7 @@ from firstlight.cli import (
     observations,
     photometry,
     reduction,
+    references,
     search,
     service_commands,
     simulation,
@@ -97,12 +99,14 @@ for name, command in (
 # A southern declination begins with a hyphen: it is no option.
 app.command("measure", context_settings={"ignore_unknown_options": True})(guarded(measure.measure))
 for name, group in (
+    ("alert", alerts.alert),
     ("analysis", service_commands.analysis),
     ("archive", search.archive),
     ("object", objects.objects),
     ("observations", observations.observations),
     ("infoimage", info_images.infoimage),
     ("photometry", photometry.photometry),
+    ("reference", references.references),
     ("group", accounts.group),
     ("token", access.token),
     ("user", accounts.user),

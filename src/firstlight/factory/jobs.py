@@ -9,6 +9,7 @@ from firstlight.factory.workspace import Factory
 
 __all__ = [
     "analyse_uploaded_image",
+    "build_reference",
     "finish_analyses",
     "make_colour_pictures",
     "make_master",
@@ -37,6 +38,11 @@ def make_master(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
 def reduce_section(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
     """Job: one section of one exposure through the recipe."""
     return factory.reduction.reduce_section(payload)
+
+
+def build_reference(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: the reference of one section of one field in one filter."""
+    return factory.reference_building.build(payload)
 
 
 def register(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:

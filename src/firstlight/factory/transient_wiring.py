@@ -1,11 +1,58 @@
 """Services of what changes in the sky: references, and all that is compared with them."""
 
+# ruff: noqa: PLC0415, services load numerical libraries; a command loads only what it needs
+
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from firstlight.factory.reduction_wiring import ReductionWiring
+
+if TYPE_CHECKING:
+    from firstlight.remotes.alert_sink import AlertSink
+    from firstlight.services.alerts.alerts import AlertService
+    from firstlight.services.references.building import ReferenceBuilding
+    from firstlight.services.references.shelf import ReferenceShelf
 
 __all__ = ["TransientWiring"]
 
 
 class TransientWiring(ReductionWiring):
     """Builds the services of references, changes, alerts and quality, each when first asked for."""
+
+    @cached_property
+    def reference_building(self) -> ReferenceBuilding:
+        """Makes references."""
+        from firstlight.services.references.building import ReferenceBuilding
+
+        return ReferenceBuilding(
+            database=self.database, files=self.files, recipe=lambda: self.recipe
+        )
+
+    @cached_property
+    def reference_shelf(self) -> ReferenceShelf:
+        """Looks at references."""
+        from firstlight.services.references.shelf import ReferenceShelf
+
+        return ReferenceShelf(database=self.database, settings=self.settings.references)
+
+    @cached_property
+    def alerts(self) -> AlertService:
+        """Tells the world of what changed."""
+        from firstlight.services.alerts.alerts import AlertService
+
+        return AlertService(
+            database=self.database,
+            store=self.store,
+            settings=self.settings.alerts,
+            make_sink=self._alert_sink,
+        )
+
+    def _alert_sink(self) -> AlertSink:
+        from firstlight.remotes.alert_sink import KafkaSink, StoreSink
+
+        told = self.settings.alerts
+        if told.sink == "kafka":
+            return KafkaSink(told.kafka_servers, dict(told.kafka_options))
+        return StoreSink()

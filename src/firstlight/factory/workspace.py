@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from firstlight.services.jobs_view import JobsService
     from firstlight.services.live import LiveService
     from firstlight.services.night import NightService
+    from firstlight.services.references.building import ReferencePlan
     from firstlight.services.server_state import ServerStateService
     from firstlight.work.engine import Engine, JobKind, WorkerSetup
     from firstlight.work.job_counts import JobCounter
@@ -150,6 +151,13 @@ class Factory(TransientWiring, AnalysisWiring):
 
         return NightService(make_engine=lambda: self.engine(workers), plans=self.plans())
 
+    def reference_jobs(self, plan: ReferencePlan, workers: int | None = None) -> NightService:
+        """What runs the jobs of a plan of references, and tells of them."""
+        from firstlight.services.night import NightService, Plan
+
+        plans = [Plan("build references", lambda _retry: plan.requests)]
+        return NightService(make_engine=lambda: self.engine(workers), plans=plans)
+
     def make_live(self, workers: int | None = None, *, reduce: bool = True) -> LiveService:
         """What keeps the archive live: sources, jobs, and what is done beside them."""
         from firstlight.services.analyses.reading_folders import sweep_folders
@@ -232,6 +240,7 @@ class Factory(TransientWiring, AnalysisWiring):
         return {
             "make_master": JobKind(handler + "make_master", timeout_s=timeout),
             "reduce_section": JobKind(handler + "reduce_section", timeout_s=timeout),
+            "build_reference": JobKind(handler + "build_reference", timeout_s=10 * timeout),
             "register": JobKind(handler + "register", timeout_s=timeout),
             "light_curves": JobKind(handler + "solve_light_curves", timeout_s=10 * timeout),
             "stamp_light_curves": JobKind(handler + "stamp_light_curves", timeout_s=10 * timeout),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy import select
@@ -20,9 +20,26 @@ from firstlight.models.sources import SourceList
 from firstlight.pipeline.step import ReferenceProducts
 from firstlight.services.references.settings import ReferenceChoiceSettings
 
-__all__ = ["ReferenceChoice", "ReferenceChooser", "load_products"]
+__all__ = ["Considered", "ReferenceChoice", "ReferenceChooser", "load_products"]
 
 GRID = 16  # places along each axis of an image that tell how much of it is covered
+
+
+@dataclass(frozen=True)
+class Considered:
+    """One reference, and why it is not used for an image.
+
+    Attributes
+    ----------
+    against
+        In words; empty for the one that is used.
+    overlap
+        Share of the image that it covers; None where that was not looked at.
+    """
+
+    reference: Reference
+    against: str
+    overlap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,11 +52,14 @@ class ReferenceChoice:
         Share of the image that it covers.
     reason
         In words.
+    considered
+        All references of the image's camera and filter, the chosen one first.
     """
 
     reference: Reference | None
     reason: str
     overlap: float = 0.0
+    considered: tuple[Considered, ...] = ()
 
 
 class ReferenceChooser:
@@ -52,7 +72,7 @@ class ReferenceChooser:
     Parameters
     ----------
     references
-        All of them.
+        All of them; those out of use are told of, and never chosen.
     settings
         How much must be covered, and how much older it must be.
     """
@@ -61,14 +81,17 @@ class ReferenceChooser:
         self._settings = settings
         self._there: dict[tuple[str, str | None], list[Reference]] = defaultdict(list)
         for reference in references:
-            if reference.usable:
-                self._there[reference.instrument, reference.filter].append(reference)
+            self._there[reference.instrument, reference.filter].append(reference)
 
     @classmethod
-    def of(cls, session: Session, settings: ReferenceChoiceSettings) -> ReferenceChooser:
+    def of(
+        cls, session: Session, settings: ReferenceChoiceSettings, *, also_retired: bool = False
+    ) -> ReferenceChooser:
         """A chooser over all references there are now."""
-        usable = select(Reference).where(Reference.usable.is_(True)).order_by(Reference.id)
-        return cls(session.scalars(usable), settings)
+        query = select(Reference).order_by(Reference.id)
+        if not also_retired:
+            query = query.where(Reference.usable.is_(True))
+        return cls(session.scalars(query), settings)
 
     def __bool__(self) -> bool:
         """Whether there is any reference at all."""
@@ -87,23 +110,43 @@ class ReferenceChooser:
         there = self._there.get((image.instrument, image.filter), [])
         if not there:
             return ReferenceChoice(None, "no reference of this camera and filter")
-        latest = image.mjd - self._settings.older_by_days
-        there = [one for one in there if one.mjd_end < latest]
-        if not there:
-            return ReferenceChoice(None, "no reference that is old enough")
-        near = [one for one in there if _apart(one, wcs) < one.radius + wcs.radius]
-        covered = [(one, _overlap(one, image, wcs)) for one in near]
-        enough = [(one, share) for one, share in covered if share >= self._settings.min_overlap]
+        judged = [self._judge(one, image, wcs) for one in there]
+        enough = [one for one in judged if not one.against]
         if not enough:
-            most = max((share for _, share in covered), default=0.0)
-            return ReferenceChoice(None, f"references cover {100 * most:.0f} % of it", most)
-        newest: dict[tuple[str, str], tuple[Reference, float]] = {}
-        for one, share in enough:
-            before = newest.get((one.field, one.section_id))
-            if before is None or one.version > before[0].version:
-                newest[one.field, one.section_id] = one, share
-        best, share = max(newest.values(), key=_rank)
-        return ReferenceChoice(best, f"version {best.version} of {best.field}", share)
+            # What speaks against the one that covers most says more than the others.
+            near = max(judged, key=lambda one: (one.overlap is not None, one.overlap or 0.0))
+            return ReferenceChoice(None, near.against, near.overlap or 0.0, tuple(judged))
+        newest: dict[tuple[str, str], Considered] = {}
+        for one in enough:
+            key = one.reference.field, one.reference.section_id
+            before = newest.get(key)
+            if before is None or one.reference.version > before.reference.version:
+                newest[key] = one
+        best = max(newest.values(), key=_rank)
+        others = [_beaten(one, best, newest) for one in judged if one is not best]
+        version = f"version {best.reference.version} of {best.reference.field}"
+        return ReferenceChoice(best.reference, version, best.overlap or 0.0, (best, *others))
+
+    def _judge(self, reference: Reference, image: Image, wcs: WorldCoordinates) -> Considered:
+        if not reference.usable:
+            return Considered(reference, "it was taken out of use")
+        binning = reference.measures.get("binning", image.binning)
+        if binning != image.binning:
+            return Considered(reference, f"its pixels are binned {binning}")
+        if reference.mjd_end >= image.mjd - self._settings.older_by_days:
+            return Considered(reference, self._not_older(reference, image))
+        if not _apart(reference, wcs) < reference.radius + wcs.radius:
+            return Considered(reference, "it is of another place", 0.0)
+        share = _overlap(reference, image, wcs)
+        if share < self._settings.min_overlap:
+            return Considered(reference, f"it covers {100 * share:.0f} %", share)
+        return Considered(reference, "", share)
+
+    def _not_older(self, reference: Reference, image: Image) -> str:
+        if reference.mjd_end >= image.mjd:
+            return "it has images of the same time or later"
+        days = self._settings.older_by_days
+        return f"its last image is {image.mjd - reference.mjd_end:.2f} days older, not {days:g}"
 
 
 def load_products(session: Session, reference: Reference) -> ReferenceProducts:
@@ -116,10 +159,25 @@ def load_products(session: Session, reference: Reference) -> ReferenceProducts:
     )
 
 
-def _rank(choice: tuple[Reference, float]) -> tuple[float, float, str]:
-    reference, share = choice
+def _rank(one: Considered) -> tuple[float, float, str]:
+    reference = one.reference
     # To a hundredth, so that the depth tells between references that cover all of it.
-    return round(share, 2), reference.limiting_magnitude or 0.0, str(reference.id)
+    share = round(one.overlap or 0.0, 2)
+    return share, reference.limiting_magnitude or 0.0, str(reference.id)
+
+
+def _beaten(
+    one: Considered, best: Considered, newest: dict[tuple[str, str], Considered]
+) -> Considered:
+    """Why one that would do is not the one that is used."""
+    if one.against:
+        return one
+    version = newest[one.reference.field, one.reference.section_id].reference.version
+    if one.reference.version != version:
+        return replace(one, against=f"version {version} is newer")
+    if _rank(one)[0] < _rank(best)[0]:
+        return replace(one, against=f"it covers {100 * (one.overlap or 0.0):.0f} %, less")
+    return replace(one, against="it is not as deep")
 
 
 def _apart(reference: Reference, wcs: WorldCoordinates) -> float:
