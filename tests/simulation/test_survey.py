@@ -376,7 +376,7 @@ def test_command(tmp_path):
     done = CliRunner().invoke(app, [*given, "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    assert told["instrument"] == "SimulatedMosaic1"
+    assert told["instrument"] == "SimulatedMosaic"
     assert len(told["files"]) == 2 * (3 + 3 + 1)
     assert all(Path(path).is_file() for path in [*told["files"], *told["tables"]])
     assert told["next"][2] == f"firstlight -w w ingest {folder / 'raw'}"

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from firstlight.errors import BadSettings
-from firstlight.instruments.simulated_mosaic import SECTION_COUNTS
+from firstlight.instruments.simulated_mosaic import SECTION_COUNTS, mosaic_name
 from firstlight.simulation.settings import (
     CheckedSettings,
     DetectorSettings,
@@ -213,7 +213,7 @@ class SurveySettings(CheckedSettings):
     @property
     def instrument(self) -> str:
         """Name of the camera."""
-        return f"SimulatedMosaic{self.sections}"
+        return mosaic_name(self.sections)
 
     def seed_of(self, purpose: Purpose, *numbers: int) -> int:
         """A seed for a part that has settings of its own."""
