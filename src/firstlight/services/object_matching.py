@@ -19,7 +19,7 @@ from firstlight.models.object import Object, coordinate_name
 from firstlight.models.sky_search import in_ranges
 from firstlight.provenance.fingerprint import product_id
 
-__all__ = ["belonging", "match_objects", "objects_at", "site_audience"]
+__all__ = ["belonging", "match_objects", "objects_at", "show_to", "site_audience"]
 
 Floats = NDArray[np.float64]
 _BATCH = 10_000
@@ -109,7 +109,7 @@ def objects_at(
         )
     bulk_insert(session, Object, new)
     if site is not None:
-        _show_to(session, found, site)
+        show_to(session, found, site)
     return found
 
 
@@ -126,8 +126,8 @@ def site_audience(session: Session, site: str | None) -> int:
     return audience_of(session, sites=[] if site is None else [site])
 
 
-def _show_to(session: Session, objects: list[uuid.UUID], site: str) -> None:
-    """Let the readers of a site see objects that others found."""
+def show_to(session: Session, objects: list[uuid.UUID], site: str) -> None:
+    """Let the readers of a site see objects that others found. Does not commit."""
     audiences: set[int] = set()
     batches = [objects[n : n + _BATCH] for n in range(0, len(objects), _BATCH)]
     for batch in batches:

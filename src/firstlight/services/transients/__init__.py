@@ -1,0 +1,1 @@
+"""What changed in the sky: recognised, followed, listed."""
