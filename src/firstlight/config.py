@@ -25,6 +25,7 @@ from firstlight.services.intake.archive_settings import ArchiveSettings
 from firstlight.services.intake.source_settings import SourceSettings, UploadSettings
 from firstlight.services.objects.comment_settings import CommentSettings
 from firstlight.services.objects.photometry_settings import PhotometrySettings
+from firstlight.services.quality.settings import QualitySettings
 from firstlight.services.references.settings import ReferenceChoiceSettings
 from firstlight.services.settings import (
     CalibrationSettings,
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     light_curves: LightCurveSettings = LightCurveSettings()
     references: ReferenceChoiceSettings = ReferenceChoiceSettings()
     alerts: AlertSettings = AlertSettings()
+    quality: QualitySettings = QualitySettings()
     reduce: ReduceSettings = ReduceSettings()
     archive: ArchiveSettings = ArchiveSettings()
     sources: SourceSettings = SourceSettings()

@@ -64,6 +64,7 @@ class ReductionWiring(Foundations):
     @cached_property
     def reduction(self) -> ReductionService:
         """Sections through the recipe."""
+        from firstlight.services.quality.reports import QualityReporter
         from firstlight.services.reduction import ReductionService
 
         return ReductionService(
@@ -73,6 +74,7 @@ class ReductionWiring(Foundations):
             calibration=self.calibration,
             changes=lambda: self.change_recipe,
             choice=self.settings.references,
+            report=QualityReporter(self.settings.quality),
         )
 
     @cached_property

@@ -12,6 +12,7 @@ from firstlight.factory.reduction_wiring import ReductionWiring
 if TYPE_CHECKING:
     from firstlight.remotes.alert_sink import AlertSink
     from firstlight.services.alerts.alerts import AlertService
+    from firstlight.services.quality.quality import QualityService
     from firstlight.services.references.building import ReferenceBuilding
     from firstlight.services.references.shelf import ReferenceShelf
 
@@ -48,6 +49,13 @@ class TransientWiring(ReductionWiring):
             settings=self.settings.alerts,
             make_sink=self._alert_sink,
         )
+
+    @cached_property
+    def quality(self) -> QualityService:
+        """How good images are."""
+        from firstlight.services.quality.quality import QualityService
+
+        return QualityService(database=self.database, settings=self.settings.quality)
 
     def _alert_sink(self) -> AlertSink:
         from firstlight.remotes.alert_sink import KafkaSink, StoreSink

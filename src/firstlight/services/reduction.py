@@ -25,6 +25,7 @@ from firstlight.provenance.lineage import Lineage
 from firstlight.services.calibration import CalibrationService
 from firstlight.services.object_matching import site_audience
 from firstlight.services.products import ProductFiles, save_rows, section_stem
+from firstlight.services.quality.reports import QualityReporter, pixel_facts
 from firstlight.services.references.choice import ReferenceChooser, load_products
 from firstlight.services.references.settings import ReferenceChoiceSettings
 from firstlight.work.engine import JobRequest
@@ -60,6 +61,8 @@ class ReductionService:
         How references are chosen.
     keep_objects
         Told of the new measurements of each section in the transaction that saves them.
+    report
+        Writes the quality of each section in the same transaction.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class ReductionService:
         changes: Callable[[], Recipe] | None = None,
         choice: ReferenceChoiceSettings | None = None,
         keep_objects: ObjectKeeper | None = None,
+        report: QualityReporter | None = None,
     ) -> None:
         self._database = database
         self._recipe = recipe
@@ -80,6 +84,7 @@ class ReductionService:
         self._changes = changes
         self._choice = choice or ReferenceChoiceSettings()
         self._keep_objects = keep_objects
+        self._report = report
 
     def plan(
         self,
@@ -213,6 +218,8 @@ class ReductionService:
         for product in new:
             assert piece.image is not None  # noqa: S101, whatever there is was made of an image
             self._files.write(product, piece.image, stem)
+        image = piece.image
+        facts = pixel_facts(image) if image is not None and image in new else None
         recipes = self._recipes(piece.reference is not None)
         lineages = {name: each for recipe in recipes for name, each in recipe.lineages.items()}
         with self._database.begin() as session:
@@ -228,6 +235,8 @@ class ReductionService:
             if self._keep_objects is not None and piece.measurements in saved:
                 assert piece.measurements is not None  # noqa: S101, it is among the saved ones
                 self._keep_objects(session, piece.measurements, piece.exposure)
+            if self._report is not None:
+                self._report(session, piece, facts)
             self._forget_runs(session, piece, outcomes)
             for outcome in outcomes:
                 key = (piece.exposure.id, piece.section_id, outcome.step)

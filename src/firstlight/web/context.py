@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from firstlight.services.objects.taxonomies import TaxonomyService
     from firstlight.services.objects.telescopes import TelescopeService
     from firstlight.services.objects.thumbnails import ThumbnailService
+    from firstlight.services.quality.quality import QualityService
     from firstlight.services.scanning.candidates import CandidateService
     from firstlight.services.server_state import ServerStateService
     from firstlight.services.watching.webhooks import WebhookService
@@ -375,6 +376,11 @@ class Services(Protocol):
     @property
     def candidates(self) -> CandidateService:
         """What changed in images."""
+        ...
+
+    @property
+    def quality(self) -> QualityService:
+        """How good images are."""
         ...
 
     @property

@@ -25,6 +25,7 @@ def page_routers() -> list[APIRouter]:
         observations,
         profile,
         provenance,
+        quality,
         sign_in,
     )
 
@@ -44,5 +45,6 @@ def page_routers() -> list[APIRouter]:
         observations.router,
         profile.router,
         provenance.router,
+        quality.router,
         sign_in.router,
     ]

@@ -36,6 +36,7 @@ _PLACES = (
     ("Observations", "/observations"),
     ("Objects", "/objects"),
     ("Candidates", "/candidates"),
+    ("Quality", "/quality"),
     ("Jobs", "/jobs"),
     ("Sites", "/sites"),
 )

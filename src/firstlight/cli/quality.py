@@ -1,0 +1,128 @@
+"""`quality`: how good images are, and what people say is wrong with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from firstlight.cli.console import guarded, out, print_json, print_table
+from firstlight.cli.opening import open_workspace
+from firstlight.cli.tables import table_of
+
+if TYPE_CHECKING:
+    from firstlight.services.access import Viewer
+    from firstlight.services.quality.quality import ImageQuality
+
+__all__ = ["quality"]
+
+quality = typer.Typer(no_args_is_help=True, help="Quality of images: list, show, mark.")
+
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+COLUMNS = (
+    ("exposure", "exposure"),
+    ("section", "section_id"),
+    ("filter", "filter"),
+    ('seeing"', "seeing"),
+    ("limit", "limiting_magnitude"),
+    ("noise", "noise_ratio"),
+    ('rms"', "astrometric_rms"),
+    ("score", "score_width"),
+    ("found", "n_candidates"),
+    ("kept", "n_kept"),
+    ("bad", "badness"),
+)
+_ROUNDED = ("seeing", "limiting_magnitude", "noise_ratio", "astrometric_rms", "score_width")
+
+
+@quality.command("list")
+@guarded
+def show_list(
+    context: typer.Context,
+    instrument: Annotated[str | None, typer.Option(help="Of this camera alone.")] = None,
+    bad: Annotated[bool, typer.Option("--bad", help="Only what is bad.")] = False,
+    limit: Annotated[int, typer.Option(help="So many at most.", min=1, max=500)] = 50,
+    as_json: Json = False,
+) -> None:
+    """Images, the latest first: seeing, depth, noise over that expected, what is wrong.
+
+    Example: [bold]firstlight -w survey quality list --bad[/]
+    """
+    service = open_workspace(context).quality
+    page = service.page(_operator(), instrument=instrument, bad=bad, limit=limit)
+    if as_json:
+        print_json([each.as_dict() for each in page.images])
+    elif page.images:
+        print_table(table_of([_row(each) for each in page.images], COLUMNS))
+    elif bad:
+        out.print("nothing is bad")
+    else:
+        out.print("no reports yet; next: firstlight reduce")
+
+
+@quality.command("show")
+@guarded
+def show(
+    context: typer.Context,
+    exposure: Annotated[str, typer.Argument(help="Name or id of an exposure.")],
+    as_json: Json = False,
+) -> None:
+    """Everything that is known of one exposure's images.
+
+    Example: [bold]firstlight -w survey quality show sim-20260103-0007[/]
+    """
+    page = open_workspace(context).quality.page(_operator(), exposure=exposure, limit=500)
+    if not page.images:
+        from firstlight.services.quality.quality import QualityMissing  # noqa: PLC0415, loads
+
+        raise QualityMissing(subject=exposure, hint="firstlight quality list")
+    if as_json:
+        print_json([each.as_dict() for each in page.images])
+        return
+    for each in page.images:
+        for name, value in each.as_dict().items():
+            if isinstance(value, dict):
+                for key, inner in value.items():
+                    out.print(f"{name}.{key}: {inner}", highlight=False, soft_wrap=True)
+            elif isinstance(value, list):
+                out.print(f"{name}: {', '.join(map(str, value)) or 'none'}", highlight=False)
+            else:
+                out.print(f"{name}: {value}", highlight=False, soft_wrap=True)
+
+
+@quality.command("mark")
+@guarded
+def mark(
+    context: typer.Context,
+    exposure: Annotated[str, typer.Argument(help="Name or id of an exposure.")],
+    bad: Annotated[
+        list[str] | None,
+        typer.Option(help="seeing, clouds, tracking, ...; may be repeated. None takes it back."),
+    ] = None,
+    section: Annotated[str | None, typer.Option(help="Of one section alone.")] = None,
+    note: Annotated[str | None, typer.Option(help="Why.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with an exposure: everything made of it has that, too.
+
+    Example: [bold]firstlight -w survey quality mark sim-20260103-0007 --bad clouds[/]
+    """
+    service = open_workspace(context).quality
+    count = service.mark(_operator(), exposure, bad or [], note=note, section=section)
+    if as_json:
+        print_json({"images": count, "badness": bad or []})
+    else:
+        out.print(f"{count} images: {', '.join(bad or []) or 'no longer marked'}", highlight=False)
+
+
+def _row(each: ImageQuality) -> dict[str, Any]:
+    row = each.as_dict()
+    for name in _ROUNDED:
+        row[name] = None if row[name] is None else round(row[name], 2)
+    return row
+
+
+def _operator() -> Viewer:
+    from firstlight.services.access import operator  # noqa: PLC0415, loads the accounts
+
+    return operator()
