@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,11 +81,14 @@ def serve(
     factory = open_workspace(context)
     factory.live = factory.make_live(0 if no_worker else workers, reduce=not no_reduce)
 
-    def ready(address: str) -> None:
-        factory.serving_at = address  # where analysis services call back
-        _tell_address(address)
+    with ExitStack() as until_the_end:
 
-    with factory.live.running(factory.sources([])):
+        def ready(address: str) -> None:
+            factory.serving_at = address  # where analysis services call back
+            # Pages are loaded by now: to load them beside the threads below would take longer.
+            until_the_end.enter_context(factory.live.running(factory.sources([])))
+            _tell_address(address)
+
         answer(factory, host=host, port=port, on_ready=ready)
 
 

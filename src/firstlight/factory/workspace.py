@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from firstlight.services.health import HealthService
     from firstlight.services.jobs_view import JobsService
     from firstlight.services.live import LiveService
+    from firstlight.services.live_reduction import LiveReduction
     from firstlight.services.night import NightService
     from firstlight.services.references.building import ReferencePlan
     from firstlight.services.server_state import ServerStateService
@@ -163,7 +164,6 @@ class Factory(TransientWiring, AnalysisWiring):
         from firstlight.services.analyses.reading_folders import sweep_folders
         from firstlight.services.jobs_view import JobWatch
         from firstlight.services.live import Chore, LiveService
-        from firstlight.services.live_reduction import LiveReduction
         from firstlight.services.watching.notifications import NotificationLoop
 
         live = LiveService(
@@ -186,16 +186,22 @@ class Factory(TransientWiring, AnalysisWiring):
         live.add(Chore("uploaded images", lambda: _every(SWEEP_S, self.image_uploads.sweep)))
         live.add(Chore("folders of analyses", lambda: _every(SWEEP_S, sweep_folders)))
         if reduce:
-            reduction = LiveReduction(
-                database=self.database,
-                calibration=self.calibration,
-                reduction=self.reduction,
-                plans=self.plans(),
-                jobs=live,
-                settle_s=self.settings.archive.settle_s,
-            )
-            live.add(Chore("reduction", reduction.run))
+            # Made by its own thread: to plan is to load the whole recipe, and pages need not wait.
+            reduction = cache(lambda: self._live_reduction(live))
+            live.add(Chore("reduction", lambda: reduction().run()))
         return live
+
+    def _live_reduction(self, live: LiveService) -> LiveReduction:
+        from firstlight.services.live_reduction import LiveReduction
+
+        return LiveReduction(
+            database=self.database,
+            calibration=self.calibration,
+            reduction=self.reduction,
+            plans=self.plans(),
+            jobs=live,
+            settle_s=self.settings.archive.settle_s,
+        )
 
     @cached_property
     def live(self) -> LiveService:

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    String,
+    Table,
+    column,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -26,12 +36,16 @@ from firstlight.errors import (
 )
 from firstlight.models.base import Base
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 __all__ = ["Database", "DatabaseMissing", "DatabaseOutdated", "DatabaseUnreachable", "bulk_insert"]
 
 BUSY_TIMEOUT_S = 60
 MIGRATIONS = Path(__file__).parent / "migrations"
 # SQLite allows 32766 variables in a statement, PostgreSQL 65535.
 MAX_VARIABLES = 30_000
+_REVISIONS = table("alembic_version", column("version_num", String))
 
 
 class DatabaseUnreachable(RemoteError):
@@ -107,6 +121,8 @@ class Database:
 
     def upgrade(self, revision: str = "head") -> None:
         """Bring an empty or older database to the tables of this version, or of `revision`."""
+        from alembic import command  # noqa: PLC0415, slow to load, and rarely needed
+
         config = self._alembic()
         try:
             with self.engine.connect() as connection, _tables_may_move(connection):
@@ -124,11 +140,13 @@ class Database:
     def revision(self) -> str | None:
         """The migration the database stands at; ``None`` for an empty one."""
         with self.engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            if not inspect(connection).has_table(_REVISIONS.name):
+                return None
+            return connection.scalar(select(_REVISIONS.c.version_num))
 
-    def head(self) -> str | None:
-        """The newest migration of this version of firstlight."""
-        return ScriptDirectory.from_config(self._alembic()).get_current_head()
+    def head(self) -> str:
+        """The newest migration of this version of firstlight: their files are numbered."""
+        return max(path.stem for path in (MIGRATIONS / "versions").glob("*_*.py")).split("_")[0]
 
     def check_current(self) -> None:
         """Refuse a database that is not at the newest migration.
@@ -164,6 +182,8 @@ class Database:
         self.engine.dispose()
 
     def _alembic(self) -> Config:
+        from alembic.config import Config  # noqa: PLC0415, slow to load, and rarely needed
+
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.set_main_option("path_separator", "os")
@@ -184,11 +204,11 @@ def bulk_insert(session: Session, entity: type[Base], rows: Sequence[Mapping[str
     """
     if not rows:
         return
-    table = cast("Table", entity.__table__)
+    rows_of = cast("Table", entity.__table__)
     dialect = session.get_bind().dialect.name
     make = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    size = max(1, MAX_VARIABLES // max(1, len(table.columns)))
-    statement = make(table).on_conflict_do_nothing()
+    size = max(1, MAX_VARIABLES // max(1, len(rows_of.columns)))
+    statement = make(rows_of).on_conflict_do_nothing()
     for start in range(0, len(rows), size):
         session.execute(statement, list(rows[start : start + size]))
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Double, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, reconstructor, relationship
 
-from firstlight.formats.cutout_file import CutoutFile, CutoutRows
 from firstlight.models.base import Base, BigId, OnSky, Timestamped
 from firstlight.models.data_root import data_path
 from firstlight.models.provenance import Product
+
+if TYPE_CHECKING:
+    from firstlight.formats.cutout_file import CutoutFile, CutoutRows
 
 __all__ = ["Cutouts", "Measurement", "MeasurementSet"]
 
@@ -44,6 +46,8 @@ class Cutouts(Product, Base):
     @property
     def file(self) -> CutoutFile:
         """The file, for single rows of it."""
+        from firstlight.formats.cutout_file import CutoutFile  # noqa: PLC0415, slow to load
+
         return CutoutFile(data_path(self.filename))
 
     @property

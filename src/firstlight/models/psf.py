@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, reconstructor
 
-from firstlight.algorithms.psf.model import PsfModel
 from firstlight.errors import InternalError
-from firstlight.formats.psf_file import read_psf
 from firstlight.models.base import Base
 from firstlight.models.data_root import data_path
 from firstlight.models.provenance import Product
+
+if TYPE_CHECKING:
+    from firstlight.algorithms.psf.model import PsfModel
 
 __all__ = ["PSF"]
 
@@ -46,6 +48,8 @@ class PSF(Product, Base):
         if self._model is None:
             if not self.filename:
                 raise InternalError("this PSF has neither a model nor a file")
+            from firstlight.formats.psf_file import read_psf  # noqa: PLC0415, slow to load
+
             self._model = read_psf(data_path(self.filename))
         return self._model
 

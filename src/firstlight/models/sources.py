@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, reconstructor
 
-from firstlight.formats.tables import TableData, read_table
 from firstlight.models.base import Base
 from firstlight.models.data_root import data_path
 from firstlight.models.provenance import Product
+
+if TYPE_CHECKING:
+    from firstlight.formats.tables import TableData
 
 __all__ = ["SourceList"]
 
@@ -57,6 +59,8 @@ class SourceList(Product, Base):
     def table(self) -> TableData:
         """One row a source, brightest first."""
         if self._table is None:
+            from firstlight.formats.tables import read_table  # noqa: PLC0415, slow to load
+
             self._table = read_table(data_path(self.filename))
         return self._table
 

@@ -24,13 +24,13 @@ from firstlight.models.photometry import Photometry
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.finding.served_files import FileService, ServedFile
 from firstlight.services.image_analysis.accepted_photometry import AcceptedPhotometry
+from firstlight.services.image_analysis.image_analysis_end import ended, state_event
 from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
 from firstlight.services.image_analysis.image_analysis_parameters import (
     ENGINES,
     ImageAnalysisParameters,
 )
 from firstlight.services.image_analysis.image_analysis_queue import in_turns, last_turns
-from firstlight.services.image_analysis.image_analysis_run import ended, state_event
 from firstlight.services.image_analysis.image_analysis_shapes import analysis_shape, steps_waiting
 from firstlight.services.image_analysis.image_uploads import (
     SUFFIXES,

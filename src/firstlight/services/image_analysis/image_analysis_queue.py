@@ -16,8 +16,8 @@ from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.image_analysis import AnalysisState, ImageAnalysis
 from firstlight.models.object import Object
+from firstlight.services.image_analysis.image_analysis_end import ended
 from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
-from firstlight.services.image_analysis.image_analysis_run import ended
 from firstlight.services.image_analysis.image_analysis_shapes import STEP_NAMES, error_shape
 from firstlight.work.engine import JobOutcome, JobRequest, JobState
 from firstlight.work.job_desk import JobDesk, cancel_alive

@@ -13,23 +13,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from firstlight.catalogs.base import ReferenceCatalog
 from firstlight.errors import FirstlightError, InternalError
 from firstlight.formats.packed_stream import compression_of, open_unpacked
-from firstlight.models.account import UserNotification
 from firstlight.models.base import utc_now
-from firstlight.models.database import Database, bulk_insert
-from firstlight.models.event import Event, record_events
+from firstlight.models.database import Database
+from firstlight.models.event import record_events
 from firstlight.models.image_analysis import AnalysisState, ImageAnalysis, UploadedImage
 from firstlight.models.object import Object
 from firstlight.models.provenance import Provenance
 from firstlight.pipeline.image_analysis import NotEnoughMemory
 from firstlight.pipeline.image_analysis_result import StepReport
 from firstlight.provenance.code_version import software_id
-from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
+from firstlight.services.image_analysis.image_analysis_end import ended, state_event
 from firstlight.services.image_analysis.image_analysis_engines import Measured, Measurer
 from firstlight.services.image_analysis.image_analysis_limits import ImageAnalysisLimits
 from firstlight.services.image_analysis.image_analysis_parameters import ImageAnalysisParameters
@@ -37,20 +34,17 @@ from firstlight.services.image_analysis.image_analysis_shapes import (
     REPORT,
     STEP_NAMES,
     error_shape,
-    page_of,
     preview_of,
     step_shape,
     steps_waiting,
-    tied_to,
 )
 from firstlight.services.image_analysis.image_facts import check_is_no_picture
 from firstlight.services.image_analysis.memory_limit import memory_limit
 from firstlight.services.image_measurement import ImageTooLong
 from firstlight.storage import Store, build_key
 
-__all__ = ["STEP_VERSION", "TOPIC", "ImageAnalysisRun", "ended", "state_event"]
+__all__ = ["STEP_VERSION", "ImageAnalysisRun"]
 
-TOPIC = "image_analysis"
 STEP_VERSION = "2"
 _CHUNK = 1 << 20
 _PACKED = (".gz", ".bz2", ".xz")
@@ -308,54 +302,6 @@ def _failed_at(
         else:
             marked.append(each)
     return marked
-
-
-def ended(
-    session: Session,
-    row: ImageAnalysis,
-    object_name: str,
-    state: AnalysisState,
-    error: dict[str, Any] | None,
-    now: datetime,
-) -> None:
-    """Write the end of an analysis: its state, the notification and the events. No commit."""
-    row.state, row.error, row.finished_at = state, error, now
-    if state != AnalysisState.CANCELLED and row.owner_id is not None:
-        _notify(session, row, object_name)
-    record_events(session, [state_event(row, object_name)])
-
-
-def _notify(session: Session, row: ImageAnalysis, object_name: str) -> None:
-    done = row.state == AnalysisState.DONE
-    upload = session.get_one(UploadedImage, row.upload_id)
-    text = f"{upload.filename}: {_outcome(row)} ({object_name})"
-    notification = {
-        "user_id": row.owner_id,
-        "kind": "success" if done else "error",
-        "text": text[:1000],
-        "url": page_of(object_name, row.id),
-        # Told once, however often a worker comes to the end of this analysis.
-        "key": product_id("image_analysis.ended", [row.id]),
-    }
-    bulk_insert(session, UserNotification, [notification])
-
-
-def _outcome(row: ImageAnalysis) -> str:
-    if row.error is not None:
-        return f"{row.error['title']}: {row.error['message']}"
-    preview: dict[str, Any] = (row.result or {}).get("preview") or {}
-    measured = preview.get("methods", {}).get(preview.get("chosen"), {})
-    own, tied = preview.get("filter"), tied_to(preview)
-    band = tied if tied.startswith(f"{own} ") else f"{own}, as {tied}"
-    if measured.get("magnitude") is None:
-        return f"not detected, {band} > {measured.get('limit') or 0:.2f}"
-    return f"{band} = {measured['magnitude']:.3f} ± {measured['magnitude_err']:.3f}"
-
-
-def state_event(row: ImageAnalysis, object_name: str, **more: Any) -> Event:
-    """The event that tells of a change."""
-    data = {"analysis": row.id, "object": object_name, "state": str(row.state), **more}
-    return Event(topic=TOPIC, site=None, audience_id=row.audience_id, data=data)
 
 
 def unpacked(stored: Path, filename: str, folder: Path, largest: int) -> Path:

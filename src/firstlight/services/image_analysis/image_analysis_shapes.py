@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -15,7 +15,9 @@ from firstlight.errors import FirstlightError, Kind
 from firstlight.instruments.header_reader import HeaderReader
 from firstlight.models.image_analysis import AnalysisState, ImageAnalysis
 from firstlight.pipeline.image_analysis_result import STEPS, ImageAnalysisResult, StepReport
-from firstlight.pipeline.image_bench import Bench
+
+if TYPE_CHECKING:
+    from firstlight.pipeline.image_bench import Bench
 
 __all__ = [
     "REPORT",
