@@ -85,8 +85,9 @@ def test_transients_are_kept_and_rays_are_not():
     assert np.count_nonzero(kept[match]) >= 11
     false = false_ones(pair, found, match)
     at_rays = false & missed[np.rint(found.y).astype(int), np.rint(found.x).astype(int)]
-    assert np.count_nonzero(at_rays) > 10
-    assert np.count_nonzero(at_rays & kept) <= 0.1 * np.count_nonzero(at_rays)
+    # Half of the rays were not told to the subtraction: it sees nearly all of them itself.
+    assert np.count_nonzero(at_rays) <= 4
+    assert np.count_nonzero(at_rays & kept) == 0
     assert np.count_nonzero(false & kept) <= 2
     pulls = (found.flux[match] - pair.transients.flux) / found.flux_error[match]
     assert np.abs(pulls).max() < 5
@@ -106,7 +107,6 @@ def test_other_seeing(seed, fwhm):
 
 
 @pytest.mark.nightly
-@pytest.mark.xfail(reason="pulls of fluxes on bright hosts are 1.2 to 1.4 wide; asked: 1.0 +- 0.1")
 def test_fluxes_and_positions_of_many_transients():
     pulls, off = [], []
     for seed in range(51, 61):

@@ -42,7 +42,7 @@ class Judgement:
 
 
 DELETION_CUTS = (
-    Cut("bad", "too much of it fell on unusable pixels", highest=0.35),
+    Cut("bad", "too much of it fell on unusable pixels", highest=0.5),
     Cut("narrow", "sharper than a star: a cosmic ray or a bad pixel", highest=1.0),
     Cut("misfit", "it does not have the shape of a star", highest=15.0),
     Cut("negative", "it is more negative than positive", highest=0.6),

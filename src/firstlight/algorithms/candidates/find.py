@@ -32,6 +32,8 @@ _JOINED = 1.0  # FWHM within which two peaks of one sign are one
 # a Gaussian, and farther where it has wings.
 _LOBES = 1.75
 _COUNTS = 1.0  # FWHM, radius of the pixels whose flags a candidate has
+_UPHILL = 1.0  # FWHM from the highest score to the highest flux
+_NOISIER = 3.0  # times the error, at most, on that way: beside holes fluxes mean nothing
 _FARTHEST = 1.0  # pixels that a peak may be from the pixel that is the highest
 
 
@@ -101,9 +103,9 @@ def find_candidates(
     -----
     The map is smooth on the scale of the PSF, so that its height between the pixels is that of
     the paraboloid through the nine around its highest pixel. The place is that of the highest
-    flux there, the most probable one of a point source in white noise, with an error of about
-    ``0.6 FWHM / score`` along each axis: that of the highest score is pushed away from the
-    middle of a galaxy, where the noise is larger.
+    flux that is uphill of there, the most probable one of a point source in white noise, with an
+    error of about ``0.6 FWHM / score`` along each axis: that of the highest score is pushed away
+    from the middle of a galaxy, where the noise is larger, by as much as the size of a star.
     """
     for name, value in (("fwhm", fwhm), ("threshold", threshold)):
         if not (np.isfinite(value) and value > 0):
@@ -116,6 +118,7 @@ def find_candidates(
     reach = max(1, round(fwhm / 2))
     rows, columns = _peaks(subtraction.score, np.float32(threshold * _BETWEEN), reach)
     score = _between_pixels(subtraction.score, rows, columns)[2]
+    _climb(subtraction.flux, subtraction.flux_error, rows, columns, _UPHILL * fwhm)
     x, y, _ = _between_pixels(subtraction.flux, rows, columns)
     order = np.argsort(-np.abs(score), kind="stable")
     order = order[np.abs(score[order]) >= threshold]
@@ -234,6 +237,26 @@ def _is_highest(score, y, x, reach):  # type: ignore[no-untyped-def] # compiled
             if other > own or (other == own and (j < y or (j == y and i < x))):
                 return False
     return True
+
+
+@njit(cache=True, nogil=True)
+def _climb(flux, error, rows, columns, farthest):  # type: ignore[no-untyped-def] # compiled
+    """Move each peak uphill to the next maximum of the flux of its sign, in place."""
+    ny, nx = flux.shape
+    for k in range(rows.size):
+        row, column = rows[k], columns[k]
+        sign = np.float32(1.0) if flux[row, column] > 0 else np.float32(-1.0)
+        most = np.float32(_NOISIER) * error[row, column]
+        y, x, moved = row, column, True
+        while moved:
+            moved, best = False, sign * flux[y, x]
+            j0, j1, i0, i1 = max(y - 1, 0), min(y + 2, ny), max(x - 1, 0), min(x + 2, nx)
+            for j in range(j0, j1):
+                for i in range(i0, i1):
+                    near = (j - row) ** 2 + (i - column) ** 2 <= farthest**2
+                    if near and error[j, i] <= most and sign * flux[j, i] > best:
+                        best, y, x, moved = sign * flux[j, i], j, i, True
+        rows[k], columns[k] = y, x
 
 
 @njit(cache=True, nogil=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.resampling.image_pair import AlignedImage, Matching, PsfGrid, shifted
 from firstlight.algorithms.subtraction.flux_ratio import FluxRatio
+from firstlight.algorithms.subtraction.rays_left import Maps, clear_rays
 from firstlight.algorithms.subtraction.residual_noise import ResidualNoise, measure_residual
 from firstlight.algorithms.subtraction.tile_filter import filter_tiles
 
@@ -152,10 +153,13 @@ def subtract(
     # Both planes are used up: the static flux becomes the score, the variance the error.
     score, error = filtered.static, filtered.flux_variance
     _judge(filtered.flux, error, score, (residual.position, residual.relative))
+    flags = _flags((new.flags, reference.flags), hidden, matching.psf.radius)
+    planes = filtered.difference, filtered.variance, flags, filtered.flux, error, score
+    clear_rays(Maps(*planes), filtered.psfs)
     return Subtraction(
         difference=filtered.difference,
         variance=filtered.variance,
-        flags=_flags((new.flags, reference.flags), hidden, matching.psf.radius),
+        flags=flags,
         score=score,
         flux=filtered.flux,
         flux_error=error,

@@ -1,0 +1,105 @@
+"""Rays that only the difference shows: what is taken out, and what stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pair_scenes import moffat, one_psf
+
+from firstlight.algorithms.flags import Flag
+from firstlight.algorithms.subtraction.rays_left import Maps, clear_rays
+
+SHAPE = (160, 200)
+PSF = moffat(4.0, 12)
+RAY = np.uint16(Flag.COSMIC_RAY)
+
+
+def scene(seed: int, sources=(), pixels=(), flags=()):
+    """White noise of unit variance with sources (x, y, S/N) and pixels (x, y, sigma)."""
+    rng = np.random.default_rng(seed)
+    light = rng.standard_normal(SHAPE)
+    unit = np.sqrt((PSF**2).sum())
+    for x, y, snr in sources:
+        i, j = round(x), round(y)
+        stamp = moffat(4.0, 12, (x - i, y - j))
+        light[j - 12 : j + 13, i - 12 : i + 13] += snr / unit * stamp
+    for x, y, sigma in pixels:
+        light[y, x] += sigma
+    bits = np.zeros(SHAPE, np.uint16)
+    for x, y in flags:
+        bits[y, x] = RAY | np.uint16(Flag.INTERPOLATED)
+        light[y, x] = 0.0
+    spectrum = np.fft.rfft2(np.roll(np.pad(PSF, ((0, 135), (0, 175))), (-12, -12), (0, 1)))
+    score = np.fft.irfft2(np.fft.rfft2(light) * np.conj(spectrum), SHAPE) / unit
+    planes = (light, np.ones(SHAPE), bits, score / unit, np.full(SHAPE, 1 / unit), score)
+    types = (np.float32, np.float32, np.uint16, np.float32, np.float32, np.float32)
+    return Maps(*(plane.astype(kind) for plane, kind in zip(planes, types, strict=True)))
+
+
+TRACK = tuple((60 + k, 50 + k // 2, 5.5) for k in range(7))
+
+
+def test_a_faint_track_is_no_peak_any_more():
+    maps = scene(1, pixels=TRACK)
+    assert maps.score[45:60, 55:72].max() > 5.0
+    assert clear_rays(maps, one_psf(PSF)) >= 5
+    assert maps.score[45:60, 55:72].max() < 4.0
+    seen = [(maps.flags[y, x] & RAY) != 0 for x, y, _ in TRACK]
+    assert np.mean(seen) > 0.7
+
+
+def test_a_track_of_the_reference_likewise():
+    maps = scene(1, pixels=tuple((x, y, -2 * sigma) for x, y, sigma in TRACK))
+    assert maps.score[45:60, 55:72].min() < -8.0
+    clear_rays(maps, one_psf(PSF))
+    assert maps.score[45:60, 55:72].min() > -4.0
+
+
+@pytest.mark.parametrize("snr", [6.0, 20.0, 300.0])
+def test_sources_stay_as_they_are(snr):
+    places = [(30.3 + 35 * k, 40.4 + 35 * n, snr) for k in range(5) for n in range(3)]
+    for seed in range(4):
+        maps = scene(10 + seed, sources=places)
+        before = maps.score.copy()
+        clear_rays(maps, one_psf(PSF))
+        heights = np.array([maps.score[round(y), round(x)] for x, y, _ in places])
+        assert (heights > 0.8 * snr - 3.0).all()
+        # Chance pixels are taken out here and there, of one source in a hundred.
+        assert np.count_nonzero(np.abs(maps.score - before) > 0.5) < 400
+
+
+def test_a_source_that_was_hit_keeps_its_flux():
+    track = tuple((68 + k, 61, 25.0) for k in range(9))
+    pulls = []
+    for seed in range(12):
+        maps = scene(30 + seed, sources=[(72.2, 60.3, 25.0)], pixels=track)
+        truth = 25.0 / np.sqrt((PSF**2).sum())
+        assert maps.flux[60, 72] > 1.4 * truth
+        clear_rays(maps, one_psf(PSF))
+        pulls.append((maps.flux[60, 72] - truth) / maps.error[60, 72])
+        assert maps.error[60, 72] > 1.1 / np.sqrt((PSF**2).sum())
+    assert abs(np.mean(pulls)) < 1.2  # half a pixel off costs two per cent
+    assert np.std(pulls) < 1.6
+
+
+def test_charge_beside_a_track_that_is_known():
+    rows = [(80 + k, 90) for k in range(10)]
+    spilled = [(x, y + step, 2.6) for x, y in rows for step in (-1, 1)]
+    maps = scene(5, pixels=spilled, flags=rows)
+    assert maps.score[85:96, 78:92].max() > 5.0
+    clear_rays(maps, one_psf(PSF))
+    assert maps.score[85:96, 78:92].max() < 5.0
+
+
+def test_nothing_in_noise():
+    maps = scene(7)
+    before = maps.score.copy()
+    assert clear_rays(maps, one_psf(PSF)) <= 3
+    assert np.count_nonzero(maps.score != before) < 2000
+
+
+def test_two_sources_beside_each_other_are_no_ray():
+    maps = scene(9, sources=[(80.0, 80.0, 40.0), (89.4, 82.0, 14.0)])
+    clear_rays(maps, one_psf(PSF))
+    assert maps.score[80, 80] > 35.0
+    assert maps.score[82, 89] > 10.0
