@@ -23,11 +23,11 @@ demo: $(STAMP) $(VENDOR)
 test: $(STAMP) $(VENDOR)
 	$(BIN)/pytest -m "not slow and not nightly" $(PYTEST_ARGS)
 
-# Fifty kills, whole nights, several seeds: a quarter of an hour.
+# Whole nights, tutorials, pages in a browser: a quarter of an hour.
 test-slow: $(STAMP) $(VENDOR)
 	$(BIN)/pytest -m "slow and not nightly" $(PYTEST_ARGS)
 
-# The other seeds and the large numbers of what the slow tests try: another quarter of an hour.
+# Fifty kills, other seeds, large numbers of what the others try: another quarter of an hour.
 test-nightly: $(STAMP)
 	$(BIN)/pytest -m nightly $(PYTEST_ARGS)
 

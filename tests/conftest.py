@@ -17,6 +17,9 @@ settings.load_profile(os.environ.get("FIRSTLIGHT_HYPOTHESIS", "steady"))
 # Whoever runs tests side by side sets a width, which is not what our output should fit.
 os.environ.pop("COLUMNS", None)
 
+# Where files run side by side, each of these takes minutes.
+_LONGEST = ("tests/test_docs.py", "tests/acceptance/", "tests/end_to_end/", "tests/pipeline/")
+
 pytest_plugins = ["fixtures_postgres", "fixtures_s3", "fixtures_sqlite"]
 
 
@@ -34,7 +37,14 @@ def samples() -> Path:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Where only slow or nightly tests are wanted, files that have none are not even loaded."""
-    wanted = str(config.option.markexpr).partition(" ")[0]
-    if wanted not in ("slow", "nightly") or not collection_path.name.startswith("test_"):
+    wanted, *others = str(config.option.markexpr).split() or [""]
+    if wanted not in ("slow", "nightly") or "or" in others:
+        return None
+    if not collection_path.name.startswith("test_"):
         return None
     return f"mark.{wanted}" not in collection_path.read_text(encoding="utf-8") or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: side by side with others, they would else end alone."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))

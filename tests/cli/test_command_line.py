@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from firstlight.cli.main import app
 
@@ -22,7 +22,8 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def firstlight(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+def started(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command as a shell starts it, in a process of its own."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("FIRSTLIGHT_")}
     return subprocess.run(
         [sys.executable, "-m", "firstlight", *map(str, arguments)],
@@ -30,12 +31,22 @@ def firstlight(*arguments: object, **variables: str) -> subprocess.CompletedProc
         text=True,
         check=False,
         timeout=120,
-        env={**inherited, "COLUMNS": "80", "OMP_NUM_THREADS": "1", **variables},
+        env={**inherited, "COLUMNS": "80", "OMP_NUM_THREADS": "1"},
     )
 
 
+def firstlight(*arguments: object, **variables: str) -> Result:
+    """The command in this process: quicker, and errors that nobody foresaw are raised."""
+    ours = dict.fromkeys(name for name in os.environ if name.startswith("FIRSTLIGHT_"))
+    runner = CliRunner(env={**ours, "COLUMNS": "80", **variables})
+    done = runner.invoke(app, [str(each) for each in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
 def test_all_commands_are_listed():
-    done = firstlight("--help")
+    done = started("--help")
     assert done.returncode == 0
     for command in COMMANDS:
         assert f" {command} " in done.stdout
@@ -51,7 +62,7 @@ def test_help_has_an_example(command):
 
 
 def test_a_folder_that_is_no_workspace(tmp_path):
-    done = firstlight("-w", tmp_path / "nowhere", "status")
+    done = started("-w", tmp_path / "nowhere", "status")
     assert done.returncode == 3
     assert done.stdout == ""
     assert "this folder is not a workspace" in done.stderr
@@ -81,7 +92,7 @@ def test_doctor_on_a_workspace_that_is_broken(tmp_path):
 def test_init_where_a_file_is(tmp_path):
     (tmp_path / "w").write_text("a file")
     done = firstlight("init", tmp_path / "w")
-    assert done.returncode in (2, 4)
+    assert done.exit_code in (2, 4)
     assert str(tmp_path / "w") in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -89,8 +100,7 @@ def test_init_where_a_file_is(tmp_path):
 def test_init_with_a_database_that_cannot_be_reached(tmp_path):
     url = "postgresql+psycopg://nobody@127.0.0.1:9/nothing"
     done = firstlight("init", tmp_path / "w", "--database", url)
-    assert done.returncode == 5
-    assert "Traceback" not in done.stderr
+    assert done.exit_code == 5
     assert not (tmp_path / "w" / "firstlight.toml").exists()
 
 
@@ -120,7 +130,7 @@ def test_a_sample_that_cannot_be_fetched(tmp_path):
         "sample", "hat-p-32", "--folder", tmp_path / "s",
         https_proxy=nowhere, HTTPS_PROXY=nowhere, no_proxy="", NO_PROXY="",
     )  # fmt: skip
-    assert done.returncode == 5, done.stderr
+    assert done.exit_code == 5, done.stderr
     assert "sample.unreachable" in done.stderr
     assert "by hand" in done.stderr
     assert "Traceback" not in done.stderr
@@ -138,37 +148,37 @@ def test_a_mirror_without_the_sample(mirror, tmp_path):
 
 def test_an_unknown_sample():
     done = firstlight("sample", "m31")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "hat-p-32" in done.stderr
 
 
 @pytest.mark.slow
 def test_a_night_is_simulated_and_solved(tmp_path):
     done = firstlight("simulate", tmp_path / "sky", "--exposures", 1)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "a transit of depth" in done.stdout
     (science,) = (tmp_path / "sky").glob("*science*.fits")
     done = firstlight("solve", science, "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     answer = json.loads(done.stdout)
     assert abs(answer["dec"] - 46.69) < 1
     assert answer["pixel_scale"] == pytest.approx(5.0, rel=0.01)
     assert answer["rms_pixels"] < 0.2
     again = firstlight("simulate", tmp_path / "sky", "--seed", 2)
-    assert again.returncode == 4
+    assert again.exit_code == 4
     assert "another simulated night" in again.stderr
 
 
 def test_a_colour_observation_is_simulated(tmp_path):
     done = firstlight("simulate", tmp_path / "sky", "--camera", "panoptes", "--exposures", 1)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "1 exposures of PAN001_14d3bd_20180216T110623" in done.stdout
     assert "a variable of 2 %" in done.stdout
     place = (tmp_path / "sky" / "truth" / "transit.txt").read_text().strip()
     assert done.stdout.strip().endswith(f"a transit of depth 0.01 at {place}")
     assert len(list((tmp_path / "sky").glob("PAN001/14d3bd/*/*.fits"))) == 1
     refused = firstlight("simulate", tmp_path / "sky", "--camera", "panoptes", "--faults")
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "--faults" in refused.stderr
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -25,10 +29,31 @@ N_SCIENCE = 6
 N_CALIBRATION = 12
 
 
+def _made_once(tests: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder of all processes that run these tests side by side; the first to ask fills it.
+
+    Workspaces there are copied and never opened: a database that is open cannot be copied.
+    """
+    ours = tests.getbasetemp()
+    folder = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / f"shared-{name}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        whole = folder / "whole"
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+            folder.mkdir()
+            make(folder)
+            whole.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six exposures of a field in the Milky Way, rich in stars of the catalogue, with a transit."""
-    folder = tmp_path_factory.mktemp("night") / "sky"
+    return _made_once(tmp_path_factory, "night", _simulate) / "sky"
+
+
+def _simulate(folder: Path) -> None:
     settings = NightSettings(
         seed=3,
         ra=305.0,
@@ -51,23 +76,28 @@ def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
             transit_hours=0.5,
         ),
     )
-    simulate_night(settings, folder)
-    return folder
+    simulate_night(settings, folder / "sky")
 
 
 @pytest.fixture(scope="session")
 def archived(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
     """A workspace with the night in its archive. To be looked at or copied, never changed."""
-    house = make_house(tmp_path_factory.mktemp("archived") / "w")
-    done = house.run("ingest", sky)
-    assert f"{N_SCIENCE + N_CALIBRATION} archived" in done.out
-    return house
+
+    def archive(folder: Path) -> None:
+        done = make_house(folder / "w").run("ingest", sky)
+        assert f"{N_SCIENCE + N_CALIBRATION} archived" in done.out
+
+    made = House(_made_once(tmp_path_factory, "archived", archive) / "w")
+    return made.copy_to(tmp_path_factory.mktemp("archived") / "w")
 
 
 @pytest.fixture(scope="session")
 def reduced(archived: House, tmp_path_factory: pytest.TempPathFactory) -> House:
     """A workspace with the night reduced, undisturbed. To be looked at or copied."""
-    house = archived.copy_to(tmp_path_factory.mktemp("reduced") / "w")
-    done = house.run("reduce")
-    assert "0 failures" in done.out
-    return house
+
+    def reduce(folder: Path) -> None:
+        done = archived.copy_to(folder / "w").run("reduce")
+        assert "0 failures" in done.out
+
+    made = House(_made_once(tmp_path_factory, "reduced", reduce) / "w")
+    return made.copy_to(tmp_path_factory.mktemp("reduced") / "w")

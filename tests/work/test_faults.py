@@ -151,7 +151,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(database: str, reduce: Red
     assert max(reduction.runs().values()) == 2
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.nightly)])
 def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path, reduce: Reduce, rounds: int) -> None:
     reduction = reduce(str(tmp_path / "jobs.sqlite"), jobs=60, bad=[3, 31])
     chance = random.Random(rounds)
