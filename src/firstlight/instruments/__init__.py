@@ -8,6 +8,7 @@ from firstlight.instruments.registry import (
     get_instrument_instance,
     guess_instrument,
     instrument_names,
+    load_cameras,
 )
 from firstlight.instruments.sections import SensorSection
 
@@ -21,4 +22,5 @@ __all__ = [
     "get_instrument_instance",
     "guess_instrument",
     "instrument_names",
+    "load_cameras",
 ]

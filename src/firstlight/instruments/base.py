@@ -20,15 +20,14 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
-from weakref import WeakKeyDictionary
 
+import numpy as np
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
@@ -38,8 +37,9 @@ from firstlight.errors import InvalidInput
 from firstlight.formats import fits_file
 from firstlight.formats.fits_cards import STRUCTURAL, is_blank
 from firstlight.formats.raw_photo import is_raw_photo, read_raw_header
+from firstlight.instruments.amplifiers import Amplifier, CrosstalkTerm, amplifiers_from_header
 from firstlight.instruments.header_reader import AnyHeader, HeaderReader
-from firstlight.instruments.header_values import DateLike, to_datetime
+from firstlight.instruments.header_values import DateLike, largest_stored_value, to_datetime
 from firstlight.instruments.registration import register_instrument
 from firstlight.instruments.sections import (
     PROPERTIES,
@@ -50,6 +50,7 @@ from firstlight.instruments.sections import (
     UnknownSection,
     section_key,
 )
+from firstlight.instruments.stored_sections import Histories
 
 __all__ = ["Instrument", "Known"]
 
@@ -67,20 +68,6 @@ class Known(NamedTuple):
     value: Any
     source: str
     keyword: str | None = None
-
-
-class _Histories:
-    """Stored sections of one instrument, per database, shared by all its instances."""
-
-    def __init__(self) -> None:
-        self.loaded: WeakKeyDictionary[Engine, tuple[float, SectionHistory]] = WeakKeyDictionary()
-        self.instances: WeakKeyDictionary[Engine, dict[int, Instrument]] = WeakKeyDictionary()
-        self.lock = threading.RLock()
-
-    def forget(self, engine: Engine) -> None:
-        with self.lock:
-            self.loaded.pop(engine, None)
-            self.instances.pop(engine, None)
 
 
 class Instrument(HeaderReader):
@@ -113,6 +100,10 @@ class Instrument(HeaderReader):
         Values of INSTRUME that mean this camera; its name by default.
     orientation_fixed
         Whether the camera never rotates on its telescope.
+    bleeds_along
+        ``columns`` or ``rows`` along which charge runs from saturated pixels, or ``not``.
+    fringes_in
+        Filters in which the lines of the night sky interfere in the detector.
     sections_max_age
         Seconds for which sections stored by other processes may go unnoticed.
     """
@@ -138,6 +129,8 @@ class Instrument(HeaderReader):
     filename_regex: str | Sequence[str] = ()
     header_instruments: Sequence[str] = ()
     orientation_fixed: bool = False
+    bleeds_along: str = "columns"
+    fringes_in: Sequence[str] = ()
     sections_max_age: ClassVar[float] = 60.0
 
     def __init_subclass__(cls, *, register: bool = True, **kwargs: Any) -> None:
@@ -154,7 +147,7 @@ class Instrument(HeaderReader):
             setattr(self, name, value)
         self.settings: dict[str, Any] = {}
         self._sections: SectionMap | None = None
-        self._histories = _Histories()
+        self._histories = Histories()
 
     def __repr__(self) -> str:
         return f"<{self.name} on {self.telescope}, {len(self.get_section_ids())} sections>"
@@ -164,7 +157,7 @@ class Instrument(HeaderReader):
         return {key: value for key, value in self.__dict__.items() if key != "_histories"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _histories=_Histories())
+        self.__dict__.update(state, _histories=Histories())
 
     # --- which files -----------------------------------------------------------------------
 
@@ -281,7 +274,9 @@ class Instrument(HeaderReader):
                 return self
             when = _checked_date(dateobs)
             number = history.interval(when)
-            instances = self._histories.instances.setdefault(_engine(session), {})
+            instances: dict[int, Instrument] = self._histories.instances.setdefault(
+                _engine(session), {}
+            )
             if number not in instances:
                 sibling = copy.copy(self)
                 sibling._histories = self._histories  # noqa: SLF001, it is a copy of self
@@ -410,7 +405,7 @@ class Instrument(HeaderReader):
         if header is not None:
             if prop in ("gain", "read_noise"):
                 return Known(1.0 if prop == "gain" else 0.0, "assumed")
-            if prop == "saturation_limit" and (limit := _largest_value(header)) is not None:
+            if prop == "saturation_limit" and (limit := largest_stored_value(header)) is not None:
                 return Known(limit, "assumed")
         return Known(None, "unknown")
 
@@ -426,9 +421,50 @@ class Instrument(HeaderReader):
     def get_gain_at_pixel(
         self, header: AnyHeader | None, section_id: SectionId, x: float, y: float
     ) -> float:
-        """Return the gain at a pixel; cameras with several amplifiers override this."""
-        del x, y
+        """Return the gain at a pixel of the section: that of the amplifier that reads it."""
+        for amplifier in [] if header is None else self.get_amplifiers(header, section_id):
+            place = amplifier.area.trim or amplifier.area.data
+            if place is not None and _holds(place, x, y) and "gain" in amplifier.own:
+                return amplifier.own["gain"]
         return self.get_gain(header, section_id)
+
+    def get_amplifiers(
+        self,
+        header: AnyHeader,
+        section_id: SectionId | None,
+        shape: tuple[int, ...] | None = None,
+    ) -> list[Amplifier]:
+        """Return the amplifiers of a section, as its header tells them.
+
+        Parameters
+        ----------
+        shape
+            Of the raw array, by which a camera tells whether its own layout applies.
+        """
+        del shape
+        return amplifiers_from_header(self, header, section_id)
+
+    def get_crosstalk(self, section_id: SectionId) -> list[CrosstalkTerm]:
+        """Return what other amplifiers leave in those of a section; nothing by default."""
+        del section_id
+        return []
+
+    def names_table(self, kind: str) -> str | None:
+        """Return the file in which the camera's ``crosstalk`` or ``linearity`` should be."""
+        del kind
+        return None
+
+    def corrections_done(self, header: AnyHeader) -> Sequence[str] | None:
+        """Return what was done to a file before it came; None, as by default, for raw files."""
+        del header
+        return None
+
+    def load_section_flags(
+        self, filepath: PathLike | Sequence[PathLike], section_id: SectionId, header: AnyHeader
+    ) -> NDArray[np.uint16] | None:
+        """Read the mask that came with an image, in our flags; None where there is none."""
+        del filepath, section_id, header
+        return None
 
     def get_saturation_limit(self, header: AnyHeader | None, section_id: SectionId) -> float | None:
         """Return the ADU from which a pixel is saturated; see `look_up` for who told it."""
@@ -542,6 +578,11 @@ def _engine(session: Session) -> Engine:
     return bind if isinstance(bind, Engine) else bind.engine
 
 
+def _holds(place: tuple[slice, slice], x: float, y: float) -> bool:
+    rows, columns = place
+    return bool(rows.start <= y < rows.stop and columns.start <= x < columns.stop)
+
+
 def _says_something(keyword: str) -> bool:
     return keyword not in ("", "COMMENT", "HISTORY") and not STRUCTURAL.match(keyword)
 
@@ -557,13 +598,3 @@ def _checked_date(date: DateLike) -> datetime:
 
 def _number(value: Any) -> float | None:
     return None if is_blank(value) else float(value)
-
-
-def _largest_value(header: AnyHeader) -> float | None:
-    """Largest number that the pixels can hold; None for floats, which have no such limit."""
-    bits = header.get("ZBITPIX", header.get("BITPIX"))
-    if not isinstance(bits, int) or not 8 <= bits <= 32 or not header.get("NAXIS"):
-        return None
-    zero, scale = header.get("BZERO") or 0, header.get("BSCALE") or 1
-    stored = 255 if bits == 8 else 2 ** (bits - 1) - 1
-    return float(stored) * float(scale) + float(zero)

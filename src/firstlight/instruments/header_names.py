@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
-__all__ = ["KEYWORDS", "normalize_keyword"]
+__all__ = ["KEYWORDS", "CardFound", "normalize_keyword"]
+
+
+class CardFound(NamedTuple):
+    """A card as it stands in the file."""
+
+    keyword: str
+    value: Any
+
 
 KEYWORDS: Mapping[str, Sequence[str]] = {
     "instrument": ("INSTRUME", "CAMERA", "DETECTOR"),

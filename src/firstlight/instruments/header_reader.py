@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -16,7 +15,8 @@ from firstlight.algorithms.sky import barycentre
 from firstlight.formats.fits_cards import is_blank
 from firstlight.instruments import header_errors as bad
 from firstlight.instruments import header_values as values
-from firstlight.instruments.header_names import KEYWORDS, normalize_keyword
+from firstlight.instruments.amplifier_areas import AmplifierArea, areas_in
+from firstlight.instruments.header_names import KEYWORDS, CardFound, normalize_keyword
 
 __all__ = [
     "AmplifierArea",
@@ -33,32 +33,12 @@ _MJD_RANGE = (-3000.0, 125_000.0)  # 1850 to 2200
 _CFA = re.compile(r"^(RGGB|BGGR|GRBG|GBRG)$")
 
 
-class CardFound(NamedTuple):
-    """A card as it stands in the file."""
-
-    keyword: str
-    value: Any
-
-
 class Site(NamedTuple):
     """Where a telescope stands: degrees, east positive; metres. None where not known."""
 
     latitude: float | None
     longitude: float | None
     elevation: float | None
-
-
-@dataclass(frozen=True)
-class AmplifierArea:
-    """Where one amplifier's pixels are in the raw array, as slices ``(rows, columns)``.
-
-    ``None`` where the header does not say. The overscan `bias` may be absent.
-    """
-
-    name: str
-    bias: tuple[slice, slice] | None
-    data: tuple[slice, slice] | None
-    trim: tuple[slice, slice] | None
 
 
 def _within(low: float, high: float, what: str) -> Callable[[Any], float]:
@@ -267,6 +247,22 @@ class HeaderReader:
             return _text(value) if isinstance(value, str) else value
         raise error(subject=subject, field=card.keyword, found=repr(card.value), expected=expected)
 
+    def read_card_as(self, header: AnyHeader, name: str, keyword: str) -> Any:
+        """Read one given card as if it said `name`; None where it is missing or blank.
+
+        Nonsense raises the error of that name, as `extract_header_info` does.
+        """
+        card = _by_normal_name(header).get(normalize_keyword(keyword))
+        if card is None or is_blank(card.value):
+            return None
+        reader, error = _READERS[name]
+        try:
+            return reader(card.value)
+        except (ValueError, TypeError, ArithmeticError) as problem:
+            raise error(
+                field=card.keyword, found=repr(card.value), expected=str(problem)
+            ) from problem
+
     def get_mid_mjd(self, header: AnyHeader, *, subject: object = None) -> float | None:
         """Return the MJD (UTC) of the middle of the exposure, or None where not told."""
         return self._mid_mjd(_by_normal_name(header), subject)
@@ -451,27 +447,13 @@ class HeaderReader:
     ) -> list[AmplifierArea]:
         """Return where overscan and image are in a section's raw array, per amplifier.
 
-        Reads BIASSEC, DATASEC and TRIMSEC, and their forms with a letter (BIASSECA...). An
-        empty list says that the header tells nothing: the whole array is image. A range that
-        leaves the array raises `BadPixelRange`.
+        Reads BIASSEC, DATASEC and TRIMSEC, and their forms with a letter (BIASSECA...), of
+        which CCDSEC tells where the pixels belong where overscan lies between amplifiers, and
+        AMPSEC from which corner they are read. An empty list says that the header tells
+        nothing: the whole array is image. A range that leaves the array raises
+        `BadPixelRange`.
         """
-        cards = _by_normal_name(header)
-        names = sorted(
-            {
-                match[2]
-                for key in cards
-                if (match := re.match(r"^(BIAS|DATA|TRIM)SEC([A-Z]?)$", key))
-            }
-        )
-        areas = []
-        for name in names:
-            bias, data, trim = (
-                _pixel_range(cards, f"{word}SEC{name}", subject)
-                for word in ("BIAS", "DATA", "TRIM")
-            )
-            if bias or data or trim:
-                areas.append(AmplifierArea(name, bias, data, trim))
-        return areas
+        return areas_in(_by_normal_name(header), subject)
 
     def check_header(self, header: AnyHeader, *, subject: object = None) -> list[bad.BadHeader]:
         """Collect everything that is wrong with a header, instead of the first.
@@ -554,28 +536,3 @@ def _utc_from(mjd: float, scale: str) -> float:
     if scale == "GPS":
         return float((Time(mjd, format="mjd", scale="tai") + timedelta(seconds=19)).utc.mjd)
     return mjd
-
-
-def _pixel_range(
-    cards: dict[str, CardFound], keyword: str, subject: object
-) -> tuple[slice, slice] | None:
-    card = cards.get(keyword)
-    if card is None or is_blank(card.value):
-        return None
-    try:
-        rows, columns = values.parse_pixel_range(card.value)
-    except ValueError as problem:
-        raise bad.BadPixelRange(
-            subject=subject, field=card.keyword, found=repr(card.value), expected=str(problem)
-        ) from problem
-    # NAXISn of an image packed as tiles are those of the table that holds them.
-    packed = "Z" if "ZNAXIS1" in cards else ""
-    size = [cards[key].value for key in (f"{packed}NAXIS1", f"{packed}NAXIS2") if key in cards]
-    if len(size) == 2 and (columns.stop > size[0] or rows.stop > size[1]):
-        raise bad.BadPixelRange(
-            subject=subject,
-            field=card.keyword,
-            found=repr(card.value),
-            expected=f"a range within {size[0]} x {size[1]} pixels",
-        )
-    return rows, columns

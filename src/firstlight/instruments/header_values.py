@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from firstlight.formats.fits_cards import is_blank
 __all__ = [
     "MJD_EPOCH",
     "DateLike",
+    "largest_stored_value",
     "parse_angle",
     "parse_binning",
     "parse_date",
@@ -244,3 +246,13 @@ def parse_pixel_range(value: object) -> tuple[slice, slice]:
 def blank_to_none(value: object) -> object:
     """Return None for a card without a value."""
     return None if is_blank(value) else value
+
+
+def largest_stored_value(header: Mapping[str, Any]) -> float | None:
+    """Largest number that the pixels can hold; None for floats, which have no such limit."""
+    bits = header.get("ZBITPIX", header.get("BITPIX"))
+    if not isinstance(bits, int) or not 8 <= bits <= 32 or not header.get("NAXIS"):
+        return None
+    zero, scale = header.get("BZERO") or 0, header.get("BSCALE") or 1
+    stored = 255 if bits == 8 else 2 ** (bits - 1) - 1
+    return float(stored) * float(scale) + float(zero)

@@ -49,6 +49,7 @@ class MosaicCamera(Instrument, register=False):
 
     section_ids = CHANNELS
     filter_array = CHANNELS
+    bleeds_along = "not"  # such detectors are CMOS
 
     def _make_new_section(self, identifier: str) -> SensorSection:
         """Know the filter and the place of each colour."""

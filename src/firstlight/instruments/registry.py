@@ -8,11 +8,13 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from os import PathLike
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 from firstlight.errors import BadSettings, InvalidInput, MissingError, UserError
 from firstlight.instruments.base import Instrument
+from firstlight.instruments.camera_file import BadCamera
+from firstlight.instruments.file_camera import FileCamera, define_camera
 from firstlight.instruments.registration import (
     INSTANCES,
     LOCK,
@@ -21,6 +23,7 @@ from firstlight.instruments.registration import (
     register_instrument,
     registered,
 )
+from firstlight.provenance.fingerprint import fingerprint
 
 __all__ = [
     "FALLBACK",
@@ -28,6 +31,7 @@ __all__ = [
     "AmbiguousInstrument",
     "DuplicateInstrument",
     "UnknownInstrument",
+    "camera_fingerprints",
     "configure_instrument",
     "define_instrument",
     "forget_instrument",
@@ -35,6 +39,7 @@ __all__ = [
     "get_instrument_instance",
     "guess_instrument",
     "instrument_names",
+    "load_cameras",
     "register_instrument",
 ]
 
@@ -48,6 +53,8 @@ _classes = cast(dict[str, type[Instrument]], registered)
 _broken: dict[str, str] = {}
 _log = logging.getLogger(__name__)
 _state = {"plugins_loaded": False}
+_CAMERAS = Path(__file__).parent / "data"
+_loaded: list[str] = []  # cameras of the workspace's folder
 
 
 class UnknownInstrument(MissingError):
@@ -72,6 +79,7 @@ def _load_plugins() -> None:
         if _state["plugins_loaded"]:
             return
         _state["plugins_loaded"] = True
+        _define_ours()
         for point in entry_points(group=_GROUP):
             _load_plugin(point)
 
@@ -82,6 +90,67 @@ def _load_plugin(point: EntryPoint) -> None:
     except Exception as error:  # noqa: BLE001, code of others may fail in any way
         _broken[point.name] = f"{type(error).__name__}: {error}"
         _log.warning("instrument %s of %s cannot be loaded: %s", point.name, point.value, error)
+
+
+def load_cameras(folder: Path) -> list[str]:
+    """Define the cameras that a folder describes, and find tables of all cameras in it.
+
+    Parameters
+    ----------
+    folder
+        Of ``*.toml`` camera files, each with its tables beside it, and of tables of cameras that
+        come with the package. One that is not there holds none. A file that describes a camera
+        of the package, under its name, stands in its place.
+
+    Returns
+    -------
+    list
+        Names of the cameras that were defined.
+
+    Raises
+    ------
+    BadCamera
+        A camera file, or a table in use, is wrong.
+    """
+    _load_plugins()
+    paths = sorted(folder.glob("*.toml")) if folder.is_dir() else []
+    with LOCK:
+        for name in _loaded:
+            forget_instrument(name)
+        if _loaded or folder.is_dir():
+            _define_ours(folder)
+        _loaded[:] = []
+        for path in paths:
+            name = define_camera(path, tables_in=(folder,)).name
+            if name in _loaded:
+                raise BadCamera(subject=path, field="camera.name", found=f"a second {name}")
+            _loaded.append(name)
+        for name in camera_fingerprints():
+            cast(FileCamera, get_instrument_instance(name)).read_tables()
+        return list(_loaded)
+
+
+def _define_ours(*tables_in: Path) -> None:
+    """The cameras that come with the package."""
+    for path in sorted(_CAMERAS.glob("*.toml")):
+        define_camera(path, tables_in=tables_in)
+
+
+def camera_fingerprints() -> dict[str, str]:
+    """What the folder of `load_cameras` says of cameras, as fingerprints by name.
+
+    Cameras of the package without a table of one's own are not among them.
+    """
+    with LOCK:
+        told = {}
+        for name, cls in sorted(_classes.items()):
+            if issubclass(cls, FileCamera):
+                parts = cls.table_fingerprints()
+                if cls.path.parent != _CAMERAS:
+                    parts["camera"] = cls.fingerprint
+                if parts:
+                    told[name] = fingerprint(parts)
+        return told
 
 
 def instrument_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,17 +17,20 @@ from firstlight.algorithms.detector.calibrate import (
     calibrate,
     overscan_level,
 )
+from firstlight.errors import InvalidInput
+from firstlight.instruments.amplifiers import Amplifier
 from firstlight.instruments.base import Instrument
 from firstlight.instruments.header_reader import AmplifierArea, AnyHeader
 from firstlight.models.image import Image
 
-__all__ = ["BIAS_IN_DARK", "DetectorFrame", "masters_from"]
+__all__ = ["BIAS_IN_DARK", "DetectorFrame", "masters_from", "turned"]
 
 BIAS_IN_DARK = "error_per_second"
 """In a dark's record of its bias: how much of that bias's error it holds, per second."""
 
 _ALWAYS_TOLD = ("gain", "read_noise", "saturation_limit", "non_linearity_limit")
 Slices = tuple[slice, slice]
+Plane = NDArray[np.float32]
 
 
 @dataclass
@@ -39,10 +43,17 @@ class DetectorFrame:
         ADU, shape ``(ny, nx)`` with overscan.
     areas
         Where overscan and image of each amplifier are; empty where the header is silent.
+    gain, read_noise, saturation, linear_limit
+        Of the section: electrons per ADU, electrons, raw ADU; the mean, and for the limits the
+        lowest, of its amplifiers where each has its own.
     bias_level
         ADU to take off where there is no overscan; None where not known.
     known
         Gain, read noise, saturation, bias level: value, and who told it.
+    own
+        What is known of single amplifiers, by name.
+    ghosts
+        ADU that other amplifiers left in the image area of each one, by name.
     """
 
     raw: NDArray[Any]
@@ -53,6 +64,8 @@ class DetectorFrame:
     linear_limit: float | None = None
     bias_level: float | None = None
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    own: dict[str, Amplifier] = field(default_factory=dict)
+    ghosts: dict[str, Plane] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -63,26 +76,51 @@ class DetectorFrame:
             prop: instrument.look_up(prop, section_id, header)
             for prop in (*_ALWAYS_TOLD, "bias_level")
         }
+        known = {prop: {"value": k.value, "from": k.source} for prop, k in told.items()}
+        amplifiers = instrument.get_amplifiers(header, section_id, raw.shape)
+        for prop in _ALWAYS_TOLD:
+            known[prop] |= _of_amplifiers(amplifiers, prop)
+        if instrument.corrections_done(header) is not None and known["bias_level"]["value"] is None:
+            known["bias_level"] = {"value": 0.0, "from": "already reduced"}
         saturation, linear, bias = (
-            told[prop].value for prop in ("saturation_limit", "non_linearity_limit", "bias_level")
+            known[prop]["value"]
+            for prop in ("saturation_limit", "non_linearity_limit", "bias_level")
         )
         if bias is None:  # as with most cameras; nothing to tell
-            del told["bias_level"]
+            del known["bias_level"]
         return cls(
             raw=raw,
-            areas=instrument.overscan_and_data_sections(header),
-            gain=float(told["gain"].value or 1.0),
-            read_noise=float(told["read_noise"].value or 0.0),
+            areas=[amplifier.area for amplifier in amplifiers],
+            gain=float(known["gain"]["value"] or 1.0),
+            read_noise=float(known["read_noise"]["value"] or 0.0),
             saturation=None if saturation is None else float(saturation),
             linear_limit=None if linear is None else float(linear),
             bias_level=None if bias is None else float(bias),
-            known={prop: {"value": k.value, "from": k.source} for prop, k in told.items()},
+            known=known,
+            own={amplifier.area.name: amplifier for amplifier in amplifiers},
         )
 
     @property
     def has_overscan(self) -> bool:
         """Whether every amplifier has one."""
         return bool(self.areas) and all(area.bias is not None for area in self.areas)
+
+    @property
+    def has_linearity(self) -> bool:
+        """Whether every amplifier has a table."""
+        return bool(self.own) and all(each.linearity is not None for each in self.own.values())
+
+    @property
+    def in_adu(self) -> DetectorFrame:
+        """The same, with counts in the place of electrons, as they are."""
+        own = {name: Amplifier(each.area) for name, each in self.own.items()}
+        return replace(self, gain=1.0, own=own)
+
+    @property
+    def as_read(self) -> DetectorFrame:
+        """The same without its tables of linearity."""
+        own = {name: replace(each, linearity=None) for name, each in self.own.items()}
+        return replace(self, own=own)
 
     def known_as_done(self) -> dict[str, dict[str, Any]]:
         """What was taken for gain, read noise and saturation, as entries of the record."""
@@ -99,25 +137,85 @@ class DetectorFrame:
         Without an overscan the known bias level is taken off, from calibration frames as from
         science frames.
         """
-        detector = Detector(
-            gain=self.gain,
-            read_noise=self.read_noise,
-            saturation=self.saturation,
-            linear_limit=self.linear_limit,
-            saturation_growth=growth,
-        )
         areas = [area for area in self.areas if area.data is not None]
         if len(areas) <= 1:
             area = areas[0] if areas else None
-            return calibrate(
-                self.raw,
-                detector,
-                masters,
-                overscan=self._level(area) if overscan else self.bias_level,
-                data_section=area.data if area else None,
-                exposure_time=exposure_time,
-            )
-        return self._assemble(areas, masters, (detector, exposure_time), overscan=overscan)
+            return self._calibrated(area, masters, exposure_time, (overscan, growth))
+        places, shape = _placed(areas)
+        done = CalibratedImage(
+            np.zeros(shape, np.float32),
+            np.full(shape, np.inf, np.float32),
+            np.zeros(shape, np.uint16),
+        )
+        for area, here in zip(areas, places, strict=True):
+            part = self._calibrated(area, _cut(masters, here), exposure_time, (overscan, growth))
+            done.data[here], done.variance[here] = part.data, part.variance
+            done.flags[here] = part.flags
+        return done
+
+    def trimmed(self) -> NDArray[Any]:
+        """The image areas alone, ADU of the section's gain; several without their levels."""
+        areas = [area for area in self.areas if area.data is not None]
+        if len(areas) <= 1:
+            return self.raw[areas[0].data] if areas else self.raw
+        places, shape = _placed(areas)
+        made = np.zeros(shape, np.float32)
+        for area, here in zip(areas, places, strict=True):
+            own = self.own.get(area.name)
+            gain = own.own.get("gain", self.gain) if own is not None else self.gain
+            made[here] = self._above_zero(area) * np.float32(gain / self.gain)
+        return made
+
+    def light(self, amplifier: str) -> Plane:
+        """ADU above zero light of one amplifier, its first pixel in the order of reading first.
+
+        Raises
+        ------
+        InvalidInput
+            There is no such amplifier.
+        """
+        for area in self.areas:
+            if area.name == amplifier and area.data is not None:
+                return turned(self._above_zero(area), area)
+        raise InvalidInput(
+            field="amplifier", found=amplifier, expected=[area.name for area in self.areas]
+        )
+
+    def _above_zero(self, area: AmplifierArea) -> Plane:
+        level = self._level(area)
+        zero: Any = (self.bias_level or 0.0) if level is None else level.level
+        assert area.data is not None  # noqa: S101, the callers look for areas with data
+        return np.asarray(self.raw[area.data], np.float32) - np.float32(zero)
+
+    def _calibrated(
+        self,
+        area: AmplifierArea | None,
+        masters: Masters,
+        exposure_time: float,
+        how: tuple[bool, int],
+    ) -> CalibratedImage:
+        overscan, growth = how
+        return calibrate(
+            self.raw,
+            self._detector(area, growth),
+            masters,
+            overscan=self._level(area) if overscan else self.bias_level,
+            data_section=area.data if area else None,
+            exposure_time=exposure_time,
+            ghosts=self.ghosts.get(area.name) if area else None,
+        )
+
+    def _detector(self, area: AmplifierArea | None, growth: int) -> Detector:
+        own = self.own.get(area.name) if area is not None else None
+        facts: Mapping[str, float] = own.own if own is not None else {}
+        return Detector(
+            gain=facts.get("gain", self.gain),
+            read_noise=facts.get("read_noise", self.read_noise),
+            saturation=facts.get("saturation_limit", self.saturation),
+            linear_limit=facts.get("non_linearity_limit", self.linear_limit),
+            saturation_growth=growth,
+            linearity=own.linearity if own is not None else None,
+        )
 
     def _level(self, area: AmplifierArea | None) -> OverscanLevel | None:
         if area is None or area.bias is None:
@@ -131,60 +229,76 @@ class DetectorFrame:
             return overscan_level(self.raw, (data[0], bias[1]), along="rows")
         return overscan_level(self.raw, bias, along="constant")
 
-    def _assemble(
-        self,
-        areas: list[AmplifierArea],
-        masters: Masters,
-        rest: tuple[Detector, float],
-        *,
-        overscan: bool,
-    ) -> CalibratedImage:
-        detector, exposure_time = rest
-        places = [area.trim or area.data for area in areas]
-        top = min(place[0].start for place in places if place)
-        left = min(place[1].start for place in places if place)
-        ny = max(place[0].stop for place in places if place) - top
-        nx = max(place[1].stop for place in places if place) - left
-        data = np.zeros((ny, nx), np.float32)
-        variance = np.full((ny, nx), np.inf, np.float32)
-        flags = np.zeros((ny, nx), np.uint16)
-        for area, place in zip(areas, places, strict=True):
-            assert place is not None  # noqa: S101, areas without data were left out
-            here = (
-                slice(place[0].start - top, place[0].stop - top),
-                slice(place[1].start - left, place[1].stop - left),
-            )
-            part = calibrate(
-                self.raw,
-                detector,
-                _cut(masters, here),
-                overscan=self._level(area) if overscan else self.bias_level,
-                data_section=area.data,
-                exposure_time=exposure_time,
-            )
-            data[here], variance[here], flags[here] = part.data, part.variance, part.flags
-        return CalibratedImage(data, variance, flags)
+
+def turned(plane: Plane, area: AmplifierArea) -> Plane:
+    """Turn pixels from the order of the file to that of reading, or back."""
+    up, right = area.read_from.startswith("top"), area.read_from.endswith("right")
+    return plane[:: -1 if up else 1, :: -1 if right else 1]
 
 
-def masters_from(images: dict[str, Image]) -> Masters:
+def _of_amplifiers(amplifiers: list[Amplifier], prop: str) -> dict[str, Any]:
+    """What the record says of a property that all amplifiers have of their own."""
+    if not amplifiers or any(prop not in each.own for each in amplifiers):
+        return {}
+    values = {each.area.name: each.own[prop] for each in amplifiers}
+    sources = sorted({each.told.get(prop, "camera file") for each in amplifiers})
+    one = min if prop.endswith("limit") else np.mean
+    return {
+        "value": float(one(list(values.values()))),
+        "from": " and ".join(sources),
+        "amplifiers": values,
+    }
+
+
+def _placed(areas: list[AmplifierArea]) -> tuple[list[Slices], tuple[int, int]]:
+    """Where the pixels of each amplifier go in the section, and its shape."""
+    places = [place for area in areas if (place := area.trim or area.data) is not None]
+    top = min(place[0].start for place in places)
+    left = min(place[1].start for place in places)
+    ny = max(place[0].stop for place in places) - top
+    nx = max(place[1].stop for place in places) - left
+    return [
+        (
+            slice(place[0].start - top, place[0].stop - top),
+            slice(place[1].start - left, place[1].stop - left),
+        )
+        for place in places
+    ], (ny, nx)
+
+
+def masters_from(images: Mapping[str, Image]) -> Masters:
     """The master calibrations as arrays, by role: bias (ADU), dark (electrons/s), flat.
 
-    Where there is no dark, the static level of the exposures themselves stands in for it.
+    Where there is no dark, the static level of the exposures themselves stands in for it. The
+    illumination is a second flat: both are divided by. Of bad pixels only the flags count.
     """
-    bias, flat = images.get("bias"), images.get("flat")
+    bias = images.get("bias")
     dark = images.get("dark") or images.get("static_level")
-    planes = [image.flags for image in (bias, dark, flat) if image is not None]
-    marked = np.bitwise_or.reduce(planes) if planes else None
+    flat, flat_variance = _response(images.get("flat"), images.get("illumination"))
+    shown = (bias, dark, *(images.get(role) for role in ("flat", "illumination", "bad_pixels")))
+    planes = [image.flags for image in shown if image is not None]
     return Masters(
         bias=bias.data if bias else None,
         dark=dark.data if dark else None,
-        flat=flat.data if flat else None,
-        bad=marked,
+        flat=flat,
+        bad=np.bitwise_or.reduce(planes) if planes else None,
         bias_variance=bias.variance if bias else None,
         dark_variance=dark.variance if dark else None,
-        flat_variance=flat.variance if flat else None,
+        flat_variance=flat_variance,
         bias_in_dark=_bias_in_dark(bias, dark),
     )
+
+
+def _response(flat: Image | None, illumination: Image | None) -> tuple[Plane | None, Plane | None]:
+    """Product of flat and illumination, and its squared error."""
+    one = flat or illumination
+    if one is None:
+        return None, None
+    if flat is None or illumination is None:
+        return one.data, one.variance
+    product = flat.data * illumination.data
+    variance = flat.variance * np.square(illumination.data)
+    return product, variance + illumination.variance * np.square(flat.data)
 
 
 def _bias_in_dark(bias: Image | None, dark: Image | None) -> float:

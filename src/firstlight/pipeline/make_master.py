@@ -1,4 +1,7 @@
-"""make_master: master bias, dark and flat of raw frames; a dark of the exposures themselves."""
+"""make_master: master bias, dark and flat of raw frames; a dark of the exposures themselves.
+
+Illumination, fringe and bad pixels are taken from files.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +36,23 @@ from firstlight.models.image import Image, ImageKind
 from firstlight.pipeline.detector_frame import BIAS_IN_DARK, DetectorFrame, masters_from
 from firstlight.provenance.lineage import Lineage
 
-__all__ = ["KIND_OF_ROLE", "make_master", "master_lineage"]
+__all__ = ["KIND_OF_ROLE", "TAKEN_ROLES", "make_master", "master_lineage", "taken_planes"]
 
 VERSION = "2"
 STAR_WIDTH = 3.0  # pixels; only the order of magnitude matters for the drift
 RESTLESS = 4.0  # times the usual scatter: a pixel that no level can mend
 KIND_OF_ROLE = {
-    "bias": ImageKind.MASTER_BIAS,
-    "dark": ImageKind.MASTER_DARK,
-    "flat": ImageKind.MASTER_FLAT,
-    "static_level": ImageKind.STATIC_LEVEL,
+    "bias": ImageKind.MASTER_BIAS.value,
+    "dark": ImageKind.MASTER_DARK.value,
+    "flat": ImageKind.MASTER_FLAT.value,
+    "static_level": ImageKind.STATIC_LEVEL.value,
+    "illumination": "illumination",
+    "fringe": "master_fringe",
+    "bad_pixels": "bad_pixels",
 }
+"""What images of each role are called in the table."""
+TAKEN_ROLES = ("illumination", "fringe", "bad_pixels")
+"""Roles whose masters are taken from files, see `taken_master`."""
 
 
 def master_lineage(role: str) -> Lineage:
@@ -86,7 +95,7 @@ def make_master(
         else _combined(role, section_id, exposures, used)
     )
     image = Image(
-        kind=KIND_OF_ROLE[role].value,
+        kind=KIND_OF_ROLE[role],
         instrument=middle.instrument,
         section_id=section_id,
         filter=middle.filter if role == "flat" else None,
@@ -105,6 +114,39 @@ def make_master(
         planes = _nothing(frame)
     image.planes = planes
     return image
+
+
+def taken_planes(role: str, pixels: NDArray[Any]) -> Planes:
+    """Make the planes of a master that comes as a file.
+
+    Parameters
+    ----------
+    role
+        ``illumination`` (brought to median one), ``fringe`` (brought to median zero, any unit)
+        or ``bad_pixels`` (bad where not zero).
+    pixels
+        As in the file, ``(ny, nx)``, of the trimmed section.
+
+    Returns
+    -------
+    Planes
+        Pixels that are not finite, and an illumination of zero or less, are bad. The errors of
+        such masters are not told, so their variance is next to nothing.
+    """
+    data = np.asarray(pixels, np.float32)
+    if role == "bad_pixels":
+        flags = np.where(pixels != 0, int(Flag.BAD), 0).astype(np.uint16)
+        return Planes(np.zeros(data.shape, np.float32), _certain(data.shape), flags)
+    good = np.isfinite(data) & (data > 0 if role == "illumination" else True)
+    middle = np.float32(np.median(data[good])) if good.any() else np.float32(1.0)
+    neutral = np.float32(1.0 if role == "illumination" else 0.0)
+    made = data / middle if role == "illumination" else data - middle
+    flags = np.where(good, 0, int(Flag.BAD)).astype(np.uint16)
+    return Planes(np.where(good, made, neutral), _certain(data.shape), flags)
+
+
+def _certain(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.full(shape, 1e20, np.float32)
 
 
 def _record(
@@ -158,7 +200,7 @@ def _reduced(
             if role == "bias":
                 # A bias is kept in ADU: it is what the camera adds before its gain counts.
                 noise = FrameNoise(max(frame.read_noise / frame.gain, 0.5), 1.0)
-                frame.gain = 1.0
+                frame = frame.in_adu
             time = exposure.exp_time or 0.0
             reduced = frame.to_electrons(masters, time, overscan=frame.has_overscan, growth=0)
             path = Path(folder) / f"{number}.npy"
@@ -217,8 +259,7 @@ def _without_sky(exposures: Sequence[Exposure], section_id: str, path: Path) -> 
     frames: NDArray[np.float32] | None = None
     for number, exposure in enumerate(exposures):
         frame = _frame(exposure, section_id)
-        areas = [area.data for area in frame.areas if area.data is not None]
-        raw = np.asarray(frame.raw if not areas else frame.raw[areas[0]], dtype=np.float32)
+        raw = np.asarray(frame.trimmed(), dtype=np.float32)
         if frames is None:
             shape = (len(exposures), *raw.shape)
             frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)

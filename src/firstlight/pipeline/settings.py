@@ -34,18 +34,32 @@ class PreprocessSettings(StepSettings):
 
     overscan: bool = True
     """Subtract the level of the overscan, where the header tells where it is."""
+    crosstalk: bool = True
+    """Take off what amplifiers leave in each other, where the camera has coefficients."""
     bias: bool = True
     """Subtract the master bias."""
+    linearity: bool = True
+    """Make counts linear, where the camera has tables."""
     dark: bool = True
     """Subtract the master dark, scaled to the exposure time."""
     flat: bool = True
     """Divide by the master flat."""
+    illumination: bool = True
+    """Divide by the illumination correction (star flat), where there is one."""
     static_level: bool = True
     """Where there is no master dark: the level that the exposures themselves show."""
+    fringe: bool = True
+    """Subtract the master fringe of the filter, as strong as each image shows it."""
+    bad_pixels: bool = True
+    """Flag what the camera's map of bad pixels names."""
+    bleed: bool = True
+    """Flag the trails of charge that begin at saturated pixels."""
+    trails: bool = True
+    """Flag the trails of satellites and aircraft."""
     cosmic_rays: bool = True
     """Flag pixels hit by cosmic rays; not on colour cameras."""
     saturation_growth: int = Field(default=1, ge=0, le=20)
-    """Neighbours of saturated pixels that are flagged too, pixels."""
+    """Neighbours of saturated pixels and of trails of charge that are flagged too, pixels."""
 
 
 class FindSourcesSettings(StepSettings):

@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from firstlight.errors import InvalidInput
+from firstlight.formats.fits_file import read_image
+from firstlight.instruments import get_instrument_instance
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image, ImageInput
 from firstlight.models.night import night_of
 from firstlight.models.provenance import Provenance, Software
-from firstlight.pipeline.make_master import KIND_OF_ROLE, make_master, master_lineage
+from firstlight.pipeline.make_master import (
+    KIND_OF_ROLE,
+    TAKEN_ROLES,
+    make_master,
+    master_lineage,
+    taken_planes,
+)
 from firstlight.pipeline.step import Calibrations
 from firstlight.provenance.fingerprint import fingerprint, product_id
+from firstlight.provenance.lineage import Lineage
 from firstlight.services.products import ProductFiles, save_rows
 from firstlight.services.settings import CalibrationSettings
 from firstlight.work.engine import JobRequest
 
-__all__ = ["CalibrationService", "MasterChooser"]
+__all__ = ["CalibrationService", "MasterChooser", "MasterFile"]
+
+
+@dataclass(frozen=True)
+class MasterFile:
+    """A file that holds a master of a trimmed section.
+
+    Attributes
+    ----------
+    hdu
+        Index or EXTNAME of the image; None for the first.
+    mjd
+        When it is best; of several the nearest in time is used, however far.
+    """
+
+    path: Path
+    hdu: int | str | None = None
+    mjd: float = 0.0
+    binning: str = "1x1"
 
 
 @dataclass(frozen=True)
@@ -87,16 +117,18 @@ class MasterChooser:
         return Calibrations(dict(choice.images), dict(choice.reasons))
 
     def _nearest(self, role: str, exposure: Exposure, section_id: str) -> tuple[Image | None, str]:
-        key = (KIND_OF_ROLE[role].value, exposure.instrument, section_id, exposure.binning)
+        key = (KIND_OF_ROLE[role], exposure.instrument, section_id, exposure.binning)
         there = self._masters.get(key, [])
         kind = role.replace("_", " ")
         if not there:
             return None, f"no master {kind} for this section and binning"
-        if role == "flat":
-            there = [image for image in there if image.filter == exposure.filter]
+        if role in ("flat", "illumination", "fringe"):
+            name = exposure.filter if role == "flat" else _filter(exposure, section_id)
+            there = [image for image in there if image.filter == name]
             if not there:
-                return None, f"no master flat in filter {exposure.filter}"
-        warm = self._settings.temperature_tolerance if role != "static_level" else np.inf
+                return None, f"no master {kind} in filter {name}"
+        lasting = role == "static_level" or role in TAKEN_ROLES
+        warm = np.inf if lasting else self._settings.temperature_tolerance
         there = [
             image for image in there if _apart(image.temperature, exposure.temperature) <= warm
         ]
@@ -108,6 +140,8 @@ class MasterChooser:
         there = [image for image in there if image not in unusable]
         when = exposure.mjd or 0.0
         best = min(there, key=lambda image: (abs(image.mjd - when), str(image.id)))
+        if role in TAKEN_ROLES:
+            return best, f"taken from {best.calibration['file']['why']}"
         age = abs(best.mjd - when)
         if age > self._settings.max_age_days:
             return None, f"the nearest master {kind} is {age:.0f} days away"
@@ -136,7 +170,7 @@ class CalibrationService:
 
     def chooser(self, session: Session) -> MasterChooser:
         """A chooser over all masters there are now."""
-        kinds = [kind.value for kind in KIND_OF_ROLE.values()]
+        kinds = list(KIND_OF_ROLE.values())
         masters = session.scalars(select(Image).where(Image.kind.in_(kinds)))
         return MasterChooser(masters, self._settings)
 
@@ -199,6 +233,70 @@ class CalibrationService:
             Provenance.record(session, lineage)
             save_rows(session, [image])
         return {"failures": []}
+
+    def take_master(
+        self, role: str, file: MasterFile, instrument: str, section_id: str, filter_: str | None
+    ) -> uuid.UUID:
+        """Take a master from a file; taking the same one twice changes nothing.
+
+        Parameters
+        ----------
+        role
+            ``illumination``, ``fringe`` or ``bad_pixels``; see `make_master.taken_planes`.
+        file
+            The file, and for what it is good.
+        filter_
+            As the camera's exposures name it; None for bad pixels.
+
+        Returns
+        -------
+        uuid.UUID
+            Of the master.
+
+        Raises
+        ------
+        InvalidInput
+            Another role, or a role that needs a filter has none.
+        UnknownInstrument, UnknownSection
+            There is no such camera or section.
+        BadFile
+            The file has no such image.
+        """
+        if role not in TAKEN_ROLES:
+            raise InvalidInput(field="role", found=role, expected=", ".join(TAKEN_ROLES))
+        if (filter_ is None) != (role == "bad_pixels"):
+            expected = "none for bad pixels" if role == "bad_pixels" else "the name of a filter"
+            raise InvalidInput(field="filter", found=filter_, expected=expected)
+        camera = get_instrument_instance(instrument)
+        camera.check_section_id(section_id)
+        digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
+        lineage = Lineage("take_master", "1", {"role": role}, ())
+        facts = [digest, str(file.hdu), instrument, str(filter_), file.binning, str(file.mjd)]
+        ident = product_id(lineage.id, facts, section_id)
+        with self._database.reading() as session:
+            if session.get(Image, ident) is not None:
+                return ident
+        image = Image(
+            kind=KIND_OF_ROLE[role],
+            instrument=instrument,
+            section_id=section_id,
+            filter=filter_,
+            binning=file.binning,
+            mjd=file.mjd,
+            gain=1.0,
+            read_noise=0.0,
+            calibration={"file": {"done": True, "why": file.path.name, "sha256": digest}},
+            header={},
+        )
+        image.planes = taken_planes(role, read_image(file.path, file.hdu))
+        image.made_by(lineage, {}, "")
+        image.id = ident
+        self._files.write_image(image, f"master-{role}.{section_id}")
+        with self._database.begin() as session:
+            Software.record(session)
+            Provenance.record(session, lineage)
+            save_rows(session, [image])
+        return ident
 
     def _groups(
         self, session: Session, kind: str, observations: Collection[uuid.UUID] | None
@@ -265,6 +363,15 @@ def _spread(exposures: Sequence[Exposure], kind: str, most: int = 60) -> Sequenc
         return exposures
     picked = np.unique(np.linspace(0, len(exposures) - 1, most).round().astype(int))
     return [exposures[i] for i in picked]
+
+
+def _filter(exposure: Exposure, section_id: str) -> str | None:
+    """The filter over a section."""
+    if not exposure.filter_array:
+        return exposure.filter
+    return exposure.filter_array[
+        exposure.instrument_object.get_section_filter_array_index(section_id)
+    ]
 
 
 def _apart(one: float | None, other: float | None) -> float:

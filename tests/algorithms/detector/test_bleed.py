@@ -47,10 +47,13 @@ def test_trails_are_found_whole_and_little_else(bright):
         wanted = (ran > 20 * np.sqrt(variance)) & ~full
         ends += wanted.sum()
         assert not (found & full).any()
-        assert (found & wanted).sum() >= 0.9 * wanted.sum()
+        # The last pixel of a trail within the star's own bright light is not told from it.
+        assert (found & wanted).sum() >= 0.8 * wanted.sum()
+        grown = find_bleed(data, variance, full, growth=1)
+        assert (grown & wanted).sum() == wanted.sum()
         extra += (found & (ran == 0)).sum()
     assert ends > 10
-    assert extra < 3 * 5 * 150
+    assert extra < 3 * 5 * 15
 
 
 def test_a_faint_trail_is_followed_to_its_end_over_a_gap():

@@ -31,7 +31,8 @@ def find_bleed(
     """Find the trails of charge that begin at saturated pixels.
 
     From both ends of every saturated run a trail is followed while its pixels stand out of the
-    pixels on both sides, by `threshold` sigma and by more than the wings of a star do.
+    pixels on both sides, and of those across the columns that are as far from the middle of the
+    run, by `threshold` sigma and by more than the wings of a star do.
 
     Parameters
     ----------
@@ -98,10 +99,13 @@ def _follow_all(pixels, spread, core, threshold, trail):  # type: ignore[no-unty
 def _follow(pixels, spread, core, threshold, trail, y, x, step):  # type: ignore[no-untyped-def]
     """Mark the trail that leaves ``(y, x)`` upwards or downwards, up to its last bright pixel."""
     last, missed, j = y, 0, y + step
+    middle, centre = _centre_of_core(core, y, x, -step)
     while 0 <= j < core.shape[0] and missed < _STEPS and not core[j, x]:
         value, noise = pixels[j, x], spread[j, x]
         known = np.isfinite(value) and np.isfinite(noise)
-        side = _beside(pixels, core, j, x)
+        away = int(np.sqrt((j - middle) ** 2 + (x - centre) ** 2) + 0.5)
+        wing = _fainter(pixels, middle, centre - away, centre + away)
+        side = max(_beside(pixels, core, j, x), wing)
         if known and value <= np.float32(_WINGS) * side + threshold * np.sqrt(noise):
             missed += 1
         elif known:
@@ -109,6 +113,31 @@ def _follow(pixels, spread, core, threshold, trail, y, x, step):  # type: ignore
         j += step
     for k in range(y + step, last + step, step):
         trail[k, x] = True
+
+
+@njit(cache=True, nogil=True)
+def _centre_of_core(core, y, x, step):  # type: ignore[no-untyped-def] # compiled
+    """Middle row of the saturated run that ends at ``(y, x)``, and its middle column there."""
+    end = y
+    while 0 <= end + step < core.shape[0] and core[end + step, x]:
+        end += step
+    middle = (y + end) // 2
+    left = right = x
+    while core[middle, left - 1]:
+        left -= 1
+    while core[middle, right + 1]:
+        right += 1
+    return middle, (left + right) // 2
+
+
+@njit(cache=True, nogil=True)
+def _fainter(pixels, y, left, right):  # type: ignore[no-untyped-def] # compiled
+    """Light of the fainter of two pixels of a row; none where neither is known."""
+    found = np.float32(np.inf)
+    for x in (left, right):
+        if 0 <= x < pixels.shape[1] and np.isfinite(pixels[y, x]):
+            found = min(found, pixels[y, x])
+    return found if np.isfinite(found) else np.float32(0.0)
 
 
 @njit(cache=True, nogil=True)

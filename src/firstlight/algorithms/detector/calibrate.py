@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter1d
 
+from firstlight.algorithms.detector.linearity import Linearity
 from firstlight.algorithms.flags import DTYPE, Flag
 from firstlight.algorithms.order_statistics import kth_smallest
 from firstlight.errors import InvalidInput
@@ -29,6 +30,7 @@ _SATURATED = int(Flag.SATURATED)
 _NO_DATA = int(Flag.NO_DATA)
 _LOW_FLAT = int(Flag.LOW_FLAT)
 _NONLINEAR = int(Flag.NONLINEAR)
+_LOW_FLAT_AT = 0.1
 _TILE = 32  # pixels; small against vignetting, large enough that a tile's mean has little noise
 
 
@@ -75,6 +77,9 @@ class Detector:
         Raw ADU above which a pixel is flagged as nonlinear.
     saturation_growth
         Neighbours of saturated pixels within this many pixels are flagged as bleed.
+    linearity
+        What makes the counts above zero light linear; pixels above the end of its table are
+        flagged as nonlinear. None leaves the counts as they are.
     """
 
     gain: ArrayLike = 1.0
@@ -82,6 +87,7 @@ class Detector:
     saturation: float | None = None
     linear_limit: float | None = None
     saturation_growth: int = 0
+    linearity: Linearity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +220,13 @@ def calibrate(
     overscan: OverscanLevel | ArrayLike | None = None,
     data_section: tuple[slice, slice] | None = None,
     exposure_time: float = 0.0,
-    low_flat: float = 0.1,
+    ghosts: NDArray[np.float32] | None = None,
 ) -> CalibratedImage:
     """Turn a raw section into electrons with an honest variance and flags.
 
-    ``data = ((raw - overscan - bias) * gain - dark * t) / flat``. The variance is read noise,
-    Poisson noise of everything collected, and the errors of the masters.
+    ``data = (linear(raw - overscan - ghosts - bias) * gain - dark * t) / flat``. The variance is
+    read noise, Poisson noise of everything collected, and the errors of the masters. Saturation
+    is judged by the raw value, before anything is taken off.
 
     The Poisson term is taken from an *estimate of the expectation*, not from the pixel's own
     noisy value: using the latter gives low pixels small errors and so a chi-square that is tens
@@ -240,8 +247,12 @@ def calibrate(
         Rows and columns that see the sky; the result has this shape.
     exposure_time
         Seconds, multiplies the dark rate.
-    low_flat
-        Pixels whose flat is at or below this are flagged and get no value.
+    ghosts
+        ADU that other amplifiers left in these pixels (crosstalk), the shape of the result.
+
+    Notes
+    -----
+    Pixels whose flat is at or below 0.1 are flagged and get no value.
 
     Raises
     ------
@@ -258,19 +269,36 @@ def calibrate(
     planes = _gather(
         pixels.shape, full_shape, data_section, detector, masters, overscan, left_of_bias
     )
+    if ghosts is not None:
+        planes = planes._replace(bias=planes.bias + _fitting(ghosts, pixels.shape, "ghosts"))
     flags = _initial_flags(masters.bad, pixels.shape, full_shape, data_section)
     saturation = np.inf if detector.saturation is None else detector.saturation
     linear = np.inf if detector.linear_limit is None else detector.linear_limit
     electrons = np.empty(pixels.shape, dtype=np.float32)
     variance = np.empty(pixels.shape, dtype=np.float32)
-    _to_electrons(pixels, planes, (float(saturation), float(linear)), electrons, flags)
+    limits = (float(saturation), float(linear))
+    _to_electrons(pixels, planes, limits, _table(detector.linearity), electrons, flags)
     if detector.saturation_growth > 0:
         _grow_saturation(flags, detector.saturation_growth)
     read_variance = float(np.median(planes.read_variance))
     sky = _tile_means(electrons, flags, np.float32(read_variance), _TILE)
-    settings = (np.float32(exposure_time), np.float32(low_flat))
+    settings = (np.float32(exposure_time), np.float32(_LOW_FLAT_AT))
     _finish(electrons, variance, flags, sky, planes, settings)
     return CalibratedImage(electrons, variance, flags)
+
+
+def _fitting(plane: NDArray[np.float32], shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
+    if plane.shape != shape:
+        raise ShapeMismatch(field=name, found=plane.shape, expected=shape)
+    return np.ascontiguousarray(plane, dtype=np.float32)
+
+
+def _table(linearity: Linearity | None) -> tuple[np.float32, np.float32, NDArray[np.float32]]:
+    """Start, entries per ADU and corrections; no entry where nothing is to be corrected."""
+    if linearity is None:
+        return np.float32(0), np.float32(1), np.empty(0, np.float32)
+    inverse = np.float32(1.0 / linearity.step)
+    return np.float32(linearity.start), inverse, linearity.correction
 
 
 def _native(raw: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -376,10 +404,26 @@ def _grow_saturation(flags: NDArray[np.uint16], radius: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _to_electrons(raw, planes, limits, electrons, flags):  # type: ignore[no-untyped-def] # compiled
+def _correction(counts, table):  # type: ignore[no-untyped-def] # compiled
+    """What makes counts linear, that of the nearest end outside of the table."""
+    start, inverse, entries = table
+    place = (counts - start) * inverse
+    if place <= 0:
+        return entries[0]
+    last = entries.size - 1
+    if place >= last:
+        return entries[last]
+    k = int(place)
+    return entries[k] + (place - np.float32(k)) * (entries[k + 1] - entries[k])
+
+
+@njit(cache=True, nogil=True)
+def _to_electrons(raw, planes, limits, table, electrons, flags):  # type: ignore[no-untyped-def] # compiled
     """Collected electrons before dark and flat; flags of the raw values."""
     ny, nx = raw.shape
     saturation, linear = limits
+    start, inverse, entries = table
+    top = start + np.float32(entries.size - 1) / inverse
     for y in range(ny):
         level = planes.row_level[y]
         bias, gain = _row(planes.bias, y), _row(planes.gain, y)
@@ -387,7 +431,11 @@ def _to_electrons(raw, planes, limits, electrons, flags):  # type: ignore[no-unt
         for x in range(nx):
             value = np.float32(raw[y, x])
             if np.isfinite(value):
-                kept = (value - level - bias[x]) * gain[x]
+                counts = value - level - bias[x]
+                if entries.size > 0:
+                    flags[y, x] |= np.uint16(_NONLINEAR if counts > top else 0)
+                    counts += _correction(counts, table)
+                kept = counts * gain[x]
             else:
                 flags[y, x] |= _NO_DATA
             # A missing pixel stands in with its neighbour's value for the local means only.

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.detector.calibrate import CalibratedImage
 from firstlight.algorithms.detector.colour_mosaic import without_checkerboard
-from firstlight.algorithms.detector.cosmic_rays import find_cosmic_rays
+from firstlight.algorithms.detector.fringe import fit_fringe, remove_fringe
 from firstlight.algorithms.flags import UNUSABLE, Flag
-from firstlight.algorithms.sources.detect import star_width
 from firstlight.formats.fits_image import Planes
+from firstlight.instruments.registry import camera_fingerprints
 from firstlight.models.image import Image, ImageInput, ImageKind
 from firstlight.models.sky_search import place
 from firstlight.pipeline.detector_frame import DetectorFrame, masters_from
+from firstlight.pipeline.ghosts import find_ghosts
+from firstlight.pipeline.pixel_marks import mark_given, mark_pixels
 from firstlight.pipeline.settings import PreprocessSettings
 from firstlight.pipeline.step import Step, StepImpossible, Workpiece
 
@@ -26,11 +27,16 @@ __all__ = ["Preprocess"]
 CLIPPINGS = 8
 CLIP = 3.0
 CLIP_LOSS = 1.0136  # a Gaussian cut at three sigma is that much narrower
-CORRECTIONS = ("bias", "dark", "flat", "static_level")
+CORRECTIONS = ("bias", "dark", "flat", "illumination", "static_level", "fringe", "bad_pixels")
+SELDOM = ("illumination", "fringe", "bad_pixels")  # their absence is no news
+Record = dict[str, dict[str, Any]]
 
 
 class Preprocess(Step):
-    """Overscan, bias, dark, flat, gain, bad pixels, cosmic rays: each done, or said not to be.
+    """Raw counts to electrons: each correction done, or said not to be, and why.
+
+    In this order: overscan and crosstalk, bias, linearity, dark, flat and illumination, fringe;
+    then flags of saturation with its charge, of trails and of cosmic rays.
 
     Parameters
     ----------
@@ -41,7 +47,7 @@ class Preprocess(Step):
     """
 
     name = "preprocess"
-    version = "3"
+    version = "4"
     makes = "image"
     product_class = Image
 
@@ -54,75 +60,119 @@ class Preprocess(Step):
         self._instruments = {name: dict(facts) for name, facts in (instruments or {}).items()}
 
     def parameters(self) -> dict[str, Any]:
-        """All settings, those of the instruments included: a gain changes every pixel."""
+        """All settings, and what was told of cameras: a gain or a table changes every pixel."""
         parameters = self.settings.critical()
-        return parameters | {"instruments": self._instruments} if self._instruments else parameters
+        if self._instruments:
+            parameters["instruments"] = self._instruments
+        cameras = camera_fingerprints()
+        return parameters | {"cameras": cameras} if cameras else parameters
 
     def run(self, piece: Workpiece) -> Image:
         """Make the calibrated image of the piece's section."""
+        _check(piece)
         exposure, section = piece.exposure, piece.section_id
-        if exposure.mjd is None:
-            raise StepImpossible(
-                "the header does not say when it was taken",
-                subject=exposure.filename,
-                field="DATE-OBS",
-            )
-        header = exposure.section_headers[section]
-        camera = exposure.instrument_object
-        merged = {**dict(exposure.raw_header), **dict(header)}
-        frame = DetectorFrame.of(camera, merged, section, exposure.data[section])
-        wanted = {
-            role: image
-            for role, image in piece.calibrations.masters.items()
-            if getattr(self.settings, role)
-        }
-        done = self._record(piece, frame, set(wanted))
-        overscan = self.settings.overscan and frame.has_overscan
-        planes = frame.to_electrons(
-            masters_from(wanted),
-            exposure.exp_time or 0.0,
-            overscan=overscan,
-            growth=self.settings.saturation_growth,
-        )
-        why = None if overscan or "bias" in wanted else _unknown_noise(frame)
-        if why is not None:
-            planes = _with_measured_noise(planes)
-            done["noise"] = {"done": True, "why": f"{why}: measured"}
-        pattern = camera.get_cfa_pattern(merged)
+        camera, header = exposure.instrument_object, _header(piece, section)
+        frame = _frame(piece, section)
+        wanted = self._wanted(piece)
+        done = self._record(piece, frame, wanted)
+        planes = self._electrons(piece, frame, wanted, done)
+        pattern = camera.get_cfa_pattern(header)
         if pattern is not None:
             planes = without_checkerboard(planes)
             done["colour_mosaic"] = {"done": True, "why": f"luminance of {pattern}"}
         # Of a mosaic every second pixel of a star is left: too sharp to tell it from a hit.
         in_colour = camera.get_cfa_pattern(dict(exposure.raw_header)) is not None
-        if self.settings.cosmic_rays and pattern is None and not in_colour:
-            done["cosmic_rays"] = {"done": True, "pixels": _flag_cosmic_rays(planes)}
+        done |= mark_pixels(
+            planes,
+            self.settings,
+            along=camera.bleeds_along,
+            limit_known=frame.saturation is not None,
+            hits=pattern is None and not in_colour,
+        )
         image = self._image(piece, frame, planes)
         image.calibration = done
-        image.pixel_scale = camera.get_pixel_scale(merged, section)
-        piece.notes |= {name: facts["why"] for name, facts in done.items() if not facts["done"]}
+        image.pixel_scale = camera.get_pixel_scale(header, section)
+        piece.notes |= {
+            name: facts["why"]
+            for name, facts in done.items()
+            if not facts["done"] and facts.get("applies", True)
+        }
         return image
 
+    def _electrons(
+        self, piece: Workpiece, frame: DetectorFrame, wanted: Mapping[str, Image], done: Record
+    ) -> CalibratedImage:
+        """Electrons with variance and flags of single pixels; `done` is brought up to date."""
+        exposure, section = piece.exposure, piece.section_id
+        overscan = self.settings.overscan and frame.has_overscan
+        terms = exposure.instrument_object.get_crosstalk(section) if overscan else []
+        if self.settings.crosstalk and terms and "by" not in done["crosstalk"]:
+            frame.ghosts, done["crosstalk"] = find_ghosts(
+                frame, section, terms, lambda other: _frame(piece, other)
+            )
+        planes = (frame if self.settings.linearity else frame.as_read).to_electrons(
+            masters_from(wanted),
+            exposure.exp_time or 0.0,
+            overscan=overscan,
+            growth=self.settings.saturation_growth,
+        )
+        given = _given_flags(piece)
+        if given is not None:
+            done["mask"] = mark_given(planes, given)
+        if "fringe" in wanted:
+            done["fringe"] |= _take_off_fringe(planes, wanted["fringe"])
+        why = None if overscan or "bias" in wanted else _unknown_noise(frame)
+        if why is not None:
+            planes = _with_measured_noise(planes)
+            done["noise"] = {"done": True, "why": f"{why}: measured"}
+        return planes
+
+    def _wanted(self, piece: Workpiece) -> dict[str, Image]:
+        """The masters to use: what was done before the file came is not done again."""
+        before = _done_before(piece)
+        return {
+            role: image
+            for role, image in piece.calibrations.masters.items()
+            if getattr(self.settings, role) and role not in before
+        }
+
     def _record(
-        self, piece: Workpiece, frame: DetectorFrame, roles: set[str]
-    ) -> dict[str, dict[str, Any]]:
+        self, piece: Workpiece, frame: DetectorFrame, wanted: Mapping[str, Image]
+    ) -> Record:
         """For each correction, whether it is done, with what, and why (not)."""
-        told: dict[str, dict[str, Any]] = {"overscan": {"done": False}}
+        told: Record = {"overscan": {"done": False}}
         if not self.settings.overscan:
             told["overscan"]["why"] = "switched off"
         elif frame.has_overscan:
             told["overscan"] = {"done": True, "why": "the header tells where it is"}
         else:
             told["overscan"]["why"] = "the header tells of none"
+        told["crosstalk"] = self._of_table("crosstalk", piece, known=False)
+        told["linearity"] = self._of_table("linearity", piece, known=frame.has_linearity)
         for role in CORRECTIONS:
             reason = piece.calibrations.reasons.get(role, "no master")
-            if role in roles:
-                master = piece.calibrations.masters[role]
-                told[role] = {"done": True, "why": reason, "master": str(master.id)}
+            if role in wanted:
+                told[role] = {"done": True, "why": reason, "master": str(wanted[role].id)}
             elif role in piece.calibrations.masters:
                 told[role] = {"done": False, "why": "switched off"}
             else:
                 told[role] = {"done": False, "why": reason}
+                if role in SELDOM:
+                    told[role]["applies"] = False
+        for role in _done_before(piece):
+            told[role] = {"done": True, "why": "before the file came", "by": "another pipeline"}
         return told | frame.known_as_done()
+
+    def _of_table(self, kind: str, piece: Workpiece, *, known: bool) -> dict[str, Any]:
+        """Entry of a correction by a table of the camera."""
+        if not getattr(self.settings, kind):
+            return {"done": False, "why": "switched off"}
+        if known:
+            return {"done": True, "why": "the camera's table"}
+        camera = piece.exposure.instrument_object
+        named = camera.names_table(kind)
+        why = f"there is no file {named}" if named else "the camera has no table"
+        return {"done": False, "why": why, "applies": named is not None}
 
     def _image(self, piece: Workpiece, frame: DetectorFrame, planes: CalibratedImage) -> Image:
         exposure = piece.exposure
@@ -154,6 +204,65 @@ class Preprocess(Step):
         return image
 
 
+def _check(piece: Workpiece) -> None:
+    """Refuse what no image can be made of."""
+    exposure = piece.exposure
+    if exposure.mjd is None:
+        raise StepImpossible(
+            "the header does not say when it was taken",
+            subject=exposure.filename,
+            field="DATE-OBS",
+        )
+    if exposure.instrument_object.get_property(piece.section_id, "defective"):
+        raise StepImpossible(
+            "the section is defective",
+            subject=exposure.filename,
+            field=f"section {piece.section_id}",
+        )
+
+
+def _header(piece: Workpiece, section_id: str) -> dict[str, Any]:
+    """The cards of the exposure and of one section, which count more."""
+    exposure = piece.exposure
+    return {**dict(exposure.raw_header), **dict(exposure.section_headers[section_id])}
+
+
+def _frame(piece: Workpiece, section_id: str) -> DetectorFrame:
+    camera = piece.exposure.instrument_object
+    raw = piece.exposure.data[section_id]
+    return DetectorFrame.of(camera, _header(piece, section_id), section_id, raw)
+
+
+def _done_before(piece: Workpiece) -> tuple[str, ...]:
+    """What another pipeline did to the file."""
+    camera = piece.exposure.instrument_object
+    return tuple(camera.corrections_done(_header(piece, piece.section_id)) or ())
+
+
+def _given_flags(piece: Workpiece) -> NDArray[np.uint16] | None:
+    """The mask that lies beside a file."""
+    exposure, section = piece.exposure, piece.section_id
+    if exposure.filename is None or not _done_before(piece):
+        return None
+    try:
+        path = exposure.get_fullpath()
+    except FileNotFoundError:  # its pixels are in memory only, and so nothing lies beside them
+        return None
+    camera = exposure.instrument_object
+    return camera.load_section_flags(path, section, _header(piece, section))
+
+
+def _take_off_fringe(planes: CalibratedImage, master: Image) -> dict[str, Any]:
+    """Fit and subtract the pattern, in place, where the image shows it; the record's news."""
+    hidden = ((planes.flags & UNUSABLE) != 0) | ((master.flags & Flag.BAD) != 0)
+    fit = fit_fringe(planes.data, hidden, master.data)
+    strength = {"scale": fit.scale, "error": fit.error if np.isfinite(fit.error) else None}
+    if not fit.is_seen:
+        return {"done": False, "why": "the image does not show the pattern", **strength}
+    remove_fringe(planes.data, planes.variance, master.data, fit, master.variance)
+    return strength
+
+
 def _unknown_noise(frame: DetectorFrame) -> str | None:
     """Why the noise of a frame without overscan and bias cannot be modelled; None if it can."""
     if frame.bias_level is None:
@@ -161,18 +270,6 @@ def _unknown_noise(frame: DetectorFrame) -> str | None:
     if frame.known["read_noise"]["from"] == "assumed":
         return "the read noise is not known"
     return None
-
-
-def _flag_cosmic_rays(planes: CalibratedImage) -> int:
-    """Flag hits in place; the width of the stars, measured first, keeps their cores safe."""
-    sky = estimate_background(planes.data, (planes.flags & UNUSABLE) != 0)
-    stars = star_width(planes.data - sky.level, planes.variance, planes.flags)
-    # The narrow axis of trailed stars: it is what a cosmic ray must be sharper than.
-    narrow = stars.fwhm / np.sqrt(stars.elongation)
-    width = float(narrow) if np.isfinite(narrow) else None
-    found = find_cosmic_rays(planes.data, planes.variance, planes.flags, fwhm=width, sky=sky.level)
-    planes.flags[found.mask] |= np.uint16(Flag.COSMIC_RAY)
-    return int(found.mask.sum())
 
 
 def _with_measured_noise(planes: CalibratedImage) -> CalibratedImage:
