@@ -33,6 +33,7 @@ from firstlight.services.settings import (
     LightCurveSettings,
     ReduceSettings,
 )
+from firstlight.services.transients.settings import TransientSettings
 from firstlight.services.watching.notification_settings import NotificationSettings
 from firstlight.services.web_settings import WebSettings
 from firstlight.storage import StorageSettings
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     recipe: RecipeSettings = RecipeSettings()
     light_curves: LightCurveSettings = LightCurveSettings()
     references: ReferenceChoiceSettings = ReferenceChoiceSettings()
+    transients: TransientSettings = TransientSettings()
     alerts: AlertSettings = AlertSettings()
     quality: QualitySettings = QualitySettings()
     reduce: ReduceSettings = ReduceSettings()

@@ -11,6 +11,7 @@ __all__ = [
     "analyse_uploaded_image",
     "build_reference",
     "finish_analyses",
+    "forced_photometry",
     "make_colour_pictures",
     "make_master",
     "make_timelapse",
@@ -43,6 +44,11 @@ def reduce_section(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
 def build_reference(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
     """Job: the reference of one section of one field in one filter."""
     return factory.reference_building.build(payload)
+
+
+def forced_photometry(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:
+    """Job: followed objects in some differences."""
+    return factory.forced_photometry.run(payload)
 
 
 def register(payload: dict[str, Any], factory: Factory) -> dict[str, Any]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from firstlight.services.registration import RegistrationService
     from firstlight.services.stamp_light_curves import StampLightCurveService
     from firstlight.services.status import StatusService
+    from firstlight.services.transients.association import ObjectRecogniser
+    from firstlight.services.transients.forced_photometry import ForcedPhotometryService
     from firstlight.work.engine import JobRequest
 
 __all__ = ["ReductionWiring"]
@@ -75,6 +77,29 @@ class ReductionWiring(Foundations):
             changes=lambda: self.change_recipe,
             choice=self.settings.references,
             report=QualityReporter(self.settings.quality),
+            keep_objects=self.object_recogniser,
+        )
+
+    @cached_property
+    def object_recogniser(self) -> ObjectRecogniser:
+        """Gives measurements their objects."""
+        from firstlight.services.transients.association import ObjectRecogniser
+        from firstlight.services.transients.known_objects import KnownObjects
+
+        settings = self.settings.transients
+        return ObjectRecogniser(
+            settings.objects,
+            KnownObjects(settings.known, self.workspace),
+            moved_arcsec=settings.forced.moved_arcsec,
+        )
+
+    @cached_property
+    def forced_photometry(self) -> ForcedPhotometryService:
+        """Objects in all differences that cover them."""
+        from firstlight.services.transients.forced_photometry import ForcedPhotometryService
+
+        return ForcedPhotometryService(
+            database=self.database, settings=self.settings.transients.forced
         )
 
     @cached_property
@@ -171,6 +196,8 @@ class ReductionWiring(Foundations):
         makers: list[tuple[str, Callable[..., list[JobRequest]]]] = [
             *((f"master {kind}", partial(calibration.plan, kind)) for kind in calibration.KINDS),
             ("reduce", self.reduction.plan),
+            ("forced photometry", self.forced_photometry.plan),
+            ("forced photometry of new objects", self.forced_photometry.plan_objects),
             ("register", self.registration.plan),
             ("light curves", self.light_curves.plan),
             ("stamps", self.stamp_light_curves.plan),

@@ -247,6 +247,7 @@ class Factory(TransientWiring, AnalysisWiring):
             "make_master": JobKind(handler + "make_master", timeout_s=timeout),
             "reduce_section": JobKind(handler + "reduce_section", timeout_s=timeout),
             "build_reference": JobKind(handler + "build_reference", timeout_s=10 * timeout),
+            "forced_photometry": JobKind(handler + "forced_photometry", timeout_s=timeout),
             "register": JobKind(handler + "register", timeout_s=timeout),
             "light_curves": JobKind(handler + "solve_light_curves", timeout_s=10 * timeout),
             "stamp_light_curves": JobKind(handler + "stamp_light_curves", timeout_s=10 * timeout),

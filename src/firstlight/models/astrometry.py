@@ -36,7 +36,7 @@ class WorldCoordinates(OnSky, Product, Base):
     n_matched: Mapped[int]
     log_odds: Mapped[float]
     """Natural logarithm of the odds that the match is not by chance."""
-    radius: Mapped[float]
+    radius: Mapped[float] = mapped_column(index=True)
     """Degrees from the centre to the farthest corner."""
 
     @property

@@ -2,8 +2,8 @@
 
 A point is made for each pair of a followed Object and a section with a difference. Whoever
 measures a section looks for Objects after it has locked that section, and whoever measures an
-Object looks for `ForcedRun` rows under the same locks; so one of the two sees the other, and no
-pair is lost in whatever order their transactions end.
+Object looks for the `ForcedRun` of each section under the same locks; so one of the two sees the
+other, and no pair is lost in whatever order their transactions end.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class FollowedObject(OnSky, Changing, Base):
     Attributes
     ----------
     is_complete
-        Whether it has been measured there in all sections that had a `ForcedRun` when it came,
-        or was moved; those that come later take care of it themselves.
+        Whether it has been measured there in all sections that were there when it came, or was
+        moved; those that come later take care of it themselves.
     """
 
     __tablename__ = "followed_objects"
@@ -40,10 +40,8 @@ class FollowedObject(OnSky, Changing, Base):
     is_complete: Mapped[bool]
 
 
-class ForcedRun(OnSky, Changing, Base):
+class ForcedRun(Changing, Base):
     """Forced photometry of one section of an exposure was made from these products.
-
-    ``ra, dec`` are the centre of the image.
 
     Attributes
     ----------
@@ -51,8 +49,6 @@ class ForcedRun(OnSky, Changing, Base):
         The new image.
     difference_id, zero_point_id, provenance_id
         Where one of them is no longer the current one, the section is measured anew.
-    radius
-        Degrees from the centre to the farthest corner.
     n_objects
         Of which it held points when it was made.
     """
@@ -65,5 +61,4 @@ class ForcedRun(OnSky, Changing, Base):
     difference_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"), index=True)
     zero_point_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("zero_points.id"))
     provenance_id: Mapped[str] = mapped_column(ForeignKey("provenances.id"))
-    radius: Mapped[float] = mapped_column(index=True)
     n_objects: Mapped[int]

@@ -35,6 +35,7 @@ _LOOK_S = 1.0
 _TITLES = {
     "make_master": "Master calibration",
     "reduce_section": "Reduction",
+    "forced_photometry": "Forced photometry",
     "register": "Registration",
     "light_curves": "Light curves",
     "stamp_light_curves": "Light curves from stamps",

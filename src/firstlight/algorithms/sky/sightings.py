@@ -28,9 +28,9 @@ class Reach:
     radius
         What is as near as this is always one thing, unless one image shows both.
     sigmas
-        So many times the error of the distance, where that is more,
+        Where so many times the error of the distance is more, that counts.
     largest
-        but never more than this.
+        It is never more than this.
     """
 
     radius: float

@@ -30,9 +30,9 @@ class AssociationSettings(_Settings):
     radius_pixels: float = Field(default=1.0, ge=0)
     """The same in pixels of the image, for cameras whose pixels are large."""
     sigmas: float = Field(default=6.0, ge=0)
-    """So many times the error of the distance, where that is more than the radius,"""
+    """Where so many times the error of the distance is more than the radius, that counts."""
     largest_arcsec: float = Field(default=5.0, gt=0)
-    """but never farther than this, or than twice the radius where that is more."""
+    """Measurements farther apart than this, and than twice the radius, are never of one object."""
     error_floor_arcsec: float = Field(default=0.05, gt=0)
     """Error of the coordinates themselves, added to that of each measurement."""
     prefix: str = Field(default="FL", max_length=32)

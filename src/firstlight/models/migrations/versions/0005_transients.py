@@ -107,11 +107,7 @@ def upgrade() -> None:
         sa.Column("difference_id", sa.Uuid(), nullable=False),
         sa.Column("zero_point_id", sa.Uuid(), nullable=True),
         sa.Column("provenance_id", sa.String(length=26), nullable=False),
-        sa.Column("radius", sa.Double(), nullable=False),
         sa.Column("n_objects", sa.Integer(), nullable=False),
-        sa.Column("ra", sa.Double(), nullable=True),
-        sa.Column("dec", sa.Double(), nullable=True),
-        sa.Column("hpx", sa.BigInteger(), nullable=True),
         sa.Column("modified_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -139,9 +135,10 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_forced_runs_difference_id"), ["difference_id"], unique=False
         )
-        batch_op.create_index(batch_op.f("ix_forced_runs_hpx"), ["hpx"], unique=False)
         batch_op.create_index(batch_op.f("ix_forced_runs_image_id"), ["image_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_forced_runs_radius"), ["radius"], unique=False)
+
+    with op.batch_alter_table("world_coordinates", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_world_coordinates_radius"), ["radius"], unique=False)
 
     op.create_table(
         "quality_reports",
@@ -523,10 +520,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_quality_reports_audience_id"))
 
     op.drop_table("quality_reports")
+    with op.batch_alter_table("world_coordinates", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_world_coordinates_radius"))
+
     with op.batch_alter_table("forced_runs", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_forced_runs_radius"))
         batch_op.drop_index(batch_op.f("ix_forced_runs_image_id"))
-        batch_op.drop_index(batch_op.f("ix_forced_runs_hpx"))
         batch_op.drop_index(batch_op.f("ix_forced_runs_difference_id"))
 
     op.drop_table("forced_runs")

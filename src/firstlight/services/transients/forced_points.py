@@ -1,0 +1,262 @@
+"""Points of forced photometry: measured on the stored difference, written once a pair."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from sqlalchemy import Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from firstlight.algorithms.photometry.magnitudes import (
+    AB_ZERO_POINT_UJY,
+    flux_ujy,
+    magnitude_error,
+)
+from firstlight.algorithms.sky.barycentre import bjd_tdb
+from firstlight.algorithms.sky.projection import Projection
+from firstlight.algorithms.sky.sky_index import unit_vectors
+from firstlight.algorithms.subtraction.forced import forced_fluxes
+from firstlight.formats.mapped_planes import map_planes
+from firstlight.models.astrometry import WorldCoordinates
+from firstlight.models.base import utc_now
+from firstlight.models.exposure import Exposure
+from firstlight.models.image import Image, ImageInput
+from firstlight.models.photometry import Photometry
+from firstlight.models.reference import Reference
+from firstlight.models.sources import SourceList
+from firstlight.models.zero_point import ZeroPoint
+from firstlight.services.transients.forced_sections import Followed, Present
+from firstlight.services.transients.settings import ForcedPhotometrySettings
+from firstlight.services.transients.unused_objects import FORCED
+
+__all__ = ["Frame", "ReferenceFluxes", "load_frame", "measure_frame", "point_key", "upsert_points"]
+
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+_PLANES = ("SCORE", "FLUX_ERROR", "FLAGS")
+_MOST_REFERENCES = 64
+# Of `Photometry`, what a point is not changed in when it is measured again.
+_KEPT = frozenset({"id", "key", "created_at"})
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One section with all that its points are made of."""
+
+    present: Present
+    exposure: Exposure
+    image: Image
+    difference: Image
+    wcs: WorldCoordinates
+    projection: Projection
+    zero_point: ZeroPoint | None
+    reference: Reference | None
+
+
+def load_frame(session: Session, present: Present) -> Frame:
+    """The rows of a section; its pixels are read when they are measured."""
+    wcs = session.get_one(WorldCoordinates, present.wcs_id)
+    zero = present.zero_point_id
+    reference = session.scalars(
+        select(Reference)
+        .join(ImageInput, ImageInput.input_image_id == Reference.image_id)
+        .where(ImageInput.image_id == present.difference_id, ImageInput.role == "reference")
+        .order_by(Reference.id)
+        .limit(1)
+    ).one_or_none()
+    return Frame(
+        present=present,
+        exposure=session.get_one(Exposure, present.exposure_id),
+        image=session.get_one(Image, present.image_id),
+        difference=session.get_one(Image, present.difference_id),
+        wcs=wcs,
+        projection=wcs.projection,
+        zero_point=None if zero is None else session.get(ZeroPoint, zero),
+        reference=reference,
+    )
+
+
+class ReferenceFluxes:
+    """Fluxes of references at places, from the sources that were found in them.
+
+    Parameters
+    ----------
+    radius_arcsec
+        A source as near as this is the one.
+    """
+
+    def __init__(self, radius_arcsec: float) -> None:
+        self._chord = 2.0 * np.sin(np.radians(radius_arcsec / 3600.0) / 2.0)
+        self._known: dict[uuid.UUID, tuple[cKDTree, Floats, Floats] | None] = {}
+
+    def load(self, session: Session, reference: Reference | None) -> None:
+        """Read a reference's sources, if they have not been."""
+        if reference is None or reference.id in self._known or not self._chord:
+            return
+        while len(self._known) >= _MOST_REFERENCES:
+            del self._known[next(iter(self._known))]
+        self._known[reference.id] = None
+        if reference.zero_point_id is None:
+            return
+        zero = session.get_one(ZeroPoint, reference.zero_point_id)
+        table = session.get_one(SourceList, reference.sources_id).table
+        if not {"x", "y", "total_flux", "snr"} <= set(table.columns):
+            return
+        columns = [np.asarray(table[c], np.float64) for c in ("x", "y", "total_flux", "snr")]
+        good = np.isfinite(columns).all(axis=0) & (columns[3] > 0)
+        if not good.any():
+            return
+        x, y, light, snr = (column[good] for column in columns)
+        ra, dec = session.get_one(WorldCoordinates, reference.wcs_id).projection.pixel_to_sky(x, y)
+        flux = flux_ujy(light, zero.zero_point, zero.ab_offset)
+        self._known[reference.id] = cKDTree(unit_vectors(ra, dec)), flux, np.abs(flux) / snr
+
+    def at(self, reference: Reference | None, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+        """Flux and error in µJy at places, NaN where there is no source or none is known."""
+        flux, error = np.full(len(ra), np.nan), np.full(len(ra), np.nan)
+        known = None if reference is None else self._known.get(reference.id)
+        if known is None or not len(ra):
+            return flux, error
+        tree, fluxes, errors = known
+        apart, nearest = tree.query(unit_vectors(ra, dec), distance_upper_bound=self._chord)
+        there = np.isfinite(apart)
+        flux[there], error[there] = fluxes[nearest[there]], errors[nearest[there]]
+        return flux, error
+
+
+def point_key(object_id: uuid.UUID, key: bytes) -> uuid.UUID:
+    """The key of the point of an Object in a section (see `section_bytes`)."""
+    return uuid.UUID(bytes=hashlib.blake2b(object_id.bytes + key, digest_size=16).digest())
+
+
+def section_bytes(present: Present) -> bytes:
+    """What tells the points of a section from those of others, however often it is reduced."""
+    return b"forced" + present.exposure_id.bytes + present.section_id.encode()
+
+
+def measure_frame(
+    frame: Frame,
+    followed: Followed,
+    settings: ForcedPhotometrySettings,
+    references: ReferenceFluxes,
+) -> list[Row]:
+    """Points of Objects in one section.
+
+    Returns
+    -------
+    list
+        Columns of `Photometry` but for instrument, audience and provenance. Objects outside of
+        the image, or where nothing is known of it, have none.
+
+    Raises
+    ------
+    FirstlightError
+        The difference's file is missing or damaged.
+    """
+    if frame.zero_point is None or not followed.ids:
+        return []
+    x, y = frame.projection.sky_to_pixel(followed.ra, followed.dec)
+    x, y = np.nan_to_num(x, nan=-9.0), np.nan_to_num(y, nan=-9.0)
+    nx, ny = frame.difference.nx, frame.difference.ny
+    there = np.flatnonzero((x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5))
+    if not len(there):
+        return []
+    planes = map_planes(frame.difference.get_fullpath(as_list=True), _PLANES)
+    score, flux_error, flags = (planes[name] for name in _PLANES)
+    found = forced_fluxes(score, flux_error, flags, x[there], y[there])
+    good = np.isfinite(found.flux)
+    there = there[good]
+    zero = frame.zero_point
+    flux = flux_ujy(found.flux[good], zero.zero_point, zero.ab_offset)
+    error = flux_ujy(found.error[good], zero.zero_point, zero.ab_offset)
+    here = followed.some(there)
+    reference, reference_error = references.at(frame.reference, here.ra, here.dec)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bright = flux >= settings.detection_sigma * error
+        magnitude = AB_ZERO_POINT_UJY - 2.5 * np.log10(np.where(bright, flux, np.nan))
+        limit = AB_ZERO_POINT_UJY - 2.5 * np.log10(settings.limit_sigma * error)
+    columns = {
+        "ra": here.ra, "dec": here.dec, "x": x[there], "y": y[there],
+        "flux_ujy": flux, "flux_err_ujy": error,
+        "mag": magnitude, "mag_err": np.where(bright, magnitude_error(flux, error), np.nan),
+        "limiting_mag": limit, "bjd_tdb": _barycentric(frame, here),
+        "reference_flux_ujy": reference, "reference_flux_err_ujy": reference_error,
+    }  # fmt: skip
+    return _rows(frame, here, columns, found.flags[good], settings.limit_sigma)
+
+
+def _rows(
+    frame: Frame,
+    here: Followed,
+    columns: Mapping[str, Floats],
+    flags: NDArray[np.uint16],
+    limit_sigma: float,
+) -> list[Row]:
+    now, section = utc_now(), section_bytes(frame.present)
+    shared = {
+        "image_id": frame.image.id,
+        "origin": FORCED,
+        "mjd": frame.image.mjd,
+        "filter": frame.image.filter,
+        "mag_system": "AB",
+        "limit_sigma": limit_sigma,
+        "airmass": frame.exposure.airmass,
+        "created_at": now,
+        "modified_at": now,
+    }
+    plain = {name: _nullable(values) for name, values in columns.items()}
+    names = tuple(plain)
+    return [
+        {
+            **shared,
+            "key": point_key(ident, section),
+            "object_id": ident,
+            "flags": bits,
+            **dict(zip(names, values, strict=True)),
+        }
+        for ident, bits, values in zip(
+            here.ids, flags.tolist(), zip(*plain.values(), strict=True), strict=True
+        )
+    ]
+
+
+def _nullable(values: Floats) -> list[float | None]:
+    """None in place of what is not finite."""
+    told: list[float | None] = values.tolist()
+    for n in np.flatnonzero(~np.isfinite(values)).tolist():
+        told[n] = None
+    return told
+
+
+def _barycentric(frame: Frame, here: Followed) -> Floats:
+    site = frame.exposure
+    known = site.latitude is not None and site.longitude is not None
+    return bjd_tdb(
+        frame.image.mjd,
+        here.ra,
+        here.dec,
+        latitude=site.latitude if known else None,
+        longitude=site.longitude if known else None,
+        elevation=site.elevation or 0.0,
+    )
+
+
+def upsert_points(session: Session, rows: Sequence[Row]) -> None:
+    """Write points; one that is there is changed in place, so that what was said of it stays."""
+    if not rows:
+        return
+    table: Table = Photometry.__table__  # type: ignore[assignment]  # a mapped class has a Table
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    statement = (sqlite.insert if is_sqlite else postgresql.insert)(table)
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in _KEPT}
+    session.execute(
+        statement.on_conflict_do_update(index_elements=["key"], set_=changed), list(rows)
+    )
