@@ -89,5 +89,4 @@ def test_zero_points_follow_the_air(reduced):
     for section in ("S1", "S2"):
         assert len(off[section]) == 4
         assert np.ptp(off[section]) < 0.03
-        # As far as the gain of a typical amplifier is from those of this section.
-        assert np.mean(off[section]) == pytest.approx(0.0, abs=0.06)
+        assert np.mean(off[section]) == pytest.approx(0.0, abs=0.02)

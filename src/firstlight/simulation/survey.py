@@ -14,7 +14,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from firstlight.algorithms.sky.projection import Projection
-from firstlight.errors import ConflictError
+from firstlight.errors import ConflictError, MissingError
 from firstlight.formats.tables import save_table
 from firstlight.simulation.detector import Frame, FrameKind
 from firstlight.simulation.sky import UNIX_EPOCH_MJD
@@ -28,7 +28,7 @@ from firstlight.simulation.transient_pair import (
     _catalog,  # a survey's reference catalogue errs as a pair's does
 )
 
-__all__ = ["RAW", "SETTINGS", "SurveyMade", "SurveyThere", "simulate_survey"]
+__all__ = ["RAW", "SETTINGS", "Survey", "SurveyMade", "SurveyThere", "simulate_survey"]
 
 RAW, SETTINGS, CATALOG = "raw", "settings.toml", "catalog.parquet"
 _FLAT_TIME = 5.0
@@ -43,6 +43,52 @@ class SurveyThere(ConflictError):
     """The folder has a survey of other settings already."""
 
     code = "simulation.survey_there"
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Everything that is decided before the first pixel is drawn.
+
+    With `survey_exposure.make_scene`, `deliver` and `cosmic_rays` every image of the truth can
+    be had again: light without noise, hits, the exact PSF.
+    """
+
+    settings: SurveySettings
+    visits: tuple[Visit, ...]
+    camera: tuple[Ccd, ...]
+    sky: SurveySky
+
+    @classmethod
+    def draw(cls, settings: SurveySettings) -> Survey:
+        """Decide it all.
+
+        Raises
+        ------
+        BadSettings
+            The field is not up in the dark, or has no room for so many transients.
+        """
+        visits, camera = make_visits(settings), make_camera(settings)
+        return cls(settings, visits, camera, draw_survey_sky(settings, visits, camera))
+
+    @classmethod
+    def load(cls, folder: Path) -> Survey:
+        """The one that `simulate_survey` left in `folder`.
+
+        Raises
+        ------
+        MissingError
+            There is none.
+        BadSettings
+            It is damaged, or of another version.
+        """
+        path = folder / FOLDER / "survey.json"
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as fault:
+            raise MissingError(
+                "There is no simulated survey.", subject=folder, hint="firstlight simulate-survey"
+            ) from fault
+        return cls.draw(SurveySettings.model_validate(facts))
 
 
 @dataclass(frozen=True)
@@ -133,17 +179,16 @@ def simulate_survey(
     SurveyThere
         `folder` holds a survey of other settings.
     """
-    visits, camera = make_visits(settings), make_camera(settings)
-    sky = draw_survey_sky(settings, visits, camera)
+    survey = Survey.draw(settings)
     _claim(settings, folder)
-    truth = SurveyTruth(settings, sky, camera)
+    truth = SurveyTruth(settings, survey.sky, survey.camera)
     files: list[Path] = []
-    total = len(visits) + sum(1 for _ in _calibrations(settings, visits))
-    for path in _write_all(settings, folder / RAW, (visits, camera, sky), truth):
+    total = len(survey.visits) + sum(1 for _ in _calibrations(settings, survey.visits))
+    for path in _write_all(survey, folder / RAW, truth):
         files.append(path)
         if progress is not None:
             progress(len(files), total, path.name)
-    _write_catalog(settings, sky, visits, folder)
+    _write_catalog(survey, folder)
     return SurveyMade(
         folder=folder,
         raw=folder / RAW,
@@ -164,18 +209,13 @@ def _claim(settings: SurveySettings, folder: Path) -> None:
     path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
 
 
-def _write_all(
-    settings: SurveySettings,
-    folder: Path,
-    parts: tuple[tuple[Visit, ...], tuple[Ccd, ...], SurveySky],
-    truth: SurveyTruth,
-) -> Iterator[Path]:
-    visits, camera, sky = parts
+def _write_all(survey: Survey, folder: Path, truth: SurveyTruth) -> Iterator[Path]:
+    settings, camera = survey.settings, survey.camera
     folder.mkdir(parents=True, exist_ok=True)
-    for file in _calibrations(settings, visits):
+    for file in _calibrations(settings, survey.visits):
         yield _write_calibration(settings, camera, file, folder)
-    for visit in visits:
-        scene = make_scene(settings, sky, visit)
+    for visit in survey.visits:
+        scene = make_scene(settings, survey.sky, visit)
         delivered = list(deliver(settings, scene, visit, camera))
         hdus = [_primary(settings, "science", visit.conditions.start_mjd, visit)]
         hdus += [_extension(part.ccd, part.raw, visit.header) for part in delivered]
@@ -258,9 +298,8 @@ def _primary(
     return fits.PrimaryHDU(header=header)
 
 
-def _write_catalog(
-    settings: SurveySettings, sky: SurveySky, visits: tuple[Visit, ...], folder: Path
-) -> None:
+def _write_catalog(survey: Survey, folder: Path) -> None:
+    settings, sky, visits = survey.settings, survey.sky, survey.visits
     stars = _catalog(settings.sky, sky.fixed.stars)
     colour = sky.colour[: len(sky.fixed.stars)][sky.fixed.stars.mag < settings.catalog_limit]
     save_table(

@@ -20,7 +20,7 @@ from firstlight.simulation.transient_pair import (
 )
 from firstlight.simulation.transient_truth import cosmic_ray_charge
 
-__all__ = ["Delivered", "Scene", "Trail", "deliver", "make_scene"]
+__all__ = ["Delivered", "Scene", "Trail", "cosmic_rays", "deliver", "make_scene"]
 
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
@@ -152,7 +152,7 @@ def deliver(
     """Expose and read out each CCD."""
     for ccd in camera:
         seen = scene.light[ccd.window] + scene.sky[ccd.window]
-        hits, charge = _cosmic_rays(settings, visit, ccd)
+        hits, charge = cosmic_rays(settings, visit, ccd)
         collected = (seen + scene.new_light[ccd.window]) * ccd.response + charge
         raw, held = ccd.read_out(collected, Frame(FrameKind.SCIENCE, visit.number))
         yield Delivered(
@@ -165,7 +165,8 @@ def deliver(
         )
 
 
-def _cosmic_rays(settings: SurveySettings, visit: Visit, ccd: Ccd) -> tuple[int, Plane]:
+def cosmic_rays(settings: SurveySettings, visit: Visit, ccd: Ccd) -> tuple[int, Plane]:
+    """How many strike a CCD in an exposure, and the electrons that they leave, ``(ny, nx)``."""
     ny, nx = ccd.shape
     place = visit.number, ccd.number
     random = stream(settings.seed, Purpose.COSMIC_RAYS, 1001, *place)
