@@ -10,9 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.median_deviation import scatter_about_median
-from firstlight.algorithms.plate.star_alignment import Alignment
+from firstlight.algorithms.flags import UNMEASURABLE, Flag
 from firstlight.algorithms.resampling.image_pair import AlignedImage, psf_grid
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.exposure import Exposure
@@ -28,8 +26,8 @@ from firstlight.pipeline.steps.subtract import frame_of
 __all__ = ["ImageStack", "SolvedImage", "stack_images"]
 
 LEAST_SHARE = 0.5  # of the pixels of the first, for an image that is to be part of the stack
-FEWEST_PAIRS = 5  # stars in common that tell the ratio of two images' fluxes
-FLUX_DOUBT = 0.003  # of a star's flux, beside its noise: apertures and flats
+FEWEST_STARS = 5  # in common, that tell the ratio of two images' fluxes
+FLUX_DOUBT = 0.003  # of a star's flux, beside its noise: flats, and neighbours in other seeing
 FAR_OFF = 4.0  # sigma: a star that varies, or is another
 
 
@@ -87,14 +85,13 @@ def stack_images(images: Sequence[SolvedImage], folder: Path) -> ImageStack:
         The first image has too few stars for its PSF. Others that do not fit are left out.
     """
     width = max(each.sources.fwhm or 0.0 for each in images)
-    first = _prepared(images[0])
-    base = frame_of(first)
+    base = frame_of(_prepared(images[0]))
     psfs = psf_grid(base.psf, base.shape, None, int(np.ceil(PSF_WIDTHS * width)))
     own = AlignedImage(base.pixels, base.variance, base.flags, psfs)
     stack = ImageStack([_in_files(own, folder, 0)], [1.0], [images[0]])
     for number, each in enumerate(images[1:], 1):
         try:
-            there, scale = _on_first(first, base, each)
+            there, scale = _on_first(images[0], base, each)
         except StepImpossible as fault:
             stack.left_out[each.name] = fault.message
             continue
@@ -120,10 +117,9 @@ def _prepared(given: SolvedImage) -> Workpiece:
     return piece
 
 
-def _on_first(first: Workpiece, base: SkyFrame, given: SolvedImage) -> tuple[AlignedImage, float]:
+def _on_first(first: SolvedImage, base: SkyFrame, given: SolvedImage) -> tuple[AlignedImage, float]:
     """An image on the pixels of the first, and the ratio of their fluxes."""
-    piece = _prepared(given)
-    frame = frame_of(piece)
+    frame = frame_of(_prepared(given))
     alignment = align_frames(base, frame)
     there = on_new_pixels(base, frame, alignment)
     share = float(((there.flags & np.uint16(Flag.NO_DATA)) == 0).mean())
@@ -133,43 +129,45 @@ def _on_first(first: Workpiece, base: SkyFrame, given: SolvedImage) -> tuple[Ali
             subject=frame.name,
             expected=f"at least {100 * LEAST_SHARE:.0f} %",
         )
-    return there, _flux_ratio(first, piece, (base, frame), alignment)
+    clear = np.isin(alignment.first, base.clear) & np.isin(alignment.second, frame.clear)
+    pairs = alignment.first[clear], alignment.second[clear]
+    return there, _flux_ratio(first, given, pairs)
 
 
 def _flux_ratio(
-    first: Workpiece, other: Workpiece, frames: tuple[SkyFrame, SkyFrame], alignment: Alignment
+    first: SolvedImage, other: SolvedImage, pairs: tuple[NDArray[np.intp], NDArray[np.intp]]
 ) -> float:
     """Flux in the other image over that in the first.
 
-    Of the stars in common: the errors of a catalogue are out then. With too few of them the zero
-    points tell.
+    Of the stars in common, so that the errors of a catalogue are out, in the widest aperture: it
+    grows with the seeing, and what is beyond it is the same share in both. With too few stars the
+    zero points tell.
     """
-    assert first.zero_point is not None  # noqa: S101, whoever made the piece gave it
-    assert other.zero_point is not None  # noqa: S101, likewise
-    told = float(10.0 ** (0.4 * (other.zero_point.zero_point - first.zero_point.zero_point)))
-    clear = np.isin(alignment.first, frames[0].clear) & np.isin(alignment.second, frames[1].clear)
-    flux, error = _light(first, alignment.first[clear])
-    own, own_error = _light(other, alignment.second[clear])
+    flux, error = _widest(first.sources, pairs[0])
+    own, own_error = _widest(other.sources, pairs[1])
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.log(own / flux)
         sigma = np.sqrt((error / flux) ** 2 + (own_error / own) ** 2 + FLUX_DOUBT**2)
     known = np.isfinite(ratio) & np.isfinite(sigma)
-    if known.sum() < FEWEST_PAIRS:
-        return told
+    if known.sum() < FEWEST_STARS:
+        return float(10.0 ** (0.4 * (other.zero_point.zero_point - first.zero_point.zero_point)))
     ratio, sigma = ratio[known], sigma[known]
-    # Half of the information is in the brightest stars: their median is where the others should be.
-    best = np.argsort(sigma)[: max(FEWEST_PAIRS, len(sigma) // 2)]
+    best = np.argsort(sigma)[: max(FEWEST_STARS, len(sigma) // 2)]
     middle = float(np.median(ratio[best]))
-    spread = np.hypot(sigma, scatter_about_median(ratio[best]) if len(best) > 2 else 0.0)
-    near = np.abs(ratio - middle) < FAR_OFF * spread
+    near = np.abs(ratio - middle) < FAR_OFF * np.hypot(sigma, FLUX_DOUBT)
+    if not near.any():
+        return float(np.exp(middle))
     return float(np.exp(np.average(ratio[near], weights=sigma[near] ** -2.0)))
 
 
-def _light(piece: Workpiece, numbers: NDArray[np.intp]) -> tuple[NDArray[np.float64], ...]:
-    assert piece.sources is not None  # noqa: S101, whoever made the piece gave them
-    table = piece.sources.table
-    flux, error = (np.asarray(table[c], np.float64) for c in ("total_flux", "total_flux_err"))
-    return flux[numbers], error[numbers]
+def _widest(
+    sources: SourceList, numbers: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Flux in the widest aperture and its error; NaN where pixels of it cannot be measured."""
+    table = sources.table
+    lost = (np.asarray(table["flux_flags"])[numbers, -1] & np.uint16(UNMEASURABLE)) != 0
+    flux, error = (np.asarray(table[c], np.float64)[numbers, -1] for c in ("flux", "flux_err"))
+    return np.where(lost, np.nan, flux), error
 
 
 def _in_files(frame: AlignedImage, folder: Path, number: int) -> AlignedImage:

@@ -37,7 +37,7 @@ class MeasureChanges(Step):
     """
 
     name = "measure_changes"
-    version = "1"
+    version = "2"
     makes = "measurements"
     product_class = MeasurementSet
     after = ("preprocess", "find_sources", "fit_psf", "find_changes", "solve_photometry")
@@ -60,12 +60,7 @@ class MeasureChanges(Step):
         assert piece.psf is not None  # noqa: S101, the recipe runs the earlier steps before
         rows = cutouts.rows
         measures = measure_changes(rows, piece.psf.fwhm, _known_stars(piece))
-        judged = apply_cuts(measures, self._cuts)
-        real = self._model.score(measures)
-        reasons = [
-            list(why) if probability >= self.settings.real_above else [*why, UNLIKE]
-            for why, probability in zip(judged.reasons, real.tolist(), strict=True)
-        ]
+        reasons, real = self.judge(measures)
         made = MeasurementSet(
             cutouts_id=cutouts.id,
             image_id=image.id,
@@ -78,6 +73,16 @@ class MeasureChanges(Step):
         made.measurements = _rows(piece, rows, measures, real, reasons)
         piece.notes |= {"candidates": made.n_candidates, "kept": made.n_kept}
         return made
+
+    def judge(self, measures: Measures) -> tuple[list[list[str]], NDArray[np.float64]]:
+        """All that speaks against each candidate, and its probability of being a new source."""
+        judged = apply_cuts(measures, self._cuts)
+        real = self._model.score(measures)
+        reasons = [
+            list(why) if probability >= self.settings.real_above else [*why, UNLIKE]
+            for why, probability in zip(judged.reasons, real.tolist(), strict=True)
+        ]
+        return reasons, real
 
 
 def _cuts(changed: dict[str, tuple[float | None, float | None]]) -> tuple[Cut, ...]:
@@ -121,6 +126,8 @@ def _rows(
     told = {name: column.tolist() for name, column in columns.items() if name not in _OWN_COLUMNS}
     ra, dec = wcs.projection.pixel_to_sky(measures.x, measures.y)
     error = np.sqrt(np.maximum(columns["xx"] + columns["yy"], 0.0) / 2.0) * wcs.pixel_scale
+    # Those of the map: its errors hold what the subtraction leaves at bright galaxies.
+    flux, flux_err = rows.found.flux, rows.found.flux_error
     made = []
     for n in range(len(rows)):
         row = Measurement(
@@ -131,14 +138,14 @@ def _rows(
             y=float(measures.y[n]),
             position_err=_known(error[n]),
             score=float(rows.found.score[n]),
-            flux=float(measures.flux[n]),
-            flux_err=float(measures.flux_error[n]),
+            flux=float(flux[n]),
+            flux_err=float(flux_err[n]),
             real=float(real[n]),
             is_kept=not reasons[n],
             why_not=reasons[n],
             flags=int(rows.found.flags[n]),
             measures={name: _json(column[n]) for name, column in told.items()},
-            **_brightness(float(measures.flux[n]), float(measures.flux_error[n]), zero),
+            **_brightness(float(flux[n]), float(flux_err[n]), zero),
         )
         place(row, float(ra[n]), float(dec[n]))
         made.append(row)
