@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from firstlight.cli.main import app
+from firstlight.factory import Factory
 
 COMMANDS = (
     "init", "ingest", "reduce", "status", "lightcurve", "stars", "show", "solve", "simulate",
@@ -59,6 +60,26 @@ def test_help_has_an_example(command):
     example = done.stdout.split("Example: ")[1].split("─")[0]
     assert example.startswith("firstlight ")
     assert f" {command}" in example
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from firstlight.factory import Factory
+from firstlight.web.app import create_app
+
+factory = Factory.open(Path(sys.argv[1]))
+factory.make_live()
+create_app(factory)
+print(*{"alembic", "matplotlib", "numba", "scipy"} & sys.modules.keys())
+"""
+
+
+def test_a_server_starts_without_what_only_its_workers_need(tmp_path):
+    Factory.create(tmp_path / "w").database.dispose()
+    command = [sys.executable, "-c", LOADED, str(tmp_path / "w")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == []
 
 
 def test_a_folder_that_is_no_workspace(tmp_path):

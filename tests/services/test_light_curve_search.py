@@ -15,7 +15,8 @@ from firstlight.models.observation import Observation
 from firstlight.models.photometry import LightCurve, LightCurveSet
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
 from firstlight.provenance.lineage import Lineage
-from firstlight.services.light_curve_search import METHODS, LightCurveSearch
+from firstlight.services.light_curve_methods import METHODS
+from firstlight.services.light_curve_search import LightCurveSearch
 from firstlight.services.star_light_curve import StarNotFound
 
 STATISTICS = {"rms": 0.02, "false_alarm": 1.0}

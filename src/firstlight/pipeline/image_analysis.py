@@ -8,7 +8,7 @@ from typing import Any
 
 from firstlight.algorithms.plate.quads import QuadTable
 from firstlight.catalogs.base import ReferenceCatalog
-from firstlight.errors import FirstlightError, InternalError, InvalidInput, UserError
+from firstlight.errors import FirstlightError, InternalError, UserError
 from firstlight.pipeline.image_analysis_frame import FRAME_STEPS
 from firstlight.pipeline.image_analysis_result import STEPS, ImageAnalysisResult, StepReport
 from firstlight.pipeline.image_analysis_sections import SectionSearch
@@ -16,6 +16,7 @@ from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
 from firstlight.pipeline.image_analysis_sky import plate_solve_image, zero_point
 from firstlight.pipeline.image_analysis_target import OutsideImage, limit, target
 from firstlight.pipeline.image_bench import Bench, RawImage
+from firstlight.pipeline.sky_place import checked_place
 
 __all__ = ["NotEnoughMemory", "analyse_image"]
 
@@ -141,17 +142,6 @@ def _elsewhere(bench: Bench, name: str, search: SectionSearch) -> RawImage | Non
         result.fault = None
         result.fail(name, search.nowhere(bench, fault))
     return None
-
-
-def checked_place(ra: float, dec: float) -> tuple[float, float]:
-    """A position on the sky, right ascension in [0, 360)."""
-    if not (-360.0 <= ra <= 360.0 and -90.0 <= dec <= 90.0):
-        raise InvalidInput(
-            "This is no place on the sky.",
-            found=f"{ra} {dec}",
-            expected="right ascension and declination in degrees",
-        )
-    return float(ra) % 360.0, float(dec)
 
 
 def _say(on_step: OnStep | None, report: StepReport) -> None:

@@ -15,11 +15,12 @@ from firstlight.errors import BadFile, FirstlightError, InvalidInput, UserError
 from firstlight.instruments import get_instrument_instance, guess_instrument
 from firstlight.instruments.base import Instrument
 from firstlight.instruments.header_values import parse_angle, parse_right_ascension
-from firstlight.pipeline.image_analysis import OnStep, analyse_image, checked_place
+from firstlight.pipeline.image_analysis import OnStep, analyse_image
 from firstlight.pipeline.image_analysis_result import ImageAnalysisResult
 from firstlight.pipeline.image_analysis_sections import FileSection, SectionSearch
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
 from firstlight.pipeline.image_bench import RawImage
+from firstlight.pipeline.sky_place import checked_place
 from firstlight.services.image_sections import (
     colour_sections,
     file_sections,

@@ -16,13 +16,11 @@ from firstlight.models.object import Object
 from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry
 from firstlight.models.provenance import ProvenanceTag
 from firstlight.models.sky_search import find_in_cone
+from firstlight.services.light_curve_methods import CURRENT, METHODS
 from firstlight.services.star_light_curve import StarLightCurve, StarNotFound, parse_target
 
-__all__ = ["METHODS", "LightCurveSearch"]
+__all__ = ["LightCurveSearch"]
 
-CURRENT = "current"
-METHODS = {"stamps": "stamp_light_curves", "aperture": "light_curves"}
-"""How light curves are made, and the process that does it; what is shown first comes first."""
 _OF_COLOUR = (
     "n_points", "scatter", "expected_scatter", "chi2", "rms", "electrons", "is_candidate",
 )  # fmt: skip

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from firstlight.errors import InvalidInput
 from firstlight.instruments.header_values import to_datetime, to_mjd
-from firstlight.pipeline.image_analysis import checked_place
 from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
+from firstlight.pipeline.sky_place import checked_place
 
 __all__ = ["ENGINES", "ImageAnalysisParameters"]
 

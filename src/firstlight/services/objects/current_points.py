@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.models.photometry import LightCurve, LightCurveSet
 from firstlight.models.provenance import ProvenanceTag
-from firstlight.services.light_curve_search import CURRENT, METHODS
+from firstlight.services.light_curve_methods import CURRENT, METHODS
 
 __all__ = ["current_sets"]
 
@@ -33,7 +33,7 @@ def current_sets(
     """The light-curve sets whose points count, of each object that has any.
 
     Of each observation and section the newest set counts, by the first of
-    `light_curve_search.METHODS` that has a curve of the object there. Points that belong to no
+    `light_curve_methods.METHODS` that has a curve of the object there. Points that belong to no
     set always count.
     """
     made_by = {
