@@ -181,7 +181,7 @@ def measure(workspace: Path, base: str, runs: int, server: int, service: int) ->
 
     reader = threading.Thread(target=read)
     reader.start()
-    before = cpu_s(server), cpu_s(service)
+    before = cpu_s(server), cpu_s(service), cpu_s(server, below=False)
     begun = time.monotonic()
     postpone(factory, utc_now())
     while counts(factory).get("completed", 0) < runs:
@@ -192,9 +192,11 @@ def measure(workspace: Path, base: str, runs: int, server: int, service: int) ->
     over.set()
     reader.join()
     ours, theirs = cpu_s(server) - before[0], cpu_s(service) - before[1]
+    web = cpu_s(server, below=False) - before[2]
     print(f"runs                 {runs}: {counts(factory)}")
     print(f"rate                 {runs / seconds:.1f} runs/s ({seconds:.1f} s)")
     print(f"CPU of the server    {1000 * ours / runs:.1f} ms a run, pages included")
+    print(f"of that, web process {1000 * web / runs:.1f} ms a run")
     print(f"CPU of the service   {1000 * theirs / runs:.1f} ms a run")
     print(f"object page, idle    {1000 * statistics.median(idle):.0f} ms (median)")
     if took:
@@ -218,17 +220,17 @@ def counts(factory: Factory) -> dict[str, int]:
         return {str(status): count for status, count in session.execute(query)}
 
 
-def cpu_s(process: int) -> float:
-    """CPU seconds of a process and of all below it, those included that have ended."""
+def cpu_s(process: int, *, below: bool = True) -> float:
+    """CPU seconds of a process, and of all below it, those included that have ended."""
     ticks, parents = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended meanwhile
             fields = path.read_text().rpartition(")")[2].split()
             number = int(path.parent.name)
-            ticks[number] = sum(int(field) for field in fields[11:15])
+            ticks[number] = sum(int(field) for field in fields[11 : 15 if below else 13])
             parents[number] = int(fields[1])
     family = {process}
-    while more := {each for each, parent in parents.items() if parent in family} - family:
+    while below and (more := {each for each, up in parents.items() if up in family} - family):
         family |= more
     return sum(ticks[each] for each in family) / os.sysconf("SC_CLK_TCK")
 

@@ -71,7 +71,8 @@ def run(client, database, store, tmp_path):
     body.write_text(json.dumps({"status": "success", "analysis": SENT}))
     with SubmissionReader().read(body) as found, database.begin() as session:
         session.get_one(Analysis, number).facts = found.facts
-        session.add_all(ResultFiles(store=store).keep(number, found.products))
+        files = ResultFiles(store=store)
+        files.save(session, files.keep(number, found.products))
     tokens = client.services.user_tokens
     made = {
         name: tokens.make(operator(), "x", ["read"], user_id=each) for name, each in people.items()

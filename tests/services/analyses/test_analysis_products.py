@@ -72,10 +72,10 @@ class World:
         path.write_text(json.dumps({"status": "success", "message": "", "analysis": analysis}))
         number = number or self.number
         with SubmissionReader().read(path) as found:
-            rows = self.files.keep(number, found.products)
+            kept = self.files.keep(number, found.products)
             with self.world.database.begin() as session:
                 session.get_one(Analysis, number).facts = found.facts
-                session.add_all(rows)
+                self.files.save(session, kept)
         return number
 
     def rows(self, kind=None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, InvalidInput
-from firstlight.models.analysis import Analysis, AnalysisFile, AnalysisService, AnalysisStatus
+from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.object import Object
@@ -26,7 +26,7 @@ from firstlight.services.analyses.analyses_start import (
 )
 from firstlight.services.analyses.analysis_services import visible_service
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
-from firstlight.services.analyses.result_files import ResultFiles
+from firstlight.services.analyses.result_files import KeptFile, ResultFiles
 from firstlight.services.analyses.run_annotations import annotate
 from firstlight.services.analyses.run_ends import change_run, ending, tell_run
 from firstlight.services.analyses.submissions import Submission, SubmissionReader
@@ -142,17 +142,17 @@ class AnalysisUploads:
         with self._reader.read(body, needs_status=False) as submission:
             wish = _Wish.of(submission.others)
             number = self._begin(viewer, object_name, service_id, wish)
-            rows: list[AnalysisFile] = []
+            files: list[KeptFile] = []
             try:
-                rows = self._files.keep(number, submission.products)
-                self._end(number, submission, rows)
+                files = self._files.keep(number, submission.products)
+                self._end(number, submission, files)
             except BaseException:
-                self._files.discard(rows)
+                self._files.discard(files)
                 self._forget(number)
                 raise
         kept = (
             "Saved upload_only analysis data."
-            if rows
+            if files
             else ("Note: empty analysis upload_only results.")
         )
         return {"id": number, "message": f"{kept} Message: {submission.message}"}
@@ -182,7 +182,7 @@ class AnalysisUploads:
                 session.add(row)
             return row.id
 
-    def _end(self, number: int, submission: Submission, rows: Iterable[AnalysisFile]) -> None:
+    def _end(self, number: int, submission: Submission, files: Sequence[KeptFile]) -> None:
         # Without a status it is one's own word that the results are good.
         good = submission.succeeded or not submission.status
         status = AnalysisStatus.COMPLETED if good else AnalysisStatus.FAILURE
@@ -194,7 +194,7 @@ class AnalysisUploads:
             row = change_run(session, number, {**values, "facts": submission.facts})
             if row is None:
                 raise UploadOvertaken(subject=number)
-            session.add_all(rows)
+            self._files.save(session, files)
             annotate(session, row, submission.annotations)
             tell_run(session, row, session.get_one(Object, row.object_id), "uploaded")
 

@@ -21,7 +21,7 @@ from firstlight.services.access import Viewer
 from firstlight.services.analyses.analyses import AnalysisMissing, visible_run
 from firstlight.services.analyses.analysis_settings import AnalysisSettings
 from firstlight.services.analyses.corner_plots import CornerPlots
-from firstlight.services.analyses.result_files import ResultFiles
+from firstlight.services.analyses.result_files import ResultFiles, suffix_of
 from firstlight.services.analyses.result_reader_process import LimitedPrograms
 from firstlight.storage import Store
 
@@ -303,12 +303,11 @@ class AnalysisProducts:
 
     def _sent(self, row: AnalysisFile, name: str) -> ProductFile:
         kind = _FORMATS.get(row.media_type)
-        suffix = row.key.rpartition(".")[2]
         is_large = row.size > _LARGE
         return ProductFile(
             self._files.pieces(row) if is_large else self._files.read(row),
             row.media_type,
-            f"{name}.{suffix}",
+            f"{name}.{suffix_of(row.media_type)}",
             row.sha256,
             is_active=kind is not None and kind.is_active,
         )

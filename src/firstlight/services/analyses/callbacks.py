@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, UserError
@@ -41,7 +41,7 @@ from firstlight.services.analyses.run_ends import (
 from firstlight.services.analyses.run_tokens import token_hash
 
 if TYPE_CHECKING:
-    from firstlight.services.analyses.result_files import ResultFiles
+    from firstlight.services.analyses.result_files import KeptFile, ResultFiles
     from firstlight.services.analyses.submissions import Submission, SubmissionReader
 
 __all__ = [
@@ -57,8 +57,8 @@ _TOKEN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 _TOLD_EVERY = timedelta(seconds=0.2)
 _SHOWN_MESSAGE = 300
 _INVALID, _EXPIRED = "Invalid token", "Token has expired"  # SkyPortal's words
-_EXPECTED = (Analysis.id, Analysis.status, Analysis.status_message, Analysis.invalid_after)
-_AT_THE_DESK = 2  # results that are kept at once: pages are to be shown meanwhile
+_EXPECTED = select(Analysis.id, Analysis.status, Analysis.status_message, Analysis.invalid_after)
+_BY_TOKEN = _EXPECTED.where(Analysis.token_hash == bindparam("token_hash"))
 _PAUSES_S = (0.5, 2.0, 5.0)  # between attempts to write while the database is away
 
 
@@ -116,7 +116,9 @@ class RunResults:
         self._reader = reader
         self._files = files
         self._clock = clock
-        self._desk = threading.BoundedSemaphore(_AT_THE_DESK)
+        # One after the other, as the database writes them anyway: however many come at once, a
+        # page that is made meanwhile shares the processor with one of them.
+        self._desk = threading.Lock()
 
     def take(self, number: int, body: Path) -> None:
         """Read what was sent, keep it and end the run.
@@ -128,12 +130,13 @@ class RunResults:
         AlreadyUpdated, CallbackTokenExpired
             It has ended, or its time is over; nothing was kept.
         """
-        with self._reader.read(body) as submission, self._desk:
-            rows = self._files.keep(number, submission.products)
+        with self._reader.read(body) as submission:
+            files = self._files.keep(number, submission.products)
             again = False
             for pause in (*_PAUSES_S, None):
                 try:
-                    self._ended_with(number, submission, rows, again=again)
+                    with self._desk:
+                        self._ended_with(number, submission, files, again=again)
                     return  # noqa: TRY300, the loop is for what fails
                 except DatabaseUnreachable:
                     # Many a service posts once; and a commit that was not answered may have
@@ -143,21 +146,21 @@ class RunResults:
                     time.sleep(pause)
                     again = True
                 except BaseException:
-                    self._files.discard(rows)
+                    self._files.discard(files)
                     raise
 
     def _ended_with(
-        self, number: int, submission: Submission, rows: list[AnalysisFile], *, again: bool
+        self, number: int, submission: Submission, files: list[KeptFile], *, again: bool
     ) -> None:
         """End the run, unless an attempt before has done so unawares."""
-        keys = [row.key for row in rows] if again else []
+        keys = [each.key for each in files] if again else []
         saved = select(AnalysisFile.id).where(AnalysisFile.key.in_(keys)).limit(1)
         with self._database.begin() as session:
             if not keys or session.scalar(saved) is None:
-                self._end(session, number, submission, rows)
+                self._end(session, number, submission, files)
 
     def _end(
-        self, session: Session, number: int, submission: Submission, rows: list[AnalysisFile]
+        self, session: Session, number: int, submission: Submission, files: list[KeptFile]
     ) -> None:
         now = self._clock()
         status = AnalysisStatus.COMPLETED if submission.succeeded else AnalysisStatus.FAILURE
@@ -171,7 +174,7 @@ class RunResults:
         row = change_run(session, number, values, in_time)
         if row is None:
             raise _too_late(session, number)
-        session.add_all(rows)
+        self._files.save(session, files)
         annotate(session, row, submission.annotations)
         tell_end(session, row)
 
@@ -271,8 +274,8 @@ class CallbackService:
         if not _TOKEN.fullmatch(token.lower()):
             raise CallbackTokenInvalid(_INVALID)
         with self._database.reading() as session:
-            query = select(*_EXPECTED).where(Analysis.token_hash == token_hash(token.lower()))
-            row = session.execute(query).one_or_none()
+            known = {"token_hash": token_hash(token.lower())}
+            row = session.execute(_BY_TOKEN, known).one_or_none()
         if row is None:
             raise CallbackTokenInvalid(_INVALID)
         return row
@@ -295,7 +298,7 @@ class CallbackService:
 
 def _too_late(session: Session, number: int) -> UserError:
     """Why a run takes no results any more."""
-    row = session.execute(select(*_EXPECTED).where(Analysis.id == number)).one_or_none()
+    row = session.execute(_EXPECTED.where(Analysis.id == number)).one_or_none()
     if row is None:
         return CallbackTokenInvalid(_INVALID)
     if AnalysisStatus(row.status).waiting or row.status == AnalysisStatus.TIMED_OUT:

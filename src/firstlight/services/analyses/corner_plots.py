@@ -94,17 +94,16 @@ class CornerPlots:
             return {row.name: row for row in rows}
 
     def _keep(self, analysis_id: int, product: Product) -> str:
-        rows = self._files.keep(analysis_id, [product])
+        kept = self._files.keep(analysis_id, [product])
         try:
             with self._database.begin() as session:
-                session.add_all(rows)
-                session.flush()
-                return rows[0].sha256
+                self._files.save(session, kept)
+            return kept[0].sha256
         except IntegrityError:  # another one was quicker, or the run has been removed
-            self._files.discard(rows)
+            self._files.discard(kept)
             return ""
         except BaseException:
-            self._files.discard(rows)
+            self._files.discard(kept)
             raise
 
     def _drawn(self, posterior: AnalysisFile, chosen: dict[str, Any]) -> bytes:

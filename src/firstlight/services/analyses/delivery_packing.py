@@ -154,7 +154,7 @@ class RunPacker:
             Whether to go on; False where the run has ended.
         """
         product = Product(AnalysisFileKind.INPUTS, 0, "", "application/json", run.kept)
-        rows = self._files.keep(run.number, [product])
+        kept = self._files.keep(run.number, [product])
         said = {**run.values, "sent_at": self._clock(), **(values or {})}
         old: list[str] = []
         try:
@@ -163,12 +163,12 @@ class RunPacker:
                 waits = change_run(session, run.number, said, mine) is not None
                 if waits:
                     old = _replaced(session, run.number) if attempt > 1 else []
-                    session.add_all(rows)
+                    self._files.save(session, kept)
         except BaseException:
-            self._files.discard(rows)
+            self._files.discard(kept)
             raise
         if not waits:
-            self._files.discard(rows)
+            self._files.discard(kept)
         self._files.remove(old)
         return waits
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import uuid
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, MissingError
 from firstlight.formats.plot_formats import PLOT_FORMATS
-from firstlight.models.analysis import AnalysisFile
+from firstlight.models.analysis import AnalysisFile, AnalysisFileKind
 from firstlight.services.analyses.submissions import Product
 from firstlight.storage import Store, build_key
 
-__all__ = ["ResultFileDamaged", "ResultFileMissing", "ResultFiles"]
+__all__ = ["KeptFile", "ResultFileDamaged", "ResultFileMissing", "ResultFiles", "suffix_of"]
 
 _PIECE = 1 << 18
+_BUNDLE = ".zip"  # no single product has this suffix
+_IN_ONE_FOLDER = 1000  # runs; a folder for each would cost further waits for the disk
 _SUFFIXES = {
     "application/json": "json",
     "application/x-npz": "npz",
@@ -39,8 +44,25 @@ class ResultFileDamaged(ConflictError):
     code = "analysis.file_damaged"
 
 
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """What is stored and has no row so far; see `AnalysisFile`, which has the same names."""
+
+    analysis_id: int
+    kind: AnalysisFileKind
+    number: int
+    name: str
+    media_type: str
+    key: str
+    size: int
+    sha256: str
+
+
 class ResultFiles:
     """Keeps what came of runs.
+
+    Products that are small enough to be in memory are stored together, as one ZIP file that is
+    not compressed: each file costs several waits for the disk.
 
     Parameters
     ----------
@@ -51,38 +73,50 @@ class ResultFiles:
     def __init__(self, *, store: Store) -> None:
         self._store = store
 
-    def keep(self, analysis_id: int, products: Iterable[Product]) -> list[AnalysisFile]:
-        """Store the bytes; return rows that the caller saves in its own transaction.
+    def keep(self, analysis_id: int, products: Iterable[Product]) -> list[KeptFile]:
+        """Store the bytes; whoever calls this saves or discards them.
 
-        Keys are new each time, so two that keep results of one run at once do not meet. Whoever
-        does not save the rows discards them.
+        Keys are new each time, so two that keep results of one run at once do not meet.
         """
-        folder = uuid.uuid4().hex
-        rows: list[AnalysisFile] = []
+        given = list(products)
+        start = f"{analysis_id}-{uuid.uuid4().hex}"
+        place = ("portal", "analyses", str(analysis_id // _IN_ONE_FOLDER))
+        small = [(each, each.data) for each in given if isinstance(each.data, bytes)]
+        if len(small) == len(given) > 1:
+            return self._together(analysis_id, build_key(*place, f"{start}{_BUNDLE}"), small)
+        kept: list[KeptFile] = []
         try:
             # One after the other, so that a failure finds those before it.
-            rows.extend(self._kept(analysis_id, folder, product) for product in products)
+            for each in given:
+                key = build_key(*place, f"{start}-{_name_of(each)}")
+                stored = self._store.put(key, each.data)
+                kept.append(_kept(analysis_id, each, key, stored.size, stored.sha256))
         except BaseException:
-            self.discard(rows)
+            self.discard(kept)
             raise
-        return rows
+        return kept
 
-    def discard(self, rows: Iterable[AnalysisFile]) -> None:
-        """Remove the bytes of rows that were not saved."""
-        self.remove(row.key for row in rows)
+    def save(self, session: Session, kept: Sequence[KeptFile]) -> None:
+        """Write the rows. Does not commit."""
+        if kept:
+            session.execute(insert(AnalysisFile), [asdict(each) for each in kept])
+
+    def discard(self, kept: Iterable[KeptFile]) -> None:
+        """Remove the bytes of what was not saved."""
+        self.remove(each.key for each in kept)
 
     def keys_of(self, session: Session, analysis_ids: Iterable[int]) -> list[str]:
         """Keys of all files of some runs, for when the rows are gone."""
-        query = select(AnalysisFile.key).where(AnalysisFile.analysis_id.in_(list(analysis_ids)))
-        return list(session.scalars(query))
+        theirs = AnalysisFile.analysis_id.in_(list(analysis_ids))
+        return list(session.scalars(select(AnalysisFile.key).where(theirs).distinct()))
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove bytes; what is not there is no error."""
-        for key in keys:
+        for key in dict.fromkeys(keys):
             with suppress(MissingError):
                 self._store.delete(key)
 
-    def read(self, row: AnalysisFile) -> bytes:
+    def read(self, row: AnalysisFile | KeptFile) -> bytes:
         """The bytes, as they were stored.
 
         Raises
@@ -96,6 +130,8 @@ class ResultFiles:
             data = self._store.read(row.key)
         except MissingError as fault:
             raise ResultFileMissing(subject=f"analysis {row.analysis_id}: {row.kind}") from fault
+        if row.key.endswith(_BUNDLE):
+            data = _taken_out(data, row)
         _check(row, hashlib.sha256(data).hexdigest())
         return data
 
@@ -107,6 +143,8 @@ class ResultFiles:
         ResultFileMissing, ResultFileDamaged
             Before the first piece; see `read`.
         """
+        if row.key.endswith(_BUNDLE):
+            return iter([self.read(row)])
         try:
             _check(row, self._store.checksum(row.key).sha256)
         except MissingError as fault:
@@ -119,25 +157,53 @@ class ResultFiles:
             while piece := stream.read(_PIECE):
                 yield piece
 
-    def _kept(self, analysis_id: int, folder: str, product: Product) -> AnalysisFile:
-        suffix = _SUFFIXES.get(product.media_type, "bin")
-        parts = [product.kind.value, product.name, str(product.number)]
-        name = "-".join(part for part in parts if part)
-        key = build_key("portal", "analyses", str(analysis_id), folder, f"{name}.{suffix}")
-        stored = self._store.put(key, product.data)
-        return AnalysisFile(
-            analysis_id=analysis_id,
-            kind=product.kind,
-            number=product.number,
-            name=product.name,
-            media_type=product.media_type,
-            key=stored.key,
-            size=stored.size,
-            sha256=stored.sha256,
-        )
+    def _together(
+        self, analysis_id: int, key: str, products: list[tuple[Product, bytes]]
+    ) -> list[KeptFile]:
+        bundle = io.BytesIO()
+        kept = []
+        with zipfile.ZipFile(bundle, "w") as opened:
+            for each, data in products:
+                opened.writestr(zipfile.ZipInfo(_name_of(each)), data)
+                digest = hashlib.sha256(data).hexdigest()
+                kept.append(_kept(analysis_id, each, key, len(data), digest))
+        self._store.put(key, bundle.getvalue())
+        return kept
 
 
-def _check(row: AnalysisFile, found: str) -> None:
+def suffix_of(media_type: str) -> str:
+    """What names of such files end with, without the dot."""
+    return _SUFFIXES.get(media_type, "bin")
+
+
+def _name_of(product: Product | AnalysisFile | KeptFile) -> str:
+    parts = [str(product.kind), product.name, str(product.number)]
+    return "-".join(part for part in parts if part) + f".{suffix_of(product.media_type)}"
+
+
+def _kept(analysis_id: int, product: Product, key: str, size: int, sha256: str) -> KeptFile:
+    return KeptFile(
+        analysis_id=analysis_id,
+        kind=product.kind,
+        number=product.number,
+        name=product.name,
+        media_type=product.media_type,
+        key=key,
+        size=size,
+        sha256=sha256,
+    )
+
+
+def _taken_out(bundle: bytes, row: AnalysisFile | KeptFile) -> bytes:
+    """One product of a bundle; nothing, which its checksum tells, where that is damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(bundle)) as opened, opened.open(_name_of(row)) as entry:
+            return entry.read(row.size + 1)
+    except Exception:  # noqa: BLE001, damaged bytes raise whatever they meet in the reader
+        return b""
+
+
+def _check(row: AnalysisFile | KeptFile, found: str) -> None:
     if found != row.sha256:
         raise ResultFileDamaged(
             subject=f"analysis {row.analysis_id}: {row.kind}",

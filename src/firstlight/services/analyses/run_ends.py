@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from firstlight.models.account import UserNotification
@@ -20,6 +21,10 @@ from firstlight.models.database import bulk_insert
 from firstlight.models.object import Object
 from firstlight.provenance.fingerprint import product_id
 from firstlight.services.objects.sharing import common_audience, tell
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.sql.dml import ReturningUpdate
 
 __all__ = ["WAITING", "change_run", "end_run", "page_of", "tell_end", "tell_run", "thing_of"]
 
@@ -31,6 +36,24 @@ _WORDS = {
     AnalysisStatus.CANCELLED: "cancelled",
 }
 _LONGEST_MESSAGE = 2000
+_RUNS = cast("Table", Analysis.__table__)
+_TOLD = (
+    "id",
+    "object_id",
+    "audience_id",
+    "owner_id",
+    "service_name",
+    "status",
+    "status_message",
+    "progress",
+    "attempts",
+)
+_THING = (
+    select(Object.name, Object.audience_id, AnalysisService.display_name.label("service"))
+    .join(Analysis, Analysis.object_id == Object.id)
+    .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
+    .where(Analysis.id == bindparam("run"))
+)
 
 
 class RunLike(Protocol):
@@ -73,27 +96,27 @@ def change_run(
         What the run is now: `RunLike`, and its ``attempts``. Not all of it, since parameters
         may hold whole files.
     """
-    statement = (
-        update(Analysis)
-        .where(Analysis.id == number, Analysis.status.in_(holding), *conditions)
-        .values(**values)
-        .returning(*_TOLD)
-        .execution_options(synchronize_session=False)
+    plain = {name: value for name, value in values.items() if not isinstance(value, ColumnElement)}
+    derived = {name: value for name, value in values.items() if name not in plain}
+    statement = _change(frozenset(plain), tuple(holding))
+    if conditions:
+        statement = statement.where(*conditions)
+    if derived:
+        statement = statement.values(derived)
+    given = {f"new_{name}": value for name, value in plain.items()}
+    return session.execute(statement, {"run": number, **given}).one_or_none()
+
+
+@lru_cache(maxsize=64)
+def _change(names: frozenset[str], holding: tuple[AnalysisStatus, ...]) -> ReturningUpdate[Any]:
+    """The statement that sets columns: to build it takes longer than to execute it."""
+    values = {name: bindparam(f"new_{name}", type_=_RUNS.c[name].type) for name in sorted(names)}
+    return (
+        update(_RUNS)
+        .where(_RUNS.c.id == bindparam("run"), _RUNS.c.status.in_(holding))
+        .values(values)
+        .returning(*(_RUNS.c[name] for name in _TOLD))
     )
-    return session.execute(statement).one_or_none()
-
-
-_TOLD = (
-    Analysis.id,
-    Analysis.object_id,
-    Analysis.audience_id,
-    Analysis.owner_id,
-    Analysis.service_name,
-    Analysis.status,
-    Analysis.status_message,
-    Analysis.progress,
-    Analysis.attempts,
-)
 
 
 def thing_of(session: Session, row: RunLike) -> Row[*tuple[Any, ...]]:
@@ -101,13 +124,7 @@ def thing_of(session: Session, row: RunLike) -> Row[*tuple[Any, ...]]:
 
     The last is None where the service was removed.
     """
-    query = (
-        select(Object.name, Object.audience_id, AnalysisService.display_name.label("service"))
-        .join(Analysis, Analysis.object_id == Object.id)
-        .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
-        .where(Analysis.id == row.id)
-    )
-    return session.execute(query).one()
+    return session.execute(_THING, {"run": row.id}).one()
 
 
 def end_run(
