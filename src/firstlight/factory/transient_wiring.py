@@ -12,6 +12,7 @@ from firstlight.factory.reduction_wiring import ReductionWiring
 if TYPE_CHECKING:
     from firstlight.remotes.alert_sink import AlertSink
     from firstlight.services.alerts.alerts import AlertService
+    from firstlight.services.fakes.fakes import FakeService
     from firstlight.services.quality.quality import QualityService
     from firstlight.services.references.building import ReferenceBuilding
     from firstlight.services.references.shelf import ReferenceShelf
@@ -48,6 +49,15 @@ class TransientWiring(ReductionWiring):
             store=self.store,
             settings=self.settings.alerts,
             make_sink=self._alert_sink,
+        )
+
+    @cached_property
+    def fakes(self) -> FakeService:
+        """Artificial transients."""
+        from firstlight.services.fakes.fakes import FakeService
+
+        return FakeService(
+            database=self.database, store=self.store, changes=lambda: self.change_recipe
         )
 
     @cached_property

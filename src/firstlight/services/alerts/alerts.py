@@ -116,7 +116,9 @@ class AlertService:
                     "object": name,
                     "topic": alert.topic,
                     "file": alert.filename,
-                    "sent_at": alert.sent_at,
+                    "sent_at": None
+                    if alert.sent_at is None
+                    else alert.sent_at.isoformat(" ", "seconds"),
                     "attempts": alert.attempts,
                     "error": (alert.error or {}).get("message"),
                 }

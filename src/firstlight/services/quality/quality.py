@@ -310,7 +310,11 @@ def _marks(session: Session, exposures: set[uuid.UUID]) -> dict[uuid.UUID, list[
     found: dict[uuid.UUID, list[dict[str, Any]]] = {}
     query = select(BadnessMark).where(BadnessMark.exposure_id.in_(exposures))
     for row in session.scalars(query.order_by(BadnessMark.id)):
-        told = {"badness": words_of(row.badness), "note": row.note, "at": row.modified_at}
+        told = {
+            "badness": words_of(row.badness),
+            "note": row.note,
+            "at": row.modified_at.isoformat(),
+        }
         found.setdefault(row.exposure_id, []).append(told)
     return found
 

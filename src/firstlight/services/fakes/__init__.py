@@ -1,0 +1,1 @@
+"""Artificial transients: how many of the real ones are found."""
