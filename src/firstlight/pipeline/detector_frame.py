@@ -17,6 +17,7 @@ from firstlight.algorithms.detector.calibrate import (
     calibrate,
     overscan_level,
 )
+from firstlight.algorithms.flags import Flag
 from firstlight.errors import InvalidInput
 from firstlight.instruments.amplifiers import Amplifier
 from firstlight.instruments.base import Instrument
@@ -111,6 +112,19 @@ class DetectorFrame:
         return bool(self.own) and all(each.linearity is not None for each in self.own.values())
 
     @property
+    def seams(self) -> list[tuple[float, float]]:
+        """Lines along which amplifiers meet in the section, as angle and distance of a normal."""
+        areas = [area for area in self.areas if area.data is not None]
+        if len(areas) < 2:
+            return []
+        places, shape = _placed(areas)
+        across = {place[1].start for place in places} | {place[1].stop for place in places}
+        along = {place[0].start for place in places} | {place[0].stop for place in places}
+        return [(0.0, x - 0.5) for x in sorted(across - {0, shape[1]})] + [
+            (np.pi / 2, y - 0.5) for y in sorted(along - {0, shape[0]})
+        ]
+
+    @property
     def in_adu(self) -> DetectorFrame:
         """The same, with counts in the place of electrons, as they are."""
         own = {name: Amplifier(each.area) for name, each in self.own.items()}
@@ -143,10 +157,10 @@ class DetectorFrame:
             return self._calibrated(area, masters, exposure_time, (overscan, growth))
         places, shape = _placed(areas)
         done = CalibratedImage(
-            np.zeros(shape, np.float32),
-            np.full(shape, np.inf, np.float32),
-            np.zeros(shape, np.uint16),
+            np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
         )
+        if sum(_size(here) for here in places) < shape[0] * shape[1]:
+            done.data[...], done.variance[...], done.flags[...] = 0.0, np.inf, Flag.NO_DATA
         for area, here in zip(areas, places, strict=True):
             part = self._calibrated(area, _cut(masters, here), exposure_time, (overscan, growth))
             done.data[here], done.variance[here] = part.data, part.variance
@@ -248,6 +262,11 @@ def _of_amplifiers(amplifiers: list[Amplifier], prop: str) -> dict[str, Any]:
         "from": " and ".join(sources),
         "amplifiers": values,
     }
+
+
+def _size(place: Slices) -> int:
+    rows, columns = place
+    return int((rows.stop - rows.start) * (columns.stop - columns.start))
 
 
 def _placed(areas: list[AmplifierArea]) -> tuple[list[Slices], tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +43,7 @@ def mark_pixels(
     along: str,
     limit_known: bool,
     hits: bool,
+    seams: Sequence[tuple[float, float]] = (),
 ) -> Record:
     """Flag charge of saturated pixels, trails and cosmic rays, in place.
 
@@ -55,6 +57,8 @@ def mark_pixels(
         Whether the saturation level is known.
     hits
         Whether cosmic rays can be told from stars.
+    seams
+        Where amplifiers meet, see `find_trails`.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def mark_pixels(
     if "bleed" not in told:
         direction: Literal["rows", "columns"] = "rows" if along == "rows" else "columns"
         told["bleed"] = _bleed(planes, left, saturated, (direction, settings.saturation_growth))
-    told["trails"] = _trails(planes, left) if settings.trails else dict(_OFF)
+    told["trails"] = _trails(planes, left, seams) if settings.trails else dict(_OFF)
     if settings.cosmic_rays and hits:
         count = _cosmic_rays(planes, left, sky.level)
         told["cosmic_rays"] = {"done": True, "pixels": count}
@@ -96,8 +100,11 @@ def _bleed(
     return {"done": True, "why": f"along {along}", "pixels": int(found.sum())}
 
 
-def _trails(planes: CalibratedImage, left: NDArray[np.float32]) -> dict[str, Any]:
-    mask, found = find_trails(left, planes.variance, (planes.flags & UNUSABLE) != 0)
+def _trails(
+    planes: CalibratedImage, left: NDArray[np.float32], seams: Sequence[tuple[float, float]]
+) -> dict[str, Any]:
+    hidden = (planes.flags & UNUSABLE) != 0
+    mask, found = find_trails(left, planes.variance, hidden, seams=seams)
     planes.flags[mask] |= np.uint16(Flag.TRAIL)
     lines = [
         {

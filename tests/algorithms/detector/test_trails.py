@@ -70,3 +70,24 @@ def test_small_and_ill_fitting_images():
     assert mask.shape == (50, 50)
     with pytest.raises(InvalidInput, match="hidden"):
         find_trails(np.zeros((50, 50)), np.ones((50, 50)), np.zeros((5, 5), dtype=np.bool_))
+
+
+def test_a_step_between_amplifiers_is_no_trail():
+    rng = np.random.default_rng(9)
+    x = np.arange(512)
+    # What is left of a step when the map of the sky, which smears it, was taken off.
+    step = 0.6 * np.sign(x - 255.5) * np.exp(-np.abs(x - 255.5) / 50)
+    data = rng.normal(size=(1024, 512)) + step
+    variance = np.ones_like(data)
+    found = find_trails(data, variance)[1]
+    assert found  # taken for a trail where nothing is known of amplifiers
+    mask, trails = find_trails(data, variance, seams=[(0.0, 255.5)])
+    assert not trails
+    assert not mask.any()
+    turned = find_trails(data.T, variance.T, seams=[(np.pi / 2, 255.5)])[1]
+    assert not turned
+    y, x = np.indices(data.shape)
+    across = np.abs(0.5 * x - y + 300) < 2.0
+    data[across] += 2.0
+    (trail,) = find_trails(data, variance, seams=[(0.0, 255.5)])[1]
+    assert trail.significance > 12

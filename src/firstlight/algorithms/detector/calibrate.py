@@ -399,8 +399,12 @@ def _grow_saturation(flags: NDArray[np.uint16], radius: int) -> None:
         return
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disc = x * x + y * y <= radius * radius
-    grown = binary_dilation(saturated, structure=disc)
-    flags[grown & ~saturated] |= DTYPE(Flag.BLEED)
+    # Few pixels are saturated: only the surroundings of their rows are looked at.
+    rows = np.flatnonzero(saturated.any(axis=1))
+    for block in np.split(rows, np.flatnonzero(np.diff(rows) > 2 * radius + 1) + 1):
+        near = slice(max(block[0] - radius, 0), block[-1] + radius + 1)
+        grown = binary_dilation(saturated[near], structure=disc)
+        flags[near][grown & ~saturated[near]] |= DTYPE(Flag.BLEED)
 
 
 @njit(cache=True, nogil=True)

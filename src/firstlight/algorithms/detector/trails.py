@@ -8,6 +8,7 @@ across it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +37,8 @@ _WIDEST = 16
 _CENTROID = 6
 _FAINTEST = 4.0  # sigma of a median along the trail, where the profile ends
 _LEAST_HALF_WIDTH = 2.0  # pixels
+_SEAM_TURN = 0.01  # radians
+_SEAM_WIDTH = 40.0  # pixels; a step in the sky is smeared by the map that was taken off
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ def find_trails(
     hidden: NDArray[np.bool_] | None = None,
     *,
     threshold: float = 12.0,
+    seams: Sequence[tuple[float, float]] = (),
 ) -> tuple[NDArray[np.bool_], list[Trail]]:
     """Find trails that cross the image.
 
@@ -79,6 +83,9 @@ def find_trails(
         True where a pixel cannot be used.
     threshold
         In sigma of the sum along the line.
+    seams
+        Lines, as angle and distance of a `Trail`, along which amplifiers meet: what runs beside
+        one is their difference, and no trail.
 
     Returns
     -------
@@ -108,15 +115,25 @@ def find_trails(
     blocks = np.clip(blocks / scatter, -_BLOCK_CLIP, _BLOCK_CLIP)
     blocks -= blocks.mean()
     blocks /= blocks.std() or 1.0
-    while len(found) < _MOST:
+    for _ in range(_MOST + len(seams)):
         line = _strongest(blocks, threshold)
         if line is None:
             break
         trail = _refined(light, noise, _on_pixels(line, side))
-        found.append(trail)
-        _paint(mask, trail.angle, trail.distance, trail.half_width)
+        if not any(_runs_beside(trail, seam) for seam in seams):
+            found.append(trail)
+            _paint(mask, trail.angle, trail.distance, trail.half_width)
         blocks[_shadow(blocks.shape, trail, side)] = 0.0
     return mask, found
+
+
+def _runs_beside(trail: Trail, seam: tuple[float, float]) -> bool:
+    angle, distance = seam
+    turn = (trail.angle - angle + np.pi / 2) % np.pi - np.pi / 2
+    # Half a turn of the normal changes the sign of the distance.
+    same = np.cos(trail.angle - angle) > 0
+    off = trail.distance - (distance if same else -distance)
+    return bool(abs(turn) < _SEAM_TURN and abs(off) < _SEAM_WIDTH)
 
 
 def _on_pixels(line: Trail, side: int) -> Trail:

@@ -88,6 +88,7 @@ class Preprocess(Step):
             along=camera.bleeds_along,
             limit_known=frame.saturation is not None,
             hits=pattern is None and not in_colour,
+            seams=frame.seams,
         )
         image = self._image(piece, frame, planes)
         image.calibration = done
