@@ -129,3 +129,10 @@ def test_sources_score_high_and_rays_low():
     score = default_real_bogus().score(measures)
     assert score[: len(alone)].min() > 0.5
     assert np.quantile(score[len(alone) :], 0.9) < 0.3
+
+
+def test_where_nothing_was_found_nothing_is_scored():
+    shape, none = (64, 64), np.empty(0)
+    measures = measured(subtracted(light_of([], shape), 3), (none, none), none)
+    assert feature_table(measures).shape == (0, len(FEATURES))
+    assert default_real_bogus().score(measures).shape == (0,)

@@ -65,7 +65,8 @@ def feature_table(measures: Measures) -> Floats:
     # Heights of bright sources matter by their logarithm.
     scaled = [np.arcsinh(each) for each in (measures.new_light, measures.reference_light)]
     plain = [columns[name] for name in _PLAIN]
-    rings = measures.profiles.reshape(len(measures), -1)
+    count, images, radii = measures.profiles.shape
+    rings = measures.profiles.reshape(count, images * radii)
     table = np.column_stack([*plain, np.arcsinh(significance), *scaled, rings])
     return np.asarray(np.clip(table, -_LARGEST, _LARGEST))
 

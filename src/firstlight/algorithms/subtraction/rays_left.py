@@ -28,7 +28,7 @@ Plane = NDArray[np.float32]
 _LEAST_SCORE = 4.0  # of a peak that is looked at
 _BEGIN = 4.2  # sigma of pixels together that begin a hit: one source in a hundred shows such
 _GO_ON = 2.5  # sigma of one that touches a pixel that is hit
-_PSF_ERROR = 0.05  # of a source's light in a pixel
+_PSF_ERROR = 0.1  # of a source's light in a pixel
 _WIDE = 1.5  # FWHM around a peak that are looked at
 # What a free pixel must gain in chi squared. So dear, one source of 5 sigma in a thousand is
 # better explained by pixels; beside a pixel that is known to be hit charge has spilled.
