@@ -148,7 +148,9 @@ def _rays(work: Work) -> None:
     narrow = stars.fwhm / np.sqrt(stars.elongation)
     width = float(narrow) if np.isfinite(narrow) else None
     work.rays = (
-        module("cosmic_rays").find_cosmic_rays(work.data, work.variance, bits, fwhm=width).mask
+        module("detector.cosmic_rays")
+        .find_cosmic_rays(work.data, work.variance, bits, fwhm=width)
+        .mask
     )
     work.flags = bits | np.where(work.rays, np.uint16(Flag.COSMIC_RAY), np.uint16(0))
 
@@ -215,7 +217,7 @@ def stamp_of(model: Any) -> Callable[[float, float, int], np.ndarray]:
 def _astrometry(work: Work) -> None:
     assert work.detection is not None
     pair, sources = work.pair, work.detection.sources
-    solver = module("plate_solve")
+    solver = module("plate.plate_solve")
     ny, nx = pair.settings.shape
     ra, dec = pair.header.pixel_to_sky((nx - 1) / 2, (ny - 1) / 2)
     scale = pair.header.pixel_scale
@@ -244,10 +246,10 @@ def _resample(work: Work) -> None:
     assert work.projection is not None
     reference = work.pair.reference
     shape = work.pair.settings.shape
-    positions = module("coordinate_map").coordinate_map(
+    positions = module("resampling.coordinate_map").coordinate_map(
         work.projection, reference.projection, shape
     )
-    work.aligned = module("resample").resample(
+    work.aligned = module("resampling.resample").resample(
         reference.subtracted, reference.variance, reference.flags, positions
     )
 
@@ -278,10 +280,10 @@ def _judge_resampling(work: Work) -> dict[str, float]:
     pair = work.pair
     if isinstance(work.aligned, TrueReference):
         return {}
-    positions = module("coordinate_map").coordinate_map(
+    positions = module("resampling.coordinate_map").coordinate_map(
         pair.new.projection, pair.reference.projection, pair.settings.shape
     )
-    light = module("resample").resample(
+    light = module("resampling.resample").resample(
         pair.reference.light, pair.reference.variance, None, positions
     )
     return judge.resampling(pair, light.pixels, pair.reference_on_new())
@@ -289,7 +291,7 @@ def _judge_resampling(work: Work) -> dict[str, float]:
 
 def _subtract(work: Work) -> None:
     pair = work.pair
-    images, zogy = module("image_pair"), module("zogy")
+    images, zogy = module("resampling.image_pair"), module("subtraction.zogy")
     radius = int(np.ceil(3 * work.fwhm))
     shape = pair.settings.shape
     new = images.AlignedImage(
@@ -327,7 +329,7 @@ def _judge_subtraction(work: Work) -> dict[str, float]:
 
 def _candidates(work: Work) -> None:
     """What is found, before any cut."""
-    found = module("candidates").find_candidates(work.subtraction, work.fwhm)
+    found = module("candidates.find").find_candidates(work.subtraction, work.fwhm)
     work.candidates = judge.Candidates(found.x, found.y, found.score, found.flux, found.flux_error)
 
 
@@ -353,40 +355,40 @@ def prepare_reference(work: Work, *, truth: bool) -> None:
 STAGES = (
     Stage(
         "calibration",
-        ("calibrate",),
+        ("detector.calibrate",),
         _calibrate,
         _calibrate_truth,
         lambda work: judge.calibration(work.pair, work.data, work.variance),
     ),
     Stage(
         "cosmic rays",
-        ("cosmic_rays",),
+        ("detector.cosmic_rays",),
         _rays,
         _rays_truth,
         lambda work: judge.cosmic_rays(work.pair, work.rays),
     ),
-    Stage("detection", ("detect",), _detect, _detect_truth, _judge_detection),
+    Stage("detection", ("sources.detect",), _detect, _detect_truth, _judge_detection),
     Stage(
         "psf",
-        ("psf",),
+        ("psf.fit",),
         _psf,
         _psf_truth,
         lambda work: judge.psf_model(work.pair, stamp_of(work.psf)),
     ),
-    Stage("astrometry", ("plate_solve",), _astrometry, _astrometry_truth, _judge_astrometry),
+    Stage("astrometry", ("plate.plate_solve",), _astrometry, _astrometry_truth, _judge_astrometry),
     Stage(
         "resampling",
-        ("coordinate_map", "resample"),
+        ("resampling.coordinate_map", "resampling.resample"),
         _resample,
         _resample_truth,
         _judge_resampling,
     ),
     Stage(
         "subtraction",
-        ("image_pair", "subtract", "zogy"),
+        ("resampling.image_pair", "subtraction.subtract", "subtraction.zogy"),
         _subtract,
         _nothing,
         _judge_subtraction,
     ),
-    Stage("candidates", ("candidates",), _candidates, _nothing, _judge_candidates),
+    Stage("candidates", ("candidates.find",), _candidates, _nothing, _judge_candidates),
 )
