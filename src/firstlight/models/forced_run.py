@@ -29,15 +29,21 @@ class FollowedObject(OnSky, Changing, Base):
     is_complete
         Whether it has been measured there in all sections that were there when it came, or was
         moved; those that come later take care of it themselves.
+    is_summarised
+        Whether no point has come since its light curve was summarised.
     """
 
     __tablename__ = "followed_objects"
-    __table_args__ = (Index("ix_followed_objects_is_complete", "is_complete", "hpx"),)
+    __table_args__ = (
+        Index("ix_followed_objects_is_complete", "is_complete", "hpx"),
+        Index("ix_followed_objects_is_summarised", "is_summarised", "hpx"),
+    )
 
     object_id: Mapped[uuid.UUID] = mapped_column(
         ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True
     )
     is_complete: Mapped[bool]
+    is_summarised: Mapped[bool] = mapped_column(default=True)
 
 
 class ForcedRun(Changing, Base):

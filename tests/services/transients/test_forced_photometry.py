@@ -76,7 +76,7 @@ def work(service, *, expect=True):
         for request in plan():
             assert request.name == "forced_photometry"
             done = service.run(request.payload)
-            assert not done["failures"]
+            assert not done["failures"], done["failures"]
             points += done["points"]
             jobs += 1
     assert bool(jobs) == expect

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Table, bindparam, delete, select, update
+from sqlalchemy import Table, bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from firstlight.errors import FirstlightError, MissingError
@@ -26,17 +26,17 @@ from firstlight.services.transaction_locks import lock_names
 from firstlight.services.transients.followed import follow
 from firstlight.services.transients.forced_points import (
     Frame,
+    Points,
     ReferenceFluxes,
-    Row,
     load_frame,
     measure_frame,
     upsert_points,
 )
 from firstlight.services.transients.forced_sections import (
     Followed,
+    FollowedAround,
     Present,
     SectionKey,
-    followed_in,
     lock_name,
     outdated_sections,
     present_sections,
@@ -64,17 +64,19 @@ class NoSuchObject(MissingError):
 
 @dataclass
 class _Measured:
-    """Points of one section before they are written.
-
-    Attributes
-    ----------
-    places
-        Where each Object was measured, those without a point as well.
-    """
+    """Points of one section before they are written, and which Objects were looked for."""
 
     frame: Frame
-    rows: dict[uuid.UUID, Row] = field(default_factory=dict)
-    places: dict[uuid.UUID, tuple[float, float]] = field(default_factory=dict)
+    points: Points
+    followed: Followed
+
+
+@dataclass
+class _Around:
+    """A section that was measured before it was locked."""
+
+    measured: _Measured
+    around: FollowedAround
 
 
 class ForcedPhotometryService:
@@ -125,23 +127,27 @@ class ForcedPhotometryService:
         retry_failed: bool = False,
         observations: Collection[uuid.UUID] | None = None,
     ) -> list[JobRequest]:
-        """Jobs for Objects that are new or have moved: their past, and their place of now."""
+        """Jobs for Objects that are new or have moved, and for those that have new points.
+
+        The first are measured in older images, and the light curves of all are summarised.
+        """
         del retry_failed, observations  # they are few, and a table keeps them
+        row = FollowedObject
         query = (
-            select(FollowedObject.object_id, FollowedObject.ra, FollowedObject.dec)
-            .where(FollowedObject.is_complete.is_(False))
-            .order_by(FollowedObject.hpx, FollowedObject.object_id)
+            select(row.object_id, row.modified_at)
+            .where(or_(row.is_complete.is_(False), row.is_summarised.is_(False)))
+            .order_by(row.hpx, row.object_id)
         )
         with self._database.reading() as session:
             rows = session.execute(query).all()
         requests = []
         for some in some_of(rows, self._settings.objects_per_job):
-            facts = [[str(row.object_id), row.ra, row.dec] for row in some]
+            facts = [[str(ident), changed.isoformat()] for ident, changed in some]
             requests.append(
                 JobRequest(
                     job_id=f"forced-objects-{fingerprint(facts)}",
                     name="forced_photometry",
-                    payload={"objects": [str(row.object_id) for row in some]},
+                    payload={"objects": [ident for ident, _ in facts]},
                 )
             )
         return requests
@@ -165,9 +171,9 @@ class ForcedPhotometryService:
         """Measure all followed Objects in some sections, and forget points that are of no more."""
         failures: list[str] = []
         references = ReferenceFluxes(self._settings.reference_radius_arcsec)
-        measured: dict[SectionKey, _Measured] = {}
         points, left = 0, list(keys)
         while left:
+            measured: dict[SectionKey, _Around] = {}
             done = 0
             with self._database.reading() as session:
                 present = present_sections(session, left)
@@ -175,10 +181,10 @@ class ForcedPhotometryService:
                     one = self._first_look(session, present.get(key), references, failures)
                     if one is not None:
                         measured[key] = one
-                    if sum(len(each.rows) for each in measured.values()) >= _POINTS:
+                    if sum(len(each.measured.points) for each in measured.values()) >= _POINTS:
                         break
             points += self._save_sections(left[:done], measured, references, failures)
-            measured, left = {}, left[done:]
+            left = left[done:]
         return {"points": points, "failures": failures}
 
     def _first_look(
@@ -187,60 +193,64 @@ class ForcedPhotometryService:
         present: Present | None,
         references: ReferenceFluxes,
         failures: list[str],
-    ) -> _Measured | None:
+    ) -> _Around | None:
         """Measure a section before it is locked; most of the work is done then."""
         if present is None:
             return None
         frame = load_frame(session, present)
         references.load(session, frame.reference)
-        one = _Measured(frame)
-        followed = followed_in(session, frame.wcs)
-        return one if self._measure(one, followed, references, failures) else None
+        around = FollowedAround(frame.wcs)
+        one = self._measure(frame, around.look(session), references, failures)
+        return None if one is None else _Around(one, around)
 
     def _save_sections(
         self,
         keys: Sequence[SectionKey],
-        measured: Mapping[SectionKey, _Measured],
+        measured: Mapping[SectionKey, _Around],
         references: ReferenceFluxes,
         failures: list[str],
     ) -> int:
         """Write the points of sections, with Objects and products that came in between."""
-        points, changed = 0, set[uuid.UUID]()
+        count, changed = 0, set[uuid.UUID]()
         with self._database.begin() as session:
             lock_names(session, *(lock_name(key) for key in keys))
+            Provenance.record(session, self.lineage)
             present = present_sections(session, keys)
             for key in keys:
-                now, one = present.get(key), measured.get(key)
+                now, before = present.get(key), measured.get(key)
                 if now is None:
                     changed |= self._forget(session, key, keep=())
-                elif one is not None and one.frame.present == now:
-                    followed = followed_in(session, one.frame.wcs)
-                    if self._measure(one, followed, references, failures):
-                        changed |= self._save_section(session, one)
-                        points += len(one.rows)
-            summarise(session, changed)
-        return points
+                if before is None or before.measured.frame.present != now:
+                    continue
+                one: _Measured | None = before.measured
+                followed = before.around.look(session)
+                if followed is not before.measured.followed:
+                    one = self._measure(before.measured.frame, followed, references, failures)
+                if one is not None:
+                    changed |= self._save_section(session, one)
+                    count += len(one.points)
+            _note_points(session, changed)
+        return count
 
     def measure_objects(self, objects: Sequence[uuid.UUID]) -> dict[str, Any]:
-        """Measure some Objects in all sections that are measured already.
+        """Measure some Objects in all sections that are measured already, and summarise them.
 
-        The others will be, with these Objects among those that they find.
+        The other sections will be, with these Objects among those that they find.
         """
         failures: list[str] = []
         points = 0
         with self._database.reading() as session:
-            places = _places(session, objects)
-            if not places.ids:
-                return {"points": 0, "failures": []}
-            around = sections_around(session, places)
+            places = _places(session, objects, only_incomplete=True)
+            around = sections_around(session, places) if places.ids else {}
             there = _points_there(session, places)
         references = ReferenceFluxes(self._settings.reference_radius_arcsec)
         for some in some_of(around, _SECTIONS):
             wanted = {key: places.some(around[key]) for key in some}
             points += self._measure_in(wanted, there, references, failures)
-        if not failures:
-            with self._database.begin() as session:
+        with self._database.begin() as session:
+            if not failures:
                 _complete(session, places)
+            _summarise(session, objects)
         return {"points": points, "failures": failures}
 
     def follow(self, name: str) -> uuid.UUID:
@@ -259,45 +269,25 @@ class ForcedPhotometryService:
             return ident
 
     def _measure(
-        self,
-        one: _Measured,
-        followed: Followed,
-        references: ReferenceFluxes,
-        failures: list[str],
-    ) -> bool:
-        """Measure what has not been; returns whether the difference can be read."""
-        places = dict(
-            zip(
-                followed.ids,
-                zip(followed.ra.tolist(), followed.dec.tolist(), strict=True),
-                strict=True,
-            )
-        )
-        for ident in [each for each in one.rows if each not in places]:
-            del one.rows[ident]
-        new = [n for n, each in enumerate(followed.ids) if one.places.get(each) != places[each]]
-        one.places = places
+        self, frame: Frame, followed: Followed, references: ReferenceFluxes, failures: list[str]
+    ) -> _Measured | None:
+        """Measure Objects; None where the difference cannot be read, which is told."""
         try:
-            rows = measure_frame(one.frame, followed.some(new), self._settings, references)
+            points = measure_frame(frame, followed, self._settings, references)
         except FirstlightError as fault:
-            exposure = one.frame.exposure
             failures.append(
-                f"forced photometry of {exposure.label}, section "
-                f"{one.frame.present.section_id}: {fault}"
+                f"forced photometry of {frame.exposure.label}, section "
+                f"{frame.present.section_id}: {fault}"
             )
-            return False
-        for n in new:
-            one.rows.pop(followed.ids[n], None)
-        one.rows |= {row["object_id"]: row for row in rows}
-        return True
+            return None
+        return _Measured(frame, points, followed)
 
     def _save_section(self, session: Session, one: _Measured) -> set[uuid.UUID]:
         """Write all points of a section; returns the Objects whose points have changed."""
         present = one.frame.present
-        Provenance.record(session, self.lineage)
-        rows = self._complete_rows(session, one.frame, one.rows.values())
-        changed = self._forget(session, present.key, keep=one.rows)
-        upsert_points(session, rows)
+        objects = set(one.points.objects)
+        changed = self._forget(session, present.key, keep=objects)
+        self._write(session, one)
         session.merge(
             ForcedRun(
                 exposure_id=present.exposure_id,
@@ -306,15 +296,14 @@ class ForcedPhotometryService:
                 difference_id=present.difference_id,
                 zero_point_id=present.zero_point_id,
                 provenance_id=self.lineage.id,
-                n_objects=len(rows),
+                n_objects=len(one.points),
             )
         )
-        session.flush()
-        return changed | set(one.rows)
+        return changed | objects
 
-    def _complete_rows(self, session: Session, frame: Frame, rows: Iterable[Row]) -> list[Row]:
-        belongs = belonging(session, frame.exposure)
-        return [{**row, **belongs, "provenance_id": self.lineage.id} for row in rows]
+    def _write(self, session: Session, one: _Measured) -> None:
+        belongs = belonging(session, one.frame.exposure)
+        upsert_points(session, one.points, belongs | {"provenance_id": self.lineage.id})
 
     def _forget(
         self, session: Session, key: SectionKey, keep: Collection[uuid.UUID]
@@ -353,25 +342,22 @@ class ForcedPhotometryService:
                     continue
                 frame = load_frame(session, present)
                 references.load(session, frame.reference)
-                one = _Measured(frame)
-                if self._measure(one, places, references, failures) and one.rows:
+                one = self._measure(frame, places, references, failures)
+                if one is not None and one.points:
                     measured.append(one)
         # The locks are taken even where nothing was measured: whoever is measuring one of these
         # sections now may not see our Objects, and its run is there when it has let go.
+        count, changed = 0, set[uuid.UUID]()
         with self._database.begin() as session:
             lock_names(session, *(lock_name(key) for key in wanted))
-            changed: set[uuid.UUID] = set()
-            points = 0
             for one in measured:
                 run = session.get(ForcedRun, one.frame.present.key)
-                if run is None or not self._is_of(run, one.frame.present):
-                    continue
-                rows = self._complete_rows(session, one.frame, one.rows.values())
-                upsert_points(session, rows)
-                points += len(rows)
-                changed |= set(one.rows)
-            summarise(session, changed)
-        return points
+                if run is not None and self._is_of(run, one.frame.present):
+                    self._write(session, one)
+                    count += len(one.points)
+                    changed |= set(one.points.objects)
+            _note_points(session, changed)
+        return count
 
     def _is_of(self, run: ForcedRun, present: Present) -> bool:
         return (run.difference_id, run.zero_point_id, run.provenance_id) == (
@@ -385,12 +371,44 @@ def _facts(present: Present | None) -> list[str]:
     return [] if present is None else [str(present.difference_id), str(present.zero_point_id)]
 
 
-def _places(session: Session, objects: Sequence[uuid.UUID]) -> Followed:
+def _note_points(session: Session, objects: Collection[uuid.UUID]) -> None:
+    """Note that points of Objects have come or gone; `plan_objects` has them summarised."""
+    for some in some_of(sorted(objects)):
+        row = FollowedObject
+        # Locked in one order, as two jobs may note points of the same Objects.
+        known = session.scalars(
+            select(row.object_id)
+            .where(row.object_id.in_(some), row.is_summarised.is_(True))
+            .order_by(row.object_id)
+            .with_for_update()
+        ).all()
+        session.execute(update(row).where(row.object_id.in_(known)).values(is_summarised=False))
+
+
+def _summarise(session: Session, objects: Sequence[uuid.UUID]) -> None:
+    """Summarise light curves; points that come meanwhile wait, and are noted anew."""
+    row = FollowedObject
+    wanted = sorted(objects)
+    session.execute(
+        select(row.object_id)
+        .where(row.object_id.in_(wanted))
+        .order_by(row.object_id)
+        .with_for_update()
+    ).all()
+    summarise(session, wanted)
+    session.execute(update(row).where(row.object_id.in_(wanted)).values(is_summarised=True))
+
+
+def _places(
+    session: Session, objects: Sequence[uuid.UUID], *, only_incomplete: bool = False
+) -> Followed:
     query = (
         select(FollowedObject.object_id, FollowedObject.ra, FollowedObject.dec)
         .where(FollowedObject.object_id.in_(objects))
         .order_by(FollowedObject.object_id)
     )
+    if only_incomplete:
+        query = query.where(FollowedObject.is_complete.is_(False))
     rows = session.execute(query).all()
     ra, dec = np.array([row.ra for row in rows], float), np.array([row.dec for row in rows], float)
     return Followed([row.object_id for row in rows], ra, dec)
@@ -438,6 +456,6 @@ def _complete(session: Session, places: Followed) -> None:
         .values(is_complete=True)
     )
     there = zip(places.ids, places.ra.tolist(), places.dec.tolist(), strict=True)
-    session.execute(
-        statement, [{"ident": each, "at_ra": ra, "at_dec": dec} for each, ra, dec in there]
-    )
+    rows = [{"ident": each, "at_ra": ra, "at_dec": dec} for each, ra, dec in there]
+    if rows:
+        session.execute(statement, rows)

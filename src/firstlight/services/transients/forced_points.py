@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sqlalchemy import Table, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from firstlight.algorithms.photometry.magnitudes import (
@@ -37,14 +36,13 @@ from firstlight.services.transients.forced_sections import Followed, Present
 from firstlight.services.transients.settings import ForcedPhotometrySettings
 from firstlight.services.transients.unused_objects import FORCED
 
-__all__ = ["Frame", "ReferenceFluxes", "load_frame", "measure_frame", "point_key", "upsert_points"]
+__all__ = ["Frame", "Points", "ReferenceFluxes", "load_frame", "measure_frame", "upsert_points"]
 
 Floats = NDArray[np.float64]
-Row = dict[str, Any]
 _PLANES = ("SCORE", "FLUX_ERROR", "FLAGS")
 _MOST_REFERENCES = 64
-# Of `Photometry`, what a point is not changed in when it is measured again.
-_KEPT = frozenset({"id", "key", "created_at"})
+# In what a point is not changed when it is measured again.
+_KEPT = frozenset({"key", "created_at"})
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,31 @@ def load_frame(session: Session, present: Present) -> Frame:
         zero_point=None if zero is None else session.get(ZeroPoint, zero),
         reference=reference,
     )
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of one section, by columns of `Photometry`.
+
+    Attributes
+    ----------
+    objects
+        Whose they are.
+    shared
+        Values that all have.
+    columns
+        The others.
+    """
+
+    objects: list[uuid.UUID]
+    shared: dict[str, Any]
+    columns: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+
+NO_POINTS = Points([], {}, {})
 
 
 class ReferenceFluxes:
@@ -132,29 +155,19 @@ class ReferenceFluxes:
         return flux, error
 
 
-def point_key(object_id: uuid.UUID, key: bytes) -> uuid.UUID:
-    """The key of the point of an Object in a section (see `section_bytes`)."""
-    return uuid.UUID(bytes=hashlib.blake2b(object_id.bytes + key, digest_size=16).digest())
-
-
-def section_bytes(present: Present) -> bytes:
-    """What tells the points of a section from those of others, however often it is reduced."""
-    return b"forced" + present.exposure_id.bytes + present.section_id.encode()
-
-
 def measure_frame(
     frame: Frame,
     followed: Followed,
     settings: ForcedPhotometrySettings,
     references: ReferenceFluxes,
-) -> list[Row]:
+) -> Points:
     """Points of Objects in one section.
 
     Returns
     -------
-    list
-        Columns of `Photometry` but for instrument, audience and provenance. Objects outside of
-        the image, or where nothing is known of it, have none.
+    Points
+        Without instrument, audience and provenance. Objects outside of the image, or where
+        nothing is known of it, have none.
 
     Raises
     ------
@@ -162,13 +175,13 @@ def measure_frame(
         The difference's file is missing or damaged.
     """
     if frame.zero_point is None or not followed.ids:
-        return []
+        return NO_POINTS
     x, y = frame.projection.sky_to_pixel(followed.ra, followed.dec)
     x, y = np.nan_to_num(x, nan=-9.0), np.nan_to_num(y, nan=-9.0)
     nx, ny = frame.difference.nx, frame.difference.ny
     there = np.flatnonzero((x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5))
     if not len(there):
-        return []
+        return NO_POINTS
     planes = map_planes(frame.difference.get_fullpath(as_list=True), _PLANES)
     score, flux_error, flags = (planes[name] for name in _PLANES)
     found = forced_fluxes(score, flux_error, flags, x[there], y[there])
@@ -190,41 +203,32 @@ def measure_frame(
         "limiting_mag": limit, "bjd_tdb": _barycentric(frame, here),
         "reference_flux_ujy": reference, "reference_flux_err_ujy": reference_error,
     }  # fmt: skip
-    return _rows(frame, here, columns, found.flags[good], settings.limit_sigma)
+    told: dict[str, list[Any]] = {name: _nullable(each) for name, each in columns.items()}
+    told |= {"flags": found.flags[good].tolist(), "key": _keys(frame.present, here.ids)}
+    return Points(here.ids, _shared(frame, settings), told | {"object_id": here.ids})
 
 
-def _rows(
-    frame: Frame,
-    here: Followed,
-    columns: Mapping[str, Floats],
-    flags: NDArray[np.uint16],
-    limit_sigma: float,
-) -> list[Row]:
-    now, section = utc_now(), section_bytes(frame.present)
-    shared = {
+def _shared(frame: Frame, settings: ForcedPhotometrySettings) -> dict[str, Any]:
+    now = utc_now()
+    return {
         "image_id": frame.image.id,
         "origin": FORCED,
         "mjd": frame.image.mjd,
         "filter": frame.image.filter,
         "mag_system": "AB",
-        "limit_sigma": limit_sigma,
+        "limit_sigma": settings.limit_sigma,
         "airmass": frame.exposure.airmass,
         "created_at": now,
         "modified_at": now,
     }
-    plain = {name: _nullable(values) for name, values in columns.items()}
-    names = tuple(plain)
+
+
+def _keys(present: Present, objects: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """Keys that are the same however often the section is reduced."""
+    section = b"forced" + present.exposure_id.bytes + present.section_id.encode()
     return [
-        {
-            **shared,
-            "key": point_key(ident, section),
-            "object_id": ident,
-            "flags": bits,
-            **dict(zip(names, values, strict=True)),
-        }
-        for ident, bits, values in zip(
-            here.ids, flags.tolist(), zip(*plain.values(), strict=True), strict=True
-        )
+        uuid.UUID(bytes=hashlib.blake2b(ident.bytes + section, digest_size=16).digest())
+        for ident in objects
     ]
 
 
@@ -249,14 +253,34 @@ def _barycentric(frame: Frame, here: Followed) -> Floats:
     )
 
 
-def upsert_points(session: Session, rows: Sequence[Row]) -> None:
-    """Write points; one that is there is changed in place, so that what was said of it stays."""
-    if not rows:
+def upsert_points(session: Session, points: Points, more: Mapping[str, Any]) -> None:
+    """Write points; one that is there is changed in place, so that what was said of it stays.
+
+    There are many thousands of them: they go to the driver as they are, their shared values
+    translated once.
+
+    Parameters
+    ----------
+    more
+        Further values that all have.
+    """
+    if not points:
         return
+    dialect = session.get_bind().dialect
     table: Table = Photometry.__table__  # type: ignore[assignment]  # a mapped class has a Table
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    statement = (sqlite.insert if is_sqlite else postgresql.insert)(table)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in _KEPT}
-    session.execute(
-        statement.on_conflict_do_update(index_elements=["key"], set_=changed), list(rows)
+
+    def translated(name: str, values: list[Any]) -> list[Any]:
+        translate = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
+        return values if translate is None else [translate(value) for value in values]
+
+    shared = points.shared | dict(more)
+    columns = [[translated(name, [value])[0]] * len(points) for name, value in shared.items()]
+    columns += [translated(name, values) for name, values in points.columns.items()]
+    names = [*shared, *points.columns]
+    marks = ", ".join(["?" if dialect.name == "sqlite" else "%s"] * len(names))
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in _KEPT)
+    session.connection().exec_driver_sql(
+        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) "  # noqa: S608, names of our own columns
+        f"ON CONFLICT (key) DO UPDATE SET {changed}",
+        list(zip(*columns, strict=True)),
     )

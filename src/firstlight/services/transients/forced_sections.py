@@ -24,9 +24,9 @@ from firstlight.services.transients.sky_rows import some_of
 
 __all__ = [
     "Followed",
+    "FollowedAround",
     "Present",
     "SectionKey",
-    "followed_in",
     "lock_name",
     "outdated_sections",
     "present_sections",
@@ -207,16 +207,44 @@ def sections_around(session: Session, places: Followed) -> dict[SectionKey, list
     return found
 
 
-def followed_in(session: Session, wcs: WorldCoordinates) -> Followed:
-    """Followed Objects in the circle around an image."""
-    if wcs.ra is None or wcs.dec is None:
-        return Followed([], np.zeros(0), np.zeros(0))
-    query = (
-        select(FollowedObject.object_id, FollowedObject.ra, FollowedObject.dec)
-        .where(in_ranges(FollowedObject, wcs.ra, wcs.dec, wcs.radius))
-        .order_by(FollowedObject.object_id)
-    )
-    rows = session.execute(query).all()
-    ra, dec = np.array([row.ra for row in rows], float), np.array([row.dec for row in rows], float)
-    near = np.flatnonzero(angular_separation(wcs.ra, wcs.dec, ra, dec) <= wcs.radius)
-    return Followed([row.object_id for row in rows], ra, dec).some(near)
+class FollowedAround:
+    """Followed Objects in the circle around an image; looked for again at little cost.
+
+    Parameters
+    ----------
+    wcs
+        Where the image is.
+    """
+
+    def __init__(self, wcs: WorldCoordinates) -> None:
+        self._centre = wcs.ra or 0.0, wcs.dec or 0.0
+        self._radius = wcs.radius
+        self._within = in_ranges(FollowedObject, *self._centre, wcs.radius)
+        self._seen: Sequence[Any] = ()
+        self._found = Followed([], np.zeros(0), np.zeros(0))
+
+    def look(self, session: Session) -> Followed:
+        """Those that are there now."""
+        row = FollowedObject
+        # Whatever is added, moved or removed changes one of these.
+        sums = select(
+            func.count(), func.sum(row.ra), func.sum(row.dec), func.max(row.modified_at)
+        ).where(self._within)
+        now = tuple(session.execute(sums).one())
+        if now != self._seen:
+            self._seen, self._found = now, self._read(session)
+        return self._found
+
+    def _read(self, session: Session) -> Followed:
+        query = (
+            select(FollowedObject.object_id, FollowedObject.ra, FollowedObject.dec)
+            .where(self._within)
+            .order_by(FollowedObject.object_id)
+        )
+        rows = session.execute(query).all()
+        ra, dec = (
+            np.array([row[1] for row in rows], float),
+            np.array([row[2] for row in rows], float),
+        )
+        near = np.flatnonzero(angular_separation(*self._centre, ra, dec) <= self._radius)
+        return Followed([row[0] for row in rows], ra, dec).some(near)

@@ -80,6 +80,7 @@ def upgrade() -> None:
         "followed_objects",
         sa.Column("object_id", sa.Uuid(), nullable=False),
         sa.Column("is_complete", sa.Boolean(), nullable=False),
+        sa.Column("is_summarised", sa.Boolean(), nullable=False),
         sa.Column("ra", sa.Double(), nullable=True),
         sa.Column("dec", sa.Double(), nullable=True),
         sa.Column("hpx", sa.BigInteger(), nullable=True),
@@ -97,6 +98,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_followed_objects_hpx"), ["hpx"], unique=False)
         batch_op.create_index(
             "ix_followed_objects_is_complete", ["is_complete", "hpx"], unique=False
+        )
+        batch_op.create_index(
+            "ix_followed_objects_is_summarised", ["is_summarised", "hpx"], unique=False
         )
 
     op.create_table(
@@ -529,6 +533,7 @@ def downgrade() -> None:
 
     op.drop_table("forced_runs")
     with op.batch_alter_table("followed_objects", schema=None) as batch_op:
+        batch_op.drop_index("ix_followed_objects_is_summarised")
         batch_op.drop_index("ix_followed_objects_is_complete")
         batch_op.drop_index(batch_op.f("ix_followed_objects_hpx"))
 

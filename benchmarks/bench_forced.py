@@ -1,0 +1,149 @@
+"""Forced photometry of many objects over many stored differences: complete, repeatable, how fast.
+
+    OMP_NUM_THREADS=1 python benchmarks/bench_forced.py
+    python benchmarks/bench_forced.py --url postgresql://user@host/empty --objects 1000 --images 100
+
+Points a second are those of the jobs alone: reading, measuring, writing rows and summaries, in
+one process, with the pages of the files in the cache of the system. A few files serve all images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import func, select
+
+from firstlight.formats.fits_image import Planes, write_planes
+from firstlight.models import Object, Photometry
+from firstlight.models.audience import audience_of
+from firstlight.models.database import Database
+from firstlight.models.sky_search import place
+from firstlight.services.transients.followed import follow
+from firstlight.services.transients.forced_photometry import ForcedPhotometryService
+from firstlight.services.transients.settings import ForcedPhotometrySettings
+
+# The rows of a survey without its pixels are those of the tests.
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "services" / "transients"))
+from transient_world import Survey  # noqa: E402, found by the line above
+
+FILES = 4
+ERROR = 10.0
+
+
+def main() -> None:
+    """Fill a database, measure, and tell."""
+    options = parse()
+    with tempfile.TemporaryDirectory(prefix="forced-", dir=options.work) as name:
+        folder = Path(name)
+        database = Database(options.url or f"sqlite:///{folder / 'forced.sqlite'}")
+        database.upgrade()
+        survey = Survey(database, folder=folder, shape=(options.side, options.side))
+        ids = add_objects(survey, options.objects)
+        add_images(survey, options.images, folder)
+        service = ForcedPhotometryService(database=database, settings=ForcedPhotometrySettings())
+        print(f"{database.url.get_backend_name()}: {len(ids)} objects, {options.images} images")
+        tell("sections", service, service.plan)
+        tell("objects, nothing new", service, service.plan_objects)
+        late = add_objects(survey, options.objects // 10, seed=2)
+        tell("new objects, their past", service, service.plan_objects)
+        check(database, ids + late, options.images)
+        again = service.measure_sections([(row[0], row[1]) for row in sections(service)])
+        check(database, ids + late, options.images)
+        print(f"again: {again['points']} points, the same rows")
+        database.dispose()
+
+
+def parse() -> argparse.Namespace:
+    """Options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", help="of an empty database; SQLite in a temporary folder if none")
+    parser.add_argument("--objects", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--side", type=int, default=1024, help="pixels")
+    parser.add_argument("--work", help="where temporary files go")
+    return parser.parse_args()
+
+
+def add_objects(survey: Survey, count: int, seed: int = 1) -> list[uuid.UUID]:
+    """Followed objects anywhere in the images."""
+    dice = np.random.default_rng(seed)
+    ny, nx = survey.shape
+    ra, dec = survey.projection().pixel_to_sky(
+        dice.uniform(20, nx - 20, count), dice.uniform(20, ny - 20, count)
+    )
+    with survey.database.begin() as session:
+        audience = audience_of(session)
+        rows = []
+        for n in range(count):
+            row = Object(
+                id=uuid.uuid4(), name=f"bench {seed} {n}", origin="transients",
+                audience_id=audience,
+            )  # fmt: skip
+            place(row, float(ra[n]), float(dec[n]))
+            session.add(row)
+            rows.append(row.id)
+        session.flush()
+        follow(session, rows, 0.1)
+    return rows
+
+
+def add_images(survey: Survey, count: int, folder: Path) -> None:
+    """Differences of noise, dithered by a few pixels; some share their file."""
+    dice = np.random.default_rng(3)
+    for n in range(FILES):
+        score = dice.standard_normal(survey.shape).astype(np.float32)
+        error = np.full(survey.shape, ERROR, np.float32)
+        flags = np.zeros(survey.shape, np.uint16)
+        extras = {"score": score, "flux_error": error}
+        write_planes(folder / f"{n}.fits", Planes(score * error, error, flags, {}, extras))
+        (folder / f"{n}.fits").read_bytes()
+    for n in range(count):
+        shift = tuple(dice.uniform(-5, 5, 2))
+        made = survey.section(60_000.0 + n, shift=shift)
+        (folder / made.difference.filename).symlink_to(folder / f"{n % FILES}.fits")
+
+
+def sections(service: ForcedPhotometryService) -> list[tuple[uuid.UUID, str]]:
+    """All sections that have been measured."""
+    from firstlight.models import ForcedRun
+
+    with service._database.reading() as session:
+        return [tuple(row) for row in session.execute(
+            select(ForcedRun.exposure_id, ForcedRun.section_id))]  # fmt: skip
+
+
+def tell(what: str, service: ForcedPhotometryService, plan: object) -> None:
+    """Do what is planned, and print how long both took."""
+    start = time.process_time()
+    requests = plan()  # type: ignore[operator]  # one of the plans of the service
+    planned = time.process_time() - start
+    start, wall = time.process_time(), time.perf_counter()
+    points = 0
+    for request in requests:
+        done = service.run(request.payload)
+        assert not done["failures"], done["failures"]
+        points += done["points"]
+    spent, wall = time.process_time() - start, time.perf_counter() - wall
+    rate = f"{points / spent:8.0f} points/s of CPU, {points / wall:.0f} of wall" if points else ""
+    print(f"{what:24} {points:7d} points  plan {planned:.3f} s  jobs {spent:6.2f} s  {rate}")
+
+
+def check(database: Database, ids: list[uuid.UUID], images: int) -> None:
+    """Every object has exactly one point in every image."""
+    with database.reading() as session:
+        counts = dict(
+            session.execute(
+                select(Photometry.object_id, func.count()).group_by(Photometry.object_id)
+            ).all()
+        )
+    assert counts == dict.fromkeys(ids, images), "not complete"
+
+
+if __name__ == "__main__":
+    main()
