@@ -206,6 +206,12 @@ def _tell_built(
         print_table(table_of(map(_row, entries), COLUMNS))
     built = len(entries) - sum(entry.id in there for entry in entries)
     out.print(f"{built} built, {len(there)} there already", highlight=False)
+    for entry in entries:
+        if not entry.usable:
+            notes.print(
+                f"[yellow]retired[/] {entry.short_id}: firstlight reference restore brings it back",
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
     for each in plan.impossible:
         notes.print(
             f"[yellow]too few images[/] {escape(each.title)}: {len(each.images)}; "
