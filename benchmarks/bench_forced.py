@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import func, select
 
+from firstlight.algorithms.sky import healpix_cover  # noqa: F401, workers have loaded it before
 from firstlight.formats.fits_image import Planes, write_planes
-from firstlight.models import Object, Photometry
+from firstlight.models import ForcedRun, Object, Photometry
 from firstlight.models.audience import audience_of
 from firstlight.models.database import Database
 from firstlight.models.sky_search import place
@@ -30,7 +31,7 @@ from firstlight.services.transients.settings import ForcedPhotometrySettings
 
 # The rows of a survey without its pixels are those of the tests.
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "services" / "transients"))
-from transient_world import Survey  # noqa: E402, found by the line above
+from transient_world import Survey
 
 FILES = 4
 ERROR = 10.0
@@ -53,7 +54,7 @@ def main() -> None:
         late = add_objects(survey, options.objects // 10, seed=2)
         tell("new objects, their past", service, service.plan_objects)
         check(database, ids + late, options.images)
-        again = service.measure_sections([(row[0], row[1]) for row in sections(service)])
+        again = service.measure_sections(sections(database))
         check(database, ids + late, options.images)
         print(f"again: {again['points']} points, the same rows")
         database.dispose()
@@ -109,13 +110,11 @@ def add_images(survey: Survey, count: int, folder: Path) -> None:
         (folder / made.difference.filename).symlink_to(folder / f"{n % FILES}.fits")
 
 
-def sections(service: ForcedPhotometryService) -> list[tuple[uuid.UUID, str]]:
+def sections(database: Database) -> list[tuple[uuid.UUID, str]]:
     """All sections that have been measured."""
-    from firstlight.models import ForcedRun
-
-    with service._database.reading() as session:
-        return [tuple(row) for row in session.execute(
-            select(ForcedRun.exposure_id, ForcedRun.section_id))]  # fmt: skip
+    with database.reading() as session:
+        query = select(ForcedRun.exposure_id, ForcedRun.section_id)
+        return [(row.exposure_id, row.section_id) for row in session.execute(query)]
 
 
 def tell(what: str, service: ForcedPhotometryService, plan: object) -> None:

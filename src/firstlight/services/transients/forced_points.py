@@ -224,10 +224,14 @@ def _shared(frame: Frame, settings: ForcedPhotometrySettings) -> dict[str, Any]:
 
 
 def _keys(present: Present, objects: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-    """Keys that are the same however often the section is reduced."""
+    """Keys that are the same however often the section is reduced.
+
+    Those of one section begin alike, so that they are written next to each other.
+    """
     section = b"forced" + present.exposure_id.bytes + present.section_id.encode()
+    first = hashlib.blake2b(section, digest_size=8).digest()
     return [
-        uuid.UUID(bytes=hashlib.blake2b(ident.bytes + section, digest_size=16).digest())
+        uuid.UUID(bytes=first + hashlib.blake2b(ident.bytes, key=first, digest_size=8).digest())
         for ident in objects
     ]
 
