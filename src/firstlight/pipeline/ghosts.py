@@ -68,6 +68,8 @@ def find_ghosts(
                 continue
             ghost = ghosts.setdefault(term.victim, np.zeros(own.shape, np.float32))
             ghost += np.float32(term.coefficient) * own
+    if not by_source:
+        return ghosts, {"done": False, "why": "the file shows none of the amplifiers"}
     record: dict[str, Any] = {"done": bool(ghosts), "why": f"{len(terms)} coefficients"}
     if without:
         record["without"] = without

@@ -72,10 +72,19 @@ class Preprocess(Step):
         _check(piece)
         exposure, section = piece.exposure, piece.section_id
         camera, header = exposure.instrument_object, _header(piece, section)
-        frame = _frame(piece, section)
-        wanted = self._wanted(piece)
-        done = self._record(piece, frame, wanted)
+        frame = DetectorFrame.of(camera, header, section, exposure.data[section])
+        before = tuple(camera.corrections_done(header) or ())
+        wanted = {
+            role: image
+            for role, image in piece.calibrations.masters.items()
+            if getattr(self.settings, role) and role not in before
+        }
+        done = self._record(piece, frame, wanted) | _record_before(before)
+        done |= self._find_ghosts(piece, frame, before)
         planes = self._electrons(piece, frame, wanted, done)
+        given = _given_flags(piece, header) if before else None
+        if given is not None:
+            done["mask"] = mark_given(planes, given)
         pattern = camera.get_cfa_pattern(header)
         if pattern is not None:
             planes = without_checkerboard(planes)
@@ -104,22 +113,13 @@ class Preprocess(Step):
         self, piece: Workpiece, frame: DetectorFrame, wanted: Mapping[str, Image], done: Record
     ) -> CalibratedImage:
         """Electrons with variance and flags of single pixels; `done` is brought up to date."""
-        exposure, section = piece.exposure, piece.section_id
         overscan = self.settings.overscan and frame.has_overscan
-        terms = exposure.instrument_object.get_crosstalk(section) if overscan else []
-        if self.settings.crosstalk and terms and "by" not in done["crosstalk"]:
-            frame.ghosts, done["crosstalk"] = find_ghosts(
-                frame, section, terms, lambda other: _frame(piece, other)
-            )
         planes = (frame if self.settings.linearity else frame.as_read).to_electrons(
             masters_from(wanted),
-            exposure.exp_time or 0.0,
+            piece.exposure.exp_time or 0.0,
             overscan=overscan,
             growth=self.settings.saturation_growth,
         )
-        given = _given_flags(piece)
-        if given is not None:
-            done["mask"] = mark_given(planes, given)
         if "fringe" in wanted:
             done["fringe"] |= _take_off_fringe(planes, wanted["fringe"])
         why = None if overscan or "bias" in wanted else _unknown_noise(frame)
@@ -128,14 +128,23 @@ class Preprocess(Step):
             done["noise"] = {"done": True, "why": f"{why}: measured"}
         return planes
 
-    def _wanted(self, piece: Workpiece) -> dict[str, Image]:
-        """The masters to use: what was done before the file came is not done again."""
-        before = _done_before(piece)
-        return {
-            role: image
-            for role, image in piece.calibrations.masters.items()
-            if getattr(self.settings, role) and role not in before
-        }
+    def _find_ghosts(
+        self, piece: Workpiece, frame: DetectorFrame, before: tuple[str, ...]
+    ) -> Record:
+        """Give the frame what other amplifiers left in it; the record's news."""
+        exposure, section = piece.exposure, piece.section_id
+        camera = exposure.instrument_object
+        terms = camera.get_crosstalk(section)
+        if not terms or not self.settings.crosstalk or "crosstalk" in before:
+            return {}
+        if not frame.has_overscan and frame.bias_level is None:
+            return {"crosstalk": {"done": False, "why": "the level of zero light is not known"}}
+
+        def other(name: str) -> DetectorFrame:
+            return DetectorFrame.of(camera, _header(piece, name), name, exposure.data[name])
+
+        frame.ghosts, told = find_ghosts(frame, section, terms, other)
+        return {"crosstalk": told}
 
     def _record(
         self, piece: Workpiece, frame: DetectorFrame, wanted: Mapping[str, Image]
@@ -160,8 +169,6 @@ class Preprocess(Step):
                 told[role] = {"done": False, "why": reason}
                 if role in SELDOM:
                     told[role]["applies"] = False
-        for role in _done_before(piece):
-            told[role] = {"done": True, "why": "before the file came", "by": "another pipeline"}
         return told | frame.known_as_done()
 
     def _of_table(self, kind: str, piece: Workpiece, *, known: bool) -> dict[str, Any]:
@@ -228,29 +235,22 @@ def _header(piece: Workpiece, section_id: str) -> dict[str, Any]:
     return {**dict(exposure.raw_header), **dict(exposure.section_headers[section_id])}
 
 
-def _frame(piece: Workpiece, section_id: str) -> DetectorFrame:
-    camera = piece.exposure.instrument_object
-    raw = piece.exposure.data[section_id]
-    return DetectorFrame.of(camera, _header(piece, section_id), section_id, raw)
+def _record_before(before: tuple[str, ...]) -> Record:
+    """Entries of what another pipeline did to the file."""
+    told = {"done": True, "why": "before the file came", "by": "another pipeline"}
+    return {role: dict(told) for role in before}
 
 
-def _done_before(piece: Workpiece) -> tuple[str, ...]:
-    """What another pipeline did to the file."""
-    camera = piece.exposure.instrument_object
-    return tuple(camera.corrections_done(_header(piece, piece.section_id)) or ())
-
-
-def _given_flags(piece: Workpiece) -> NDArray[np.uint16] | None:
+def _given_flags(piece: Workpiece, header: Mapping[str, Any]) -> NDArray[np.uint16] | None:
     """The mask that lies beside a file."""
-    exposure, section = piece.exposure, piece.section_id
-    if exposure.filename is None or not _done_before(piece):
+    exposure = piece.exposure
+    if exposure.filename is None:
         return None
     try:
         path = exposure.get_fullpath()
     except FileNotFoundError:  # its pixels are in memory only, and so nothing lies beside them
         return None
-    camera = exposure.instrument_object
-    return camera.load_section_flags(path, section, _header(piece, section))
+    return exposure.instrument_object.load_section_flags(path, piece.section_id, header)
 
 
 def _take_off_fringe(planes: CalibratedImage, master: Image) -> dict[str, Any]:
