@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import sys
 import threading
 import uuid
 from pathlib import Path
@@ -9,11 +10,18 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+sys.path.append(str(Path(__file__).parents[1] / "web"))
+from measured import measure
+
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.factory import Factory
 from firstlight.instruments.header_values import MJD_EPOCH
+from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.event import Event, record_events
 from firstlight.models.exposure import Exposure
+from firstlight.models.image import Image as ImageRow
+from firstlight.models.sources import SourceList
+from firstlight.models.step_run import StepRun
 from firstlight.services.night import NightService
 from firstlight.simulation import DetectorSettings, NightSettings, simulate_night
 from firstlight.web.app import create_app
@@ -33,7 +41,7 @@ PAGES = (
     "/", "/sites", "/sites/DemoTelescope", "/exposures", "/exposures?view=table",
     "/exposures?view=map", "EXPOSURE", "/observations", "/jobs", "PRODUCT", "/admin",
     "/admin/users", "/admin/groups", "/admin/invitations", "/admin/tokens", "/admin/webhooks",
-    "/admin/expiry", "/profile",
+    "/admin/expiry", "/profile", "/candidates", "/quality",
 )  # fmt: skip
 
 
@@ -57,8 +65,27 @@ def reduced_workspace(tmp_path_factory):
     with night.running():
         for stage in night.stages():
             stage.run(lambda done: None)
+    _something_changed(factory)
     yield factory
     factory.database.dispose()
+
+
+def _something_changed(factory):
+    """Candidates in the latest science exposure, as a comparison with a reference finds them."""
+    with factory.database.reading() as session:
+        exposure = (
+            session.query(Exposure).filter_by(kind="science").order_by(Exposure.mjd).all()[-1]
+        )
+        section = str(exposure.instrument_object.get_section_ids()[0])
+        runs = session.query(StepRun).filter_by(exposure_id=exposure.id, section_id=section)
+        ids = {run.step: run.product_id for run in runs}
+        rows = {
+            "preprocess": session.get(ImageRow, ids["preprocess"]),
+            "find_sources": session.get(SourceList, ids["find_sources"]),
+            "solve_astrometry": session.get(WorldCoordinates, ids["solve_astrometry"]),
+        }
+    names = ("FL26aaa", "FL26aab", "FL26aac")
+    measure(factory.database, factory.store, exposure, rows, names=names, section=section)
 
 
 @pytest.fixture(scope="session")
@@ -208,6 +235,34 @@ def test_the_viewer_reads_positions(look, exposure):
     page.get_by_label("Stretch").select_option("log")
     page.get_by_role("button", name="Add a region").click()
     assert page.evaluate("JS9.GetRegions('all').length") == 1
+    assert page.complaints == []
+
+
+def test_candidates_are_gone_through_by_keys(look):
+    page = look("/candidates")
+    cards = page.locator(".candidate")
+    expect(cards).to_have_count(3)
+    page.keyboard.press("j")
+    expect(cards.nth(0)).to_be_focused()
+    page.keyboard.press("r")
+    expect(cards.nth(0).locator(".chip.good")).to_have_text("real")
+    expect(cards.nth(1)).to_be_focused()
+    page.keyboard.press("b")
+    expect(cards.nth(1).locator(".chip.bad")).to_have_text("bogus")
+    page.keyboard.press("k")
+    expect(cards.nth(1)).to_be_focused()
+    page.keyboard.press("u")
+    expect(cards.nth(1).locator(".chip.bad")).to_have_count(0)
+    page.reload()
+    expect(page.locator(".candidate .chip.good")).to_have_count(1)
+    expect(page.locator(".candidate .chip.bad")).to_have_count(0)
+    cards.nth(0).locator("img").scroll_into_view_if_needed()
+    assert (
+        cards.nth(0).locator("img").evaluate("each => each.decode().then(() => each.naturalWidth)")
+    )
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    page.wait_for_url("**/objects/*")
     assert page.complaints == []
 
 

@@ -3,7 +3,6 @@
 import uuid
 
 import numpy as np
-from reduced import lineages
 
 from firstlight.algorithms.candidates.find import Candidates
 from firstlight.algorithms.candidates.stamps import CandidateStamps
@@ -15,7 +14,6 @@ from firstlight.models.psf import PSF
 from firstlight.models.reference import Reference
 from firstlight.models.sky_search import place
 from firstlight.models.step_run import StepRun
-from firstlight.provenance.code_version import software_id
 from firstlight.services.object_matching import site_audience
 
 SIDE = 11
@@ -47,8 +45,8 @@ def measure(database, store, exposure, rows, *, names, section="0", turn=1):
 
     Returns the numbers of the measurements. The reference is the image itself: nobody looks.
     """
-    image, step = rows["preprocess"], lineages()[-1]
-    made = {"software_id": software_id(), "provenance_id": step.id}
+    image = rows["preprocess"]
+    made = {"software_id": image.software_id, "provenance_id": image.provenance_id}
     stem = f"{exposure.id.hex[:8]}.{section}-{turn}"
     stamps = cutout_rows(len(names))
     store.put(f"cutouts/{stem}.parquet", write_cutouts(stamps))
@@ -86,7 +84,7 @@ def measure(database, store, exposure, rows, *, names, section="0", turn=1):
             numbers.append(row.id)
         session.merge(StepRun(
             exposure_id=exposure.id, section_id=section, step="measure_changes", number=7,
-            state="done", provenance_id=step.id, product_id=measured.id, notes={},
+            state="done", provenance_id=image.provenance_id, product_id=measured.id, notes={},
         ))  # fmt: skip
     return numbers
 

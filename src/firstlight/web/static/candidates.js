@@ -3,7 +3,17 @@
 (() => {
   "use strict";
   const cards = () => [...document.querySelectorAll(".candidate")];
-  const current = () => document.activeElement && document.activeElement.closest(".candidate");
+  let chosen = null; // the id of the card that the keys are about
+  const current = () => document.activeElement?.closest(".candidate");
+  document.addEventListener("focusin", ({ target }) => {
+    const card = target.closest(".candidate");
+    if (card) chosen = card.id;
+  });
+  // The list was renewed, and with it the card went that had the focus.
+  document.addEventListener("firstlight:fresh", () => {
+    const card = chosen && document.getElementById(chosen);
+    if (card && document.activeElement === document.body) card.focus({ preventScroll: true });
+  });
 
   const go = (step) => {
     const list = cards();
