@@ -16,17 +16,17 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ObjectWorld:
-    """Two groups, a viewer of each, one of both, one who sees everything and one who sees none."""
+    """Some groups, viewers of each and of the first so many, of everything and of nothing."""
 
-    def __init__(self, database):
+    def __init__(self, database, names="AB"):
         self.database = database
         with database.begin() as session:
-            groups = {name: Group(name=f"group {name}") for name in "AB"}
-            session.add_all([*groups.values(), user := User(username="author")])
+            groups = {name: Group(name=f"group {name}") for name in names}
+            session.add_all([*groups.values(), user := User(username=f"author of {names}")])
             session.flush()
             self.groups = {name: group.id for name, group in groups.items()}
             tree = Taxonomy(
-                name="classes",
+                name=f"classes of {names}",
                 version="1",
                 hierarchy={"class": "all"},
                 audience_id=audience_of(session),
@@ -40,19 +40,15 @@ class ObjectWorld:
             theirs = frozenset(self.groups[name] for name in names)
             return Viewer(f"user {number}", read, none, none, 1000 + number, theirs)
 
-        self.viewers = {
-            "A": viewer(1, "A"),
-            "B": viewer(2, "B"),
-            "AB": viewer(3, "A", "B"),
-            "nobody": Viewer(),
-            "all": operator(),
-        }
+        chosen = [*names, *(names[:count] for count in range(2, len(names) + 1))]
+        self.viewers = {some: viewer(n, *some) for n, some in enumerate(chosen, 1)}
+        self.viewers |= {"nobody": Viewer(), "all": operator()}
 
     def audience(self, session, names):
         return audience_of(session, groups=[self.groups[name] for name in names])
 
     def add(self, name, seen_by="A", *, ra=10.0, dec=20.0, saved=(), classes=(), number=0, **facts):
-        """An object, the groups that see it and those that have saved it."""
+        """An object, the groups that see it and those that have saved it, each on some day."""
         with self.database.begin() as session:
             row = Object(
                 id=uuid.uuid5(uuid.NAMESPACE_URL, name),
@@ -65,14 +61,15 @@ class ObjectWorld:
             place(row, ra, dec)
             session.add(row)
             session.flush()
-            for group in saved:
+            days = saved if isinstance(saved, dict) else dict.fromkeys(saved, number)
+            for group, day in days.items():
                 session.add(
                     SavedObject(
                         object_id=row.id,
                         group_id=self.groups[group],
                         active=True,
                         requested=False,
-                        saved_at=START + timedelta(days=number),
+                        saved_at=START + timedelta(days=day),
                     )
                 )
             for each in classes:

@@ -35,21 +35,34 @@ AUDIENCES = ("A", "B", "AB", "")
 @pytest.fixture(
     scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 )
-def full(request, tmp_path_factory):
+def new_database(request, tmp_path_factory):
+    """Makes databases with empty tables."""
+    made = []
+
+    def make():
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('objects') / 'full.sqlite'}"
+            made.append(Database(url))
+        else:
+            made.append(_postgres(request))
+        made[-1].upgrade()
+        return made[-1]
+
+    yield make
+    for database in made:
+        database.dispose()
+
+
+@pytest.fixture(scope="module")
+def full(new_database):
     """Sixty objects with all kinds of facts."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('objects') / 'full.sqlite'}"
-        database, _name = Database(url), None
-    else:
-        database = _postgres(request)
-    database.upgrade()
+    database = new_database()
     world = ObjectWorld(database)
     world.facts = {}
     rng = np.random.default_rng(3)
     for n in range(60):
         _random_object(world, rng, n)
-    yield SimpleNamespace(world=world, lists=ObjectList(database=database))
-    database.dispose()
+    return SimpleNamespace(world=world, lists=ObjectList(database=database))
 
 
 def _postgres(request):
@@ -208,6 +221,44 @@ def test_numbered_pages_are_the_same_list(full, viewer, query, order, size):
         assert total == len(every)
         names += [row["id"] for row in rows]
     assert names == every
+
+
+@pytest.fixture(scope="module")
+def listed(new_database):
+    """When each object came into the lists of groups: one, several, or two at one time."""
+    database = new_database()
+    world, rng = ObjectWorld(database, "ABC"), np.random.default_rng(8)
+    times = {}
+    for n in range(90):
+        groups = [group for group in "ABC" if rng.random() < 0.6]
+        saved = {group: int(rng.integers(60)) for group in groups}
+        world.add(f"star {n}", "ABC", saved=saved)
+        times[f"star {n}"] = saved
+    return SimpleNamespace(world=world, times=times, lists=ObjectList(database=database))
+
+
+@pytest.mark.parametrize("viewer", ["A", "AB", "ABC"])
+@pytest.mark.parametrize("ahead", [2, 15, 1000])
+def test_numbered_pages_of_what_is_in_several_lists(listed, viewer, ahead):
+    # What a viewer is shown last is what was last put into one of their lists.
+    latest = {
+        name: max(saved[group] for group in viewer if group in saved)
+        for name, saved in listed.times.items()
+        if set(viewer) & set(saved)
+    }
+    asker, query = listed.world.viewers[viewer], ObjectQuery(saved=SavedWhen())
+    bare = Include(groups=False, annotations=False, classifications=False, tags=False)
+    names = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(object_search, "NEXT", ahead)
+        patch.setattr(object_search, "FEW", -1)
+        for page in range(1, math.ceil(len(latest) / 7) + 1):
+            order = Order("saved_at")
+            rows, total = listed.lists.page(asker, query, order, bare, page=page, per_page=7)
+            names += [row["id"] for row in rows]
+            assert total == len(latest)
+    assert sorted(names) == sorted(latest)
+    assert [latest[name] for name in names] == sorted(latest.values(), reverse=True)
 
 
 @pytest.mark.parametrize("by", ["redshift", "last_mag"])

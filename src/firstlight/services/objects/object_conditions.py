@@ -6,24 +6,29 @@ offered a second time, as ways, to be chosen from by their sizes.
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
+    BindParameter,
+    ColumnCollection,
     ColumnElement,
     Select,
     Text,
     and_,
+    bindparam,
     case,
     cast,
     func,
     literal,
     or_,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.orm import Session
@@ -58,6 +63,8 @@ OBJECT_ID: ColumnElement[uuid.UUID] = OBJECT.id
 Condition = ColumnElement[bool]
 
 _MOST_RANGES = 16
+# Places on the rim of a cone must not fall out of its box through rounding.
+_RIM_DEG = 1e-7
 _MIXED: Condition = SUMMARY.only_audience_id.is_(None)
 
 
@@ -74,7 +81,7 @@ class Way:
     fulfils
         Name of the condition in `Sought.conditions` that holds for all of them.
     apart
-        Instead of `where`, conditions of which each row fulfils one alone.
+        Instead of `where`, conditions of which a row fulfils one or more; each on one index.
     """
 
     table: type[Any]
@@ -88,11 +95,16 @@ class Way:
         return self.table in (Object, PhotometrySummary)
 
     @property
+    def condition(self) -> Condition:
+        """The condition on rows of the table."""
+        return or_(*self.apart) if self.apart else and_(true(), *self.where)
+
+    @property
     def narrowing(self) -> Condition:
         """The condition on objects."""
         if self.table is Object:
-            return or_(*self.apart) if self.apart else and_(*self.where)
-        return OBJECT_ID.in_(select(self.table.object_id).where(*self.where))
+            return self.condition
+        return OBJECT_ID.in_(select(self.table.object_id).where(self.condition))
 
     def size(self, session: Session, at_most: int) -> int:
         """How many rows it leads along, counted no further than `at_most`."""
@@ -164,9 +176,9 @@ class Sought:
         found: dict[str, list[Condition]] = {}
         # Members of a group see what the group has saved: see `SavedObject`.
         if self.audiences is not None and query.saved is None:
-            found["audience"] = [of(OBJECT.audience_id).in_(sorted(self.audiences))]
+            found["audience"] = [_one_of(of(OBJECT.audience_id), self.audiences)]
         if query.cone is not None:
-            found["cone"] = [or_(*_in_cone(query.cone, of(OBJECT.hpx)))]
+            found["cone"] = _around(query.cone)
         found["redshift"] = between(of(OBJECT.redshift), query.redshift)
         if query.origin is not None:
             found["origin"] = [OBJECT.origin == query.origin]
@@ -199,23 +211,29 @@ class Sought:
         if query.saved is not None:
             ways.append(Way(SavedObject, [query.saved.condition(self.viewer)]))
         elif self.audiences is not None:
-            mine = OBJECT.audience_id.in_(sorted(self.audiences))
+            mine = _one_of(OBJECT.audience_id, self.audiences)
             ways.append(Way(Object, [mine], "audience"))
         return ways
 
-    def bounds(self, by: str) -> list[Condition]:
+    def bounds(self, by: str, of: ColumnCollection[str, Any]) -> list[Condition]:
         """Where a list by a number begins and ends, for an index that leads along it.
 
         Light curves that the viewer may see in part are let through.
+
+        Parameters
+        ----------
+        of
+            Columns of the table, or of an alias, along which the index leads.
         """
         if by == "redshift":
-            return between(OBJECT.redshift, self.query.redshift)
+            return between(of.redshift, self.query.redshift)
         column, sought = _SOUGHT_BY.get(by, ("", ""))
         bounds = getattr(self.query, sought) if column else ANY
         if self.audiences is None or bounds == ANY:
-            return between(SUMMARY[column], bounds) if column else []
-        within = between(opaque(SUMMARY[column]), bounds)
-        return [or_(and_(*within), opaque(SUMMARY.only_audience_id).is_(None))]
+            return between(of[column], bounds) if column else []
+        only = opaque(of.only_audience_id)
+        within = [*between(opaque(of[column]), bounds), _one_of(only, self.audiences)]
+        return [or_(and_(*within), only.is_(None))]
 
     def number_ways(self, *, whole: bool = False) -> list[Way]:
         """Conditions on statistics that an index leads to.
@@ -227,20 +245,24 @@ class Sought:
         whole
             Only to objects of which the viewer sees the whole light curve.
         """
-        query = self.query
-        if self.audiences is None or whole:
-            every = [
-                between(SUMMARY.last_detected_mag, query.last_mag),
-                between(SUMMARY.last_detected_mjd, query.last_mjd),
-                between(SUMMARY.peak_mag, query.peak_mag),
-            ]
-        else:
-            every = [
-                between(SUMMARY.peak_mag, (None, query.last_mag[1])),
-                between(SUMMARY.peak_mag, (None, query.peak_mag[1])),
-                between(SUMMARY.last_detected_mjd, (query.last_mjd[0], None)),
-            ]
-        return [Way(PhotometrySummary, each) for each in every if each]
+        query, ways = self.query, []
+        last_mag = (query.last_mag, SUMMARY.last_detected_mag)
+        last_mjd = (query.last_mjd, SUMMARY.last_detected_mjd)
+        peak_mag = (query.peak_mag, SUMMARY.peak_mag)
+        for bounds, column in (last_mag, last_mjd, peak_mag):
+            exact = between(column, bounds)
+            if not exact:
+                continue
+            if self.audiences is None or whole:
+                ways.append(Way(PhotometrySummary, exact))
+                continue
+            if column is SUMMARY.last_detected_mjd:
+                possible = between(column, (bounds[0], None))
+            else:
+                possible = between(SUMMARY.peak_mag, (None, bounds[1]))
+            # Who sees the whole is not asked here: that takes longer than to read a few more.
+            ways.append(Way(PhotometrySummary, apart=[and_(*exact), and_(*possible, _MIXED)]))
+        return ways
 
     def _numbers(self) -> list[Condition]:
         """Conditions on statistics. Light curves that a viewer may see in part are let through."""
@@ -254,7 +276,7 @@ class Sought:
         many = [] if fewest is None else [SUMMARY.n_detections >= fewest]
         if self.audiences is None:
             return exact + many
-        whole = of(SUMMARY.only_audience_id).in_(sorted(self.audiences))
+        whole = _one_of(of(SUMMARY.only_audience_id), self.audiences)
         possible = [
             *between(of(SUMMARY.peak_mag), (None, query.last_mag[1])),
             *between(of(SUMMARY.peak_mag), (None, query.peak_mag[1])),
@@ -320,6 +342,32 @@ def named(name: str) -> Condition:
     pattern = f"%{escaped(name.lower())}%"
     others = func.lower(cast(OBJECT.aliases, Text)).like(pattern, escape="\\")
     return or_(func.lower(OBJECT.name).like(pattern, escape="\\"), others)
+
+
+def _one_of(column: ColumnElement[int], numbers: Collection[int]) -> Condition:
+    """The condition that a column has one of some numbers.
+
+    They are written into the statement, for drivers take long over hundreds of parameters.
+    """
+    some: BindParameter[Any] = bindparam(
+        None, sorted(numbers), unique=True, expanding=True, literal_execute=True
+    )
+    return column.in_(some)
+
+
+def _around(cone: tuple[float, float, float]) -> list[Condition]:
+    """Conditions that every place in a cone fulfils, and few others; quickly tested."""
+    ra, dec, radius = cone
+    ra_of, dec_of = opaque(OBJECT.ra), opaque(OBJECT.dec)
+    low, high = dec - radius - _RIM_DEG, dec + radius + _RIM_DEG
+    found: list[Condition] = [dec_of >= low, dec_of <= high]
+    if max(-low, high) >= 90.0:
+        return found
+    # The meridians that touch the cone.
+    reach = math.degrees(math.asin(math.sin(math.radians(radius)) / math.cos(math.radians(dec))))
+    first, last = (ra - reach - _RIM_DEG) % 360.0, (ra + reach + _RIM_DEG) % 360.0
+    between_them = and_ if first <= last else or_
+    return [*found, between_them(ra_of >= first, ra_of <= last)]
 
 
 def _in_cone(cone: tuple[float, float, float], hpx: Any) -> list[Condition]:

@@ -43,15 +43,18 @@ FEW = 10_000
 NEXT = 1_000
 _PORTION = 2_000
 _FAR = (40_000, 160_000)
+_NEARER = (20_000,)
+# How often a place far down is sought.
+_GUESSES = 4
 _JUDGED_AT_ONCE = 500
 _MOST_NAMES = 2_000
 _OF_OBJECTS = {"name", "ra", "dec", "redshift", "created_at"}
-_OF_SUMMARIES: dict[str, ColumnElement[Any]] = {
-    "n_points": SUMMARY.n_points,
-    "last_detected": SUMMARY.last_detected_mjd,
-    "last_mag": SUMMARY.last_detected_mag,
-    "peak_mag": SUMMARY.peak_mag,
-    "mean_mag": SUMMARY.mean_mag,
+_OF_SUMMARIES = {
+    "n_points": "n_points",
+    "last_detected": "last_detected_mjd",
+    "last_mag": "last_detected_mag",
+    "peak_mag": "peak_mag",
+    "mean_mag": "mean_mag",
 }
 _NEVER_NULL = {"name", "ra", "dec", "created_at", "saved_at"}
 # Plans that follow the way the queries are written; compiling one takes longer than running it.
@@ -117,6 +120,10 @@ class _Listed:
         """Those for which conditions hold."""
         return replace(self, statement=self.statement.where(*conditions))
 
+    def join(self, table: Any, link: Condition) -> _Listed:
+        """Those that have a row in another table, which conditions may be on."""
+        return replace(self, statement=self.statement.join(table, link))
+
 
 @dataclass
 class ObjectSearch:
@@ -133,6 +140,7 @@ class ObjectSearch:
     query: ObjectQuery
     audiences: frozenset[int] | None
     _sorts: bool = field(default=True, init=False)
+    _must_walk: bool = field(default=False, init=False)
 
     @classmethod
     def begin(cls, session: Session, viewer: Viewer, query: ObjectQuery) -> ObjectSearch:
@@ -169,19 +177,20 @@ class ObjectSearch:
         if self.query == ObjectQuery(saved=self.query.saved) and self.query.saved is not None:
             every = self.query.saved.count_objects(self.session, self.viewer)
             return every if at_most is None else min(every, at_most)
-        chosen = self._chosen(self._narrow or self._long)
+        chosen = self._chosen(self._narrow or self._long(self._ways, at_most))
         if sought.is_exact:
             return self._counted(chosen, at_most)
         if self._narrow is not None or self.query.cone is not None:
             return self._count_fitting(chosen, at_most)
         # Most light curves are seen as a whole or not at all, and need no closer look.
         only = SUMMARY.only_audience_id
-        chosen = self._chosen(self._narrowest(sought.number_ways(whole=True))[0] or self._long)
+        ways = sought.number_ways(whole=True) or self._ways
+        chosen = self._chosen(self._narrowest(ways)[0] or self._long(ways, at_most))
         sure = self._counted(chosen.where(opaque(only).is_not(None)), at_most)
         if sure == at_most:
             return sure
         in_parts = Way(PhotometrySummary, [only.is_(None)])
-        chosen = self._chosen(self._narrowest([in_parts])[0] or self._long)
+        chosen = self._chosen(self._narrowest([in_parts])[0] or self._long(self._ways, at_most))
         more = None if at_most is None else at_most - sure
         return sure + self._count_fitting(chosen.where(opaque(only).is_(None)), more)
 
@@ -206,13 +215,17 @@ class ObjectSearch:
     def _fitting(self, order: Order, after: Mark | None, wanted: int) -> Iterator[Mark]:
         """Objects that are sought indeed, in order, read in portions."""
         portion = wanted + wanted // 2
-        while True:
+        while wanted > 0:
             rows = self._rows(order, portion, after, 0)
-            fit = self._sought.fit([evidence for _, evidence in rows])
-            yield from (mark for (mark, _), good in zip(rows, fit.tolist(), strict=True) if good)
+            fit = self._sought.fit([evidence for _, evidence in rows]).tolist()
+            yield from (mark for (mark, _), good in zip(rows, fit, strict=True) if good)
             if len(rows) < portion:
                 return
-            after, portion = rows[-1][0], min(2 * portion, _PORTION)
+            after, found = rows[-1][0], sum(fit)
+            wanted -= found
+            # As many as these promise, and some more.
+            portion = wanted * portion // found * 3 // 2 + 10 if found else 2 * portion
+            portion = min(portion, _PORTION)
 
     def _rows(self, order: Order, limit: int, after: Mark | None, offset: int) -> Found:
         """The next objects that SQL finds, each with its evidence."""
@@ -233,9 +246,13 @@ class ObjectSearch:
     def _valued(self, order: Order, limit: int, after: Mark | None, offset: int) -> Found:
         """Those that have what the list is sorted by."""
         if offset + limit > NEXT // 2 or not self._is_limited:
-            return self._read(self._way_or_walk(order, after), order, limit, offset)
+            listed = self._way_or_walk(order, after)
+            if after is None and not listed.gathered and self._can_leap(order):
+                leap, passed = self._leap(order, offset)
+                listed, offset = listed.after(order, leap), offset - passed
+            return self._read(listed, order, limit, offset)
         walk = self._walk(order).after(order, after)
-        border = self._border(order, after)
+        border = None if self._must_walk else self._border(order, after)
         if border is None:
             return self._read(walk, order, limit, offset)
         found = self._read(walk.up_to(order, border), order, limit + offset, 0)
@@ -243,6 +260,7 @@ class ObjectSearch:
             if self._narrow is not None:
                 listed = self._gathered(order, self._narrow).after(order, after)
                 return self._read(listed, order, limit, offset)
+            self._must_walk = True
             rest = self._walk(order).after(order, border)
             found += self._read(rest, order, limit + offset - len(found), 0)
         return found[offset:]
@@ -252,17 +270,63 @@ class ObjectSearch:
         listed = self._walk(order) if narrow is None else self._gathered(order, narrow)
         return listed.after(order, after)
 
+    def _can_leap(self, order: Order) -> bool:
+        """Whether this is the list of all that is saved in several lists, the last first."""
+        saved = self.query.saved
+        if saved is None or self.query != ObjectQuery(saved=saved):
+            return False
+        last_first = order.by == "saved_at" and order.descending
+        return last_first and not saved.has_each_once(self.viewer)
+
+    def _leap(self, order: Order, offset: int) -> tuple[Mark | None, int]:
+        """A place far down the list of what is saved, and how many objects are up to it.
+
+        An object in several lists has several entries, of which only the latest counts. That of
+        each is looked for one by one only behind the place: up to it, objects are counted.
+
+        Returns
+        -------
+        tuple
+            The place is at most `offset` objects from the top, and rarely much less; None, and
+            no objects, where none is found.
+        """
+        entries = self._entries()
+        place, passed, looked = None, 0, min(2 * NEXT, offset)
+        near = max(NEXT, offset // 8)
+        for _ in range(_GUESSES if offset > NEXT else 0):
+            self._plan(sorting=False)
+            nth = entries.sorted(order).limit(1).offset(looked - 1)
+            row = self.session.execute(nth).first()
+            if row is None:
+                break
+            found = Mark(row[1], row[0])
+            above = entries.up_to(order, found).statement.with_only_columns(entries.ident)
+            count = self._counted(above.group_by(entries.ident), None)
+            if passed < count <= offset:
+                place, passed = found, count
+            if offset - near <= count <= offset:
+                break
+            # As many objects among the entries after these, and a little less.
+            looked = max(1, int(looked * (offset - near // 2) / count))
+        return place, passed
+
     def _border(self, order: Order, after: Mark | None) -> Mark | None:
         """The place so many objects further on; None where there are fewer."""
-        every = self._every(order)
-        bounded = every.where(*self._sought.bounds(order.by))
+        table = OBJECT if order.by in _OF_OBJECTS else SUMMARY
+        bounded = self._every(order).where(*self._sought.bounds(order.by, table))
         statement = bounded.after(order, after).sorted(order)
         self._plan(sorting=False)
         row = self.session.execute(statement.limit(1).offset(NEXT - 1)).first()
         return None if row is None else Mark(row[1], row[0])
 
-    def _every(self, order: Order) -> _Listed:
-        """All objects that have what the list is sorted by."""
+    def _every(self, order: Order, summary: Any = SUMMARY) -> _Listed:
+        """All objects that have what the list is sorted by.
+
+        Parameters
+        ----------
+        summary
+            Columns of `PhotometrySummary`, or of an alias of it.
+        """
         if order.by == "saved_at":
             saved = SavedObject.__table__.c
             return _Listed(select(saved.object_id, saved.saved_at), saved.object_id, saved.saved_at)
@@ -270,7 +334,7 @@ class ObjectSearch:
             key: ColumnElement[Any] = OBJECT[order.by]
             every = _Listed(select(OBJECT_ID, key), OBJECT_ID, key)
         else:
-            key, ident = _OF_SUMMARIES[order.by], SUMMARY.object_id
+            key, ident = summary[_OF_SUMMARIES[order.by]], summary.object_id
             every = _Listed(select(ident, key), ident, key)
         return every if order.by in _NEVER_NULL else every.where(key.is_not(None))
 
@@ -282,19 +346,23 @@ class ObjectSearch:
         if order.by == "saved_at":
             listed = self._saved_list()
             if conditions or sought.evidence():
-                joined = listed.statement.join(Object, opaque(listed.ident) == OBJECT_ID)
-                listed = replace(listed, statement=joined)
+                listed = listed.join(Object, opaque(listed.ident) == OBJECT_ID)
+        elif order.by in _OF_OBJECTS:
+            listed = self._every(order).where(*sought.bounds(order.by, OBJECT))
         else:
-            listed = self._every(order).where(*sought.bounds(order.by))
-            if order.by in _OF_SUMMARIES:
-                joined = listed.statement.join(Object, opaque(listed.ident) == OBJECT_ID)
-                listed = replace(listed, statement=joined)
-        if self.query.by_numbers and order.by not in _OF_SUMMARIES:
-            joined = listed.statement.join(
-                PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID)
-            )
-            listed = replace(listed, statement=joined)
+            # The table once more, of which nothing is read that the index does not have.
+            walked = PhotometrySummary.__table__.alias("walked").c
+            listed = self._every(order, walked).where(*sought.bounds(order.by, walked))
+            listed = listed.join(Object, opaque(listed.ident) == OBJECT_ID)
+        if self.query.by_numbers:
+            listed = listed.join(PhotometrySummary, SUMMARY.object_id == opaque(listed.ident))
         return listed.where(*conditions)
+
+    def _entries(self) -> _Listed:
+        """All entries in the lists that count, by the time of saving."""
+        saved = SavedObject.__table__.c
+        entries = _Listed(select(saved.object_id, saved.saved_at), saved.object_id, saved.saved_at)
+        return entries.where(self._when.condition(self.viewer, hidden=True))
 
     def _saved_list(self) -> _Listed:
         entry = aliased(SavedObject)
@@ -320,40 +388,52 @@ class ObjectSearch:
 
     def _gathered(self, order: Order, way: Way) -> _Listed:
         """What is sought, along a way."""
-        conditions = [way.narrowing, *self._sought.conditions({way.fulfils})]
+        conditions = self._sought.conditions({way.fulfils})
+        chosen = self._along(way, numbers=order.by in _OF_SUMMARIES)
         if order.by == "saved_at":
             entry = aliased(SavedObject)
             column: ColumnElement[Any] = _column(entry.saved_at)
-            statement = select(OBJECT_ID, column).join(entry, entry.object_id == opaque(OBJECT_ID))
+            chosen = chosen.join(entry, entry.object_id == opaque(OBJECT_ID))
             conditions.append(self._when.latest(self.viewer, entry))
         else:
-            column = OBJECT[order.by] if order.by in _OF_OBJECTS else _OF_SUMMARIES[order.by]
-            statement = select(OBJECT_ID, column)
+            column = self._value(order)
             conditions += [column.is_not(None), *self._saved_somewhere(order)]
-        if self.query.by_numbers or order.by in _OF_SUMMARIES:
-            statement = statement.join(PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID))
-        return _Listed(statement.where(*conditions), OBJECT_ID, opaque(column), gathered=True)
+        statement = chosen.add_columns(column).where(*conditions)
+        return _Listed(statement, OBJECT_ID, opaque(column), gathered=True)
+
+    def _value(self, order: Order) -> ColumnElement[Any]:
+        """What objects are sorted by."""
+        by = order.by
+        return OBJECT[by] if by in _OF_OBJECTS else SUMMARY[_OF_SUMMARIES[by]]
+
+    def _along(self, way: Way | None, *, numbers: bool = False) -> Select[Any]:
+        """Ids of objects along a way or all, with the table of statistics where that is needed.
+
+        Parameters
+        ----------
+        numbers
+            Whether it is needed for more than what is sought.
+        """
+        if way is not None and way.table is PhotometrySummary:
+            linked = opaque(SUMMARY.object_id) == OBJECT_ID
+            chosen = select(OBJECT_ID).select_from(PhotometrySummary).join(Object, linked)
+            return chosen.where(way.condition)
+        chosen = select(OBJECT_ID)
+        if numbers or self.query.by_numbers:
+            chosen = chosen.join(PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID))
+        return chosen if way is None else chosen.where(way.narrowing)
 
     def _without_value(self, order: Order) -> _Listed:
         """Objects that do not have what the list is sorted by."""
         way = self._narrow if self._is_limited else None
         conditions = [*self._sought.conditions({way.fulfils} if way else ())]
-        conditions += self._saved_somewhere(order)
-        if way is not None:
-            conditions.insert(0, way.narrowing)
-        statement = select(OBJECT_ID)
-        if order.by in _OF_OBJECTS:
-            if self.query.by_numbers:
-                linked = SUMMARY.object_id == opaque(OBJECT_ID)
-                statement = statement.join(PhotometrySummary, linked)
-            conditions.append(opaque(OBJECT[order.by]).is_(None))
-        else:
+        conditions += [*self._saved_somewhere(order), opaque(self._value(order)).is_(None)]
+        chosen = self._along(way)
+        if order.by in _OF_SUMMARIES and not self.query.by_numbers:
             linked = SUMMARY.object_id == opaque(OBJECT_ID)
-            inner = self.query.by_numbers
-            statement = statement.join(PhotometrySummary, linked, isouter=not inner)
-            conditions.append(opaque(_OF_SUMMARIES[order.by]).is_(None))
+            chosen = chosen.join(PhotometrySummary, linked, isouter=True)
         ident = OBJECT_ID if way is None else opaque(OBJECT_ID)
-        return _Listed(statement.where(*conditions), ident, None, gathered=way is not None)
+        return _Listed(chosen.where(*conditions), ident, None, gathered=way is not None)
 
     def _read(self, listed: _Listed, order: Order, limit: int, offset: int) -> Found:
         self._plan(sorting=listed.gathered)
@@ -367,18 +447,10 @@ class ObjectSearch:
 
     def _chosen(self, way: Way | None) -> Select[Any]:
         """Ids of what is sought, in no order."""
-        chosen = select(OBJECT_ID)
-        saved = [] if self.query.saved is None else [self._is_saved(self.query.saved)]
-        if way is not None and way.table is PhotometrySummary:
-            linked = opaque(SUMMARY.object_id) == OBJECT_ID
-            chosen = chosen.select_from(PhotometrySummary).join(Object, linked).where(*way.where)
-        elif self.query.by_numbers:
-            chosen = chosen.join(PhotometrySummary, SUMMARY.object_id == opaque(OBJECT_ID))
-        if way is None:
-            return chosen.where(*self._sought.conditions(), *saved)
-        if way.table is not PhotometrySummary:
-            chosen = chosen.where(way.narrowing)
-        return chosen.where(*self._sought.conditions({way.fulfils}), *saved)
+        conditions = self._sought.conditions({way.fulfils} if way else ())
+        if self.query.saved is not None:
+            conditions.append(self._is_saved(self.query.saved))
+        return self._along(way).where(*conditions)
 
     @property
     def _is_limited(self) -> bool:
@@ -415,11 +487,12 @@ class ObjectSearch:
         found = list(self.session.scalars(part))
         return Way(Object, [OBJECT_ID.in_(found)], "name") if len(found) <= wanted else None
 
-    @cached_property
-    def _long(self) -> Way | None:
+    def _long(self, ways: Sequence[Way], at_most: int | None) -> Way | None:
         """The way to count along where none leads to few; None for all objects in turn."""
-        long = [way for way in self._ways if way.is_single]
-        for bound in _FAR if len(long) > 1 else ():
+        long = [way for way in ways if way.is_single]
+        # Where the count ends soon, the first is good enough.
+        bounds = _FAR if at_most is None or at_most > NEXT else _NEARER
+        for bound in bounds if len(long) > 1 else ():
             sizes = [way.size(self.session, bound) for way in long]
             if min(sizes) < bound:
                 return long[sizes.index(min(sizes))]

@@ -11,6 +11,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -136,9 +137,15 @@ def visible_numbers(
 def visible_totals(
     filters: Mapping[str, Any], audiences: Collection[int] | None
 ) -> dict[str, Any] | None:
-    """As `visible_numbers`, of all filters together alone."""
+    """As `visible_numbers`, but only those that lists are sought by: of thousands at a time.
+
+    Returns
+    -------
+    dict or None
+        ``n_detections``, ``last_detected_mjd``, ``last_detected_mag`` and ``peak_mag``.
+    """
     pieces = _visible(filters, audiences)
-    return _together(pieces) if pieces else None
+    return _totals(pieces) if pieces else None
 
 
 def _visible(filters: Mapping[str, Any], audiences: Collection[int] | None) -> list[Piece]:
@@ -159,12 +166,24 @@ def merged_numbers(pieces: Collection[Piece]) -> dict[str, Any]:
     return {**_together(pieces), "filters": filters}
 
 
+def _totals(pieces: Collection[Piece]) -> dict[str, Any]:
+    seen = [each for each in pieces if each["n_detections"]]
+    last = max(seen, key=itemgetter("last_mjd"), default=None)
+    peaks = [each["peak_mag"] for each in seen if each["peak_mag"] is not None]
+    return {
+        "n_detections": sum(each["n_detections"] for each in seen),
+        "last_detected_mjd": last and last["last_mjd"],
+        "last_detected_mag": last and last["last_mag"],
+        "peak_mag": min(peaks, default=None),
+    }
+
+
 def _together(pieces: Collection[Piece]) -> dict[str, Any]:
     seen = [each for each in pieces if each["n_detections"]]
     bright = [each for each in seen if each["peak_mag"] is not None]
-    first = min(seen, key=lambda each: each["first_mjd"], default=None)
-    last = max(seen, key=lambda each: each["last_mjd"], default=None)
-    peak = min(bright, key=lambda each: each["peak_mag"], default=None)
+    first = min(seen, key=itemgetter("first_mjd"), default=None)
+    last = max(seen, key=itemgetter("last_mjd"), default=None)
+    peak = min(bright, key=itemgetter("peak_mag"), default=None)
     count = sum(each["n_mags"] for each in bright)
     mean = sum(each["mean_mag"] * each["n_mags"] for each in bright) / count if count else None
     square = None
@@ -173,15 +192,12 @@ def _together(pieces: Collection[Piece]) -> dict[str, Any]:
         square = sum(s * each["n_mags"] for s, each in zip(spread, bright, strict=True)) / count
     limits = [each["deepest_limit"] for each in pieces if each["deepest_limit"] is not None]
     return {
+        **_totals(pieces),
         "n_points": sum(each["n_points"] for each in pieces),
-        "n_detections": sum(each["n_detections"] for each in pieces),
         "first_detected_mjd": first and first["first_mjd"],
         "first_detected_mag": first and first["first_mag"],
         "first_detected_filter": first and first["filter"],
-        "last_detected_mjd": last and last["last_mjd"],
-        "last_detected_mag": last and last["last_mag"],
         "last_detected_filter": last and last["filter"],
-        "peak_mag": peak and peak["peak_mag"],
         "peak_mjd": peak and peak["peak_mjd"],
         "peak_filter": peak and peak["filter"],
         "faintest_mag": max((each["faintest_mag"] for each in bright), default=None),

@@ -107,7 +107,7 @@ class SavedWhen:
     def latest(self, viewer: Viewer, entry: type[SavedObject]) -> ColumnElement[bool]:
         """The condition on entries of which there is no later one of the same object."""
         mine = self.condition(viewer, entry, hidden=True)
-        if len(self._only(viewer)) == 1:
+        if self.has_each_once(viewer):
             return mine
         later = aliased(SavedObject)
         after = tuple_(later.saved_at, later.group_id) > tuple_(entry.saved_at, entry.group_id)
@@ -120,14 +120,17 @@ class SavedWhen:
     def count_objects(self, session: Session, viewer: Viewer) -> int:
         """How many objects are in these lists."""
         entries = select(SavedObject.object_id).where(self.condition(viewer))
-        # One group has an object once.
-        if len(self._only(viewer)) != 1:
+        if not self.has_each_once(viewer):
             some = entries.limit(_FEW).subquery()
             if session.scalar(select(func.count()).select_from(some)) == _FEW:
                 # Then all entries in the order of objects, from an index that has all columns.
                 entries = select(SavedObject.object_id).where(self.condition(viewer, hidden=True))
             entries = entries.group_by(SavedObject.object_id)
         return session.scalar(select(func.count()).select_from(entries.subquery())) or 0
+
+    def has_each_once(self, viewer: Viewer) -> bool:
+        """Whether an object is there once at most: one group has it once."""
+        return len(self._only(viewer)) == 1
 
     def _only(self, viewer: Viewer) -> frozenset[int]:
         """The groups that can count; none for any."""
