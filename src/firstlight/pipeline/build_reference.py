@@ -11,12 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from firstlight.algorithms.coaddition.coadd import (
-    Coadd,
-    clipped_mean,
-    find_outliers,
-    weighted_mean,
-)
+from firstlight.algorithms.coaddition.coadd import Coadd, weighted_mean
 from firstlight.algorithms.coaddition.proper_coadd import proper_coadd
 from firstlight.algorithms.resampling.image_pair import AlignedImage
 from firstlight.formats.fits_image import Planes
@@ -27,6 +22,7 @@ from firstlight.models.sky_search import place
 from firstlight.models.sources import SourceList
 from firstlight.models.zero_point import ZeroPoint
 from firstlight.pipeline.image_stack import ImageStack, SolvedImage, stack_images
+from firstlight.pipeline.passing_things import find_passing, without
 from firstlight.pipeline.recipe import Recipe
 from firstlight.pipeline.step import Step, StepImpossible, Workpiece
 from firstlight.pipeline.steps.fit_psf import FitPsf
@@ -36,7 +32,7 @@ from firstlight.provenance.lineage import Lineage
 
 __all__ = ["METHODS", "BuiltReference", "ReferenceBuilder", "TooFewImages"]
 
-VERSION = "1"
+VERSION = "2"
 STEPS = ("find_sources", "fit_psf", "solve_astrometry", "solve_photometry")
 
 
@@ -67,11 +63,11 @@ def _weighted(frames: Sequence[AlignedImage], scales: Sequence[float]) -> Coadd:
 
 
 def _clipped(frames: Sequence[AlignedImage], scales: Sequence[float]) -> Coadd:
-    return clipped_mean(frames, scales)
+    return weighted_mean(without(frames, find_passing(frames, scales)), scales)
 
 
 def _proper(frames: Sequence[AlignedImage], scales: Sequence[float]) -> Coadd:
-    return proper_coadd(frames, scales, outliers=find_outliers(frames, scales))
+    return proper_coadd(frames, scales, outliers=find_passing(frames, scales))
 
 
 METHODS: dict[str, Callable[[Sequence[AlignedImage], Sequence[float]], Coadd]] = {

@@ -23,7 +23,7 @@ from firstlight.pipeline.step import StepImpossible, Workpiece
 from firstlight.pipeline.steps.fit_psf import FitPsf
 from firstlight.pipeline.steps.subtract import frame_of
 
-__all__ = ["ImageStack", "SolvedImage", "stack_images"]
+__all__ = ["ImageStack", "SolvedImage", "in_files", "stack_images"]
 
 LEAST_SHARE = 0.5  # of the pixels of the first, for an image that is to be part of the stack
 FEWEST_STARS = 5  # in common, that tell the ratio of two images' fluxes
@@ -88,7 +88,7 @@ def stack_images(images: Sequence[SolvedImage], folder: Path) -> ImageStack:
     base = frame_of(_prepared(images[0]))
     psfs = psf_grid(base.psf, base.shape, None, int(np.ceil(PSF_WIDTHS * width)))
     own = AlignedImage(base.pixels, base.variance, base.flags, psfs)
-    stack = ImageStack([_in_files(own, folder, 0)], [1.0], [images[0]])
+    stack = ImageStack([in_files(own, folder, 0)], [1.0], [images[0]])
     for number, each in enumerate(images[1:], 1):
         try:
             there, scale = _on_first(images[0], base, each)
@@ -97,7 +97,7 @@ def stack_images(images: Sequence[SolvedImage], folder: Path) -> ImageStack:
             continue
         finally:
             each.image.free()
-        stack.frames.append(_in_files(there, folder, number))
+        stack.frames.append(in_files(there, folder, number))
         stack.scales.append(scale)
         stack.members.append(each)
     images[0].image.free()
@@ -170,7 +170,9 @@ def _widest(
     return np.where(lost, np.nan, flux), error
 
 
-def _in_files(frame: AlignedImage, folder: Path, number: int) -> AlignedImage:
+def in_files(frame: AlignedImage, folder: Path, number: int) -> AlignedImage:
+    """The same image with its planes in files of a folder, read as they are needed."""
+
     def kept(name: str, plane: NDArray[Any]) -> NDArray[Any]:
         path = folder / f"{number}-{name}.npy"
         np.save(path, plane)
