@@ -11,6 +11,7 @@ from in_memory import MJD, make_image
 
 from firstlight.algorithms.flags import UNUSABLE, Flag
 from firstlight.instruments import get_instrument_instance, load_cameras
+from firstlight.models.data_root import configure_data_roots, data_root
 from firstlight.models.exposure import Exposure
 from firstlight.pipeline.settings import PreprocessSettings
 from firstlight.pipeline.step import Calibrations, StepImpossible, Workpiece
@@ -291,3 +292,20 @@ def test_a_missing_section_takes_its_ghosts_with_it():
     assert told["done"]
     assert list(told["without"]) == ["two"]
     assert get_instrument_instance("Pair").get_crosstalk("one")
+
+
+@pytest.mark.sample
+def test_noise_of_a_reduced_stamp_is_what_its_header_says(samples):
+    before = data_root()
+    configure_data_roots(samples)
+    try:
+        path = next(samples.glob("legacypipe/testcase5/**/c4d_150411_035242_ooi_z_v1-N10.fits*"))
+        image, _ = reduced(Exposure(filename=str(path)), {}, "N10")
+    finally:
+        configure_data_roots(before)
+    assert image.calibration["flat"]["why"] == "before the file came"
+    assert image.calibration["mask"]["pixels"] > 0
+    good = image.flags == 0
+    steps = (image.data[:, 2:] - image.data[:, :-2])[good[:, 2:] & good[:, :-2]]
+    scatter = np.subtract(*np.percentile(steps, [84.1, 15.9])) / 2 / np.sqrt(2)
+    assert scatter / np.sqrt(np.median(image.variance[good])) == pytest.approx(1.0, abs=0.05)
