@@ -32,6 +32,7 @@ from firstlight.cli import (
     service_commands,
     simulation,
     subtract,
+    transients,
     webhooks,
     workspace,
 )
@@ -113,6 +114,7 @@ for name, group in (
     ("reference", references.references),
     ("group", accounts.group),
     ("token", access.token),
+    ("transient", transients.transients),
     ("user", accounts.user),
     ("webhook", webhooks.webhook),
 ):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from firstlight.services.quality.quality import QualityService
     from firstlight.services.references.building import ReferenceBuilding
     from firstlight.services.references.shelf import ReferenceShelf
+    from firstlight.services.transients.listing import TransientListing
 
 __all__ = ["TransientWiring"]
 
@@ -66,6 +67,13 @@ class TransientWiring(ReductionWiring):
         from firstlight.services.quality.quality import QualityService
 
         return QualityService(database=self.database, settings=self.settings.quality)
+
+    @cached_property
+    def transients(self) -> TransientListing:
+        """What was measured on differences."""
+        from firstlight.services.transients.listing import TransientListing
+
+        return TransientListing(database=self.database)
 
     def _alert_sink(self) -> AlertSink:
         from firstlight.remotes.alert_sink import KafkaSink, StoreSink

@@ -18,6 +18,9 @@ from firstlight.models import (
 )
 from firstlight.models.audience import audience_of
 from firstlight.models.sky_search import place
+from firstlight.services.access import operator
+from firstlight.services.objects.photometry_reading import PhotometryReading
+from firstlight.services.objects.photometry_settings import PhotometrySettings
 from firstlight.services.transients.followed import follow
 from firstlight.services.transients.forced_photometry import ForcedPhotometryService, NoSuchObject
 from firstlight.services.transients.settings import ForcedPhotometrySettings
@@ -250,3 +253,18 @@ def test_a_section_without_a_zero_point_has_points_as_soon_as_it_has_one(survey,
     assert len(points_of(survey, ident)) == 1
     with survey.database.reading() as session:
         assert session.get_one(FollowedObject, ident).is_complete
+
+
+def test_the_light_curve_of_the_portal_has_the_points_and_upper_limits(survey, service):
+    (ident,) = add(survey, (40.0, 30.0))
+    survey.section(60_000.0, site="aro", planes=planes(flux=-20.0, error=10.0))
+    survey.section(60_001.0, site="aro", planes=planes(flux=100.0, error=10.0))
+    work(service)
+    reading = PhotometryReading(database=survey.database, settings=PhotometrySettings())
+    with survey.database.reading() as session:
+        name = session.get_one(Object, ident).name
+    below, above = reading.of_object(operator(), name)
+    assert below["mag"] is None
+    assert below["limiting_mag"] == pytest.approx(25.0 - 2.5 * np.log10(50.0), abs=1e-3)
+    assert above["mag"] == pytest.approx(20.0, abs=1e-3)
+    assert {below["origin"], above["origin"]} == {"forced"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy import delete
 
 from firstlight.algorithms.sky.projection import Projection
 from firstlight.formats.fits_image import Planes, write_planes
@@ -79,8 +80,9 @@ class Survey:
                 instrument="GenericFITS", section_id="0", mjd_start=1.0, mjd_end=2.0, n_images=1,
                 fwhm=3.0, corners=[], radius=0.1, method="weighted", measures={}, **self.made,
             ))  # fmt: skip
-            for run in session.query(StepRun).all():
-                session.delete(run)
+            # Of this one nothing is present: other workers may write theirs beside.
+            of_it = StepRun.exposure_id == first.exposure.id
+            session.execute(delete(StepRun).where(of_it))
 
     def projection(self, dx: float = 0.0, dy: float = 0.0) -> Projection:
         """East to the left, as a camera has it; shifted by pixels."""
