@@ -134,3 +134,16 @@ def test_what_is_measured_anew_counts_once(client, ada):
     assert listed(client, ada) == before[1::-1]
     again = measure(database, store, exposure, rows, names=("FL26aac",), turn=2)
     assert listed(client, ada, "kept=false") == again
+
+
+def test_home_and_the_object_show_them(client, ada, numbers):
+    home = client.get("/", headers={**ada, **HTML}).text
+    assert f"/candidates/{numbers[0]}/triplet.png" in home
+    assert "What changed" in home
+    page = client.get("/objects/FL26aab", headers={**ada, **HTML}).text
+    assert f"/candidates/{numbers[1]}/triplet.png" in page
+    assert f"/candidates/{numbers[0]}/triplet.png" not in page
+
+
+def test_strangers_see_none_at_home(client, bob, numbers):
+    assert "triplet.png" not in client.get("/", headers={**bob, **HTML}).text

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from firstlight.services.access import Viewer
 from firstlight.services.finding.home import SiteNights
+from firstlight.services.scanning.candidate_query import CandidateQuery
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.pages.archive import view
@@ -16,6 +17,7 @@ from firstlight.web.pages.rendering import render
 router = APIRouter(include_in_schema=False)
 
 _REFUSED = 5
+_LATEST = CandidateQuery(limit=6)
 
 
 @router.get("/")
@@ -28,6 +30,7 @@ def show_home(request: Request, asker: Asker) -> Response:
         "failures": services.home.failures(allowed),
         "refused": services.upload_log.page(allowed, state="quarantined", limit=_REFUSED).entries,
         "candidates": services.home.candidates(asker),
+        "changes": services.candidates.page(asker, _LATEST).candidates,
         "jobs": services.jobs_view.counts(asker),
         "may_operate": asker.may("operate"),
         "address": str(request.base_url).rstrip("/"),

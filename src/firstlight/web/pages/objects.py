@@ -19,6 +19,7 @@ from firstlight.services.objects.object_parts import Include
 from firstlight.services.objects.object_query import ObjectQuery, Order
 from firstlight.services.objects.saved_objects import SavedWhen
 from firstlight.services.objects.spectra_rows import SpectrumForm
+from firstlight.services.scanning.candidate_query import CandidateQuery
 from firstlight.services.star_light_curve import parse_target
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
@@ -34,6 +35,7 @@ Number = Annotated[int, Path(ge=0, le=2**63 - 1)]
 _ROWS = 50
 _COUNTED = 500
 _RUNS = 20
+_CHANGES = 3
 _DEFAULT_SORT = "-created_at"
 _RADIUS_ARCMIN = 5.0
 _EVERYTHING = Include(comments=True, statistics=True, thumbnails=True)
@@ -130,6 +132,9 @@ def show_object(
         "filters": sorted((statistics or {}).get("num_obs_per_filter") or ()),
         "spectra": services.spectra.of_object(asker, name, form=SpectrumForm(arrays=False)),
         "cutouts": [each for each in table.rows if each["exposure"]][:3],
+        "changes": services.candidates.page(
+            asker, CandidateQuery(object_name=thing["id"], limit=_CHANGES)
+        ).candidates,
         "exports": _exports(thing["id"]),
         "taxonomies": _classes(request, asker) if signed_in and asker.may("classify") else [],
         "groups": own_groups(request, asker) if signed_in else [],
