@@ -14,9 +14,10 @@ from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.database import Database
 from firstlight.models.event import Event, record_events
 from firstlight.models.exposure import Exposure
-from firstlight.models.image import Image
+from firstlight.models.image import Image, ImageKind
 from firstlight.models.measurement import MeasurementSet
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
+from firstlight.models.sources import SourceList
 from firstlight.models.step_run import StepRun, StepState
 from firstlight.pipeline.recipe import Outcome, Recipe
 from firstlight.pipeline.step import AnyProduct, Workpiece
@@ -33,6 +34,7 @@ from firstlight.work.engine import JobRequest
 __all__ = ["ObjectKeeper", "ReductionService"]
 
 CURRENT = "current"
+BATCH = 100  # exposures whose images are looked at together
 # Failures of other systems and of ours may pass; those of the data stay until something changes.
 PASSING = frozenset({"remote", "internal"})
 
@@ -117,15 +119,16 @@ class ReductionService:
             runs = _runs_by_section(session, [row.id for row in exposures] if is_part else None)
             chooser = self._calibration.chooser(session)
             references = ReferenceChooser.of(session, self._choice)
-            for exposure in exposures:
+            solved: dict[uuid.UUID, Image | WorldCoordinates] = {}
+            for number, exposure in enumerate(exposures):
+                if references and number % BATCH == 0:
+                    solved = _load_solved(session, exposures[number : number + BATCH])
                 for section_id in map(str, exposure.instrument_object.get_section_ids()):
                     masters = chooser.choose(exposure, section_id).master_ids
                     inputs = {"exposure": exposure.content_id, **masters}
                     expected = self._recipe.expected_ids(section_id, inputs)
                     if references:
-                        expected |= self._expected_changes(
-                            session, references, section_id, expected
-                        )
+                        expected |= self._expected_changes(references, section_id, expected, solved)
                     past = runs.get((exposure.id, section_id), [])
                     if not _is_settled(past, expected, retry_failed=retry_failed):
                         requests.append(_request(exposure.id, section_id, expected))
@@ -187,14 +190,14 @@ class ReductionService:
 
     def _expected_changes(
         self,
-        session: Session,
         references: ReferenceChooser,
         section_id: str,
         before: dict[str, uuid.UUID],
+        solved: Mapping[uuid.UUID, Image | WorldCoordinates],
     ) -> dict[str, uuid.UUID]:
         """Ids of what a section that is solved will have besides, where it has a reference."""
-        image = session.get(Image, before["preprocess"])
-        wcs = session.get(WorldCoordinates, before["solve_astrometry"])
+        image = cast("Image | None", solved.get(before["preprocess"]))
+        wcs = cast("WorldCoordinates | None", solved.get(before["solve_astrometry"]))
         if self._changes is None or image is None or wcs is None:
             return {}
         chosen = references.choose(image, wcs).reference
@@ -278,6 +281,21 @@ class ReductionService:
         if row.reduction_state != before:
             told = {"exposure": str(row.id), "name": row.label, "state": row.reduction_state}
             record_events(session, [Event(topic="reduction", site=row.site, data=told)])
+
+
+def _load_solved(
+    session: Session, exposures: Sequence[Exposure]
+) -> dict[uuid.UUID, Image | WorldCoordinates]:
+    """Images of these exposures and where they are, by id: two queries, not two for a section."""
+    of_these = Image.exposure_id.in_([row.id for row in exposures])
+    images = session.scalars(select(Image).where(of_these, Image.kind == ImageKind.SCIENCE.value))
+    places = session.scalars(
+        select(WorldCoordinates)
+        .join(SourceList, SourceList.id == WorldCoordinates.sources_id)
+        .join(Image, Image.id == SourceList.image_id)
+        .where(of_these)
+    )
+    return {row.id: row for row in (*images, *places)}
 
 
 def _step_run(piece: Workpiece, outcome: Outcome, lineages: Mapping[str, Lineage]) -> StepRun:
