@@ -178,7 +178,8 @@ class ReductionService:
         if self._changes is None or image is None or wcs is None:
             return []
         with self._database.reading() as session:
-            chosen = ReferenceChooser.of(session, self._choice).choose(image, wcs).reference
+            references = ReferenceChooser.of(session, self._choice, near=wcs)
+            chosen = references.choose(image, wcs).reference
             if chosen is None:
                 return []
             piece.reference = load_products(session, chosen)

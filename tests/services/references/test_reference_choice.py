@@ -48,7 +48,7 @@ def reference(east=0.0, **changed):
 
 def choose(*references, **changed):
     chooser = ReferenceChooser(references, ReferenceChoiceSettings())
-    return chooser.choose(image(**changed), wcs_at())
+    return chooser.choose(image(**changed), wcs_at(), explain=True)
 
 
 def test_newest_version_of_one_field():
@@ -79,7 +79,6 @@ def test_of_several_fields_the_one_that_covers_most_then_the_deepest():
         ({"mjd_end": MJD + 3}, "it has images of the same time or later"),
         ({"mjd_end": MJD - 0.25}, "its last image is 0.25 days older, not 0.5"),
         ({"east": 60}, "it covers 38 %"),
-        ({"east": 3600}, "it is of another place"),
         ({"measures": {"binning": "2x2"}}, "its pixels are binned 2x2"),
     ],
 )
@@ -102,6 +101,19 @@ def test_an_image_is_not_compared_with_itself_whatever_the_settings():
     chooser = ReferenceChooser([reference(mjd_end=MJD)], settings)
     assert chooser.choose(image(), wcs_at()).reference is None
     assert chooser.choose(image(mjd=MJD + 1e-3), wcs_at()).reference is not None
+
+
+def test_references_of_other_places_are_told_of_when_asked():
+    far, nowhere = reference(east=3600), reference(ra=None)
+    chooser = ReferenceChooser([far, nowhere], ReferenceChoiceSettings())
+    for explain in (False, True):
+        found = chooser.choose(image(), wcs_at(), explain=explain)
+        assert found.reference is None
+        assert found.reason == "no reference of this place"
+        assert [one.against for one in found.considered] == 2 * explain * ["it is of another place"]
+    found = choose(far, reference(version=2))
+    assert found.reference.version == 2
+    assert [one.against for one in found.considered] == ["", "it is of another place"]
 
 
 def test_reason_is_that_of_the_reference_that_covers_most():

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -22,6 +23,7 @@ from firstlight.services.references.settings import ReferenceChoiceSettings
 
 __all__ = ["Considered", "ReferenceChoice", "ReferenceChooser", "load_products"]
 
+ELSEWHERE = "it is of another place"
 GRID = 16  # places along each axis of an image that tell how much of it is covered
 
 
@@ -79,25 +81,44 @@ class ReferenceChooser:
 
     def __init__(self, references: Iterable[Reference], settings: ReferenceChoiceSettings) -> None:
         self._settings = settings
-        self._there: dict[tuple[str, str | None], list[Reference]] = defaultdict(list)
+        there: dict[tuple[str, str | None], list[Reference]] = defaultdict(list)
         for reference in references:
-            self._there[reference.instrument, reference.filter].append(reference)
+            there[reference.instrument, reference.filter].append(reference)
+        self._there = {key: _Alike.of(each) for key, each in there.items()}
 
     @classmethod
     def of(
-        cls, session: Session, settings: ReferenceChoiceSettings, *, also_retired: bool = False
+        cls,
+        session: Session,
+        settings: ReferenceChoiceSettings,
+        *,
+        also_retired: bool = False,
+        near: WorldCoordinates | None = None,
     ) -> ReferenceChooser:
-        """A chooser over all references there are now."""
+        """A chooser over all references there are now.
+
+        Parameters
+        ----------
+        also_retired
+            To be told of them, too.
+        near
+            For one image at this place: references far from it are not even loaded.
+        """
         query = select(Reference).order_by(Reference.id)
         if not also_retired:
             query = query.where(Reference.usable.is_(True))
+        if near is not None and near.dec is not None:
+            reach = Reference.radius + near.radius
+            query = query.where(Reference.dec - near.dec < reach, near.dec - Reference.dec < reach)
         return cls(session.scalars(query), settings)
 
     def __bool__(self) -> bool:
         """Whether there is any reference at all."""
         return bool(self._there)
 
-    def choose(self, image: Image, wcs: WorldCoordinates) -> ReferenceChoice:
+    def choose(
+        self, image: Image, wcs: WorldCoordinates, *, explain: bool = False
+    ) -> ReferenceChoice:
         """The reference for an image.
 
         Parameters
@@ -106,16 +127,24 @@ class ReferenceChooser:
             What it was taken with, when, and its shape.
         wcs
             Where it is.
+        explain
+            Tell of those at other places, too.
         """
-        there = self._there.get((image.instrument, image.filter), [])
-        if not there:
+        there = self._there.get((image.instrument, image.filter))
+        if there is None:
             return ReferenceChoice(None, "no reference of this camera and filter")
-        judged = [self._judge(one, image, wcs) for one in there]
+        near = there.near(wcs)
+        judged = [self._judge(there.references[n], image, wcs) for n in near]
+        if explain:
+            far = np.setdiff1d(np.arange(len(there.references)), near)
+            judged += [Considered(there.references[n], ELSEWHERE, 0.0) for n in far]
+        if not len(near):
+            return ReferenceChoice(None, "no reference of this place", 0.0, tuple(judged))
         enough = [one for one in judged if not one.against]
         if not enough:
             # What speaks against the one that covers most says more than the others.
-            near = max(judged, key=lambda one: (one.overlap is not None, one.overlap or 0.0))
-            return ReferenceChoice(None, near.against, near.overlap or 0.0, tuple(judged))
+            most = max(judged, key=lambda one: (one.overlap or 0.0, one.against != ELSEWHERE))
+            return ReferenceChoice(None, most.against, most.overlap or 0.0, tuple(judged))
         newest: dict[tuple[str, str], Considered] = {}
         for one in enough:
             key = one.reference.field, one.reference.section_id
@@ -135,8 +164,6 @@ class ReferenceChooser:
             return Considered(reference, f"its pixels are binned {binning}")
         if reference.mjd_end >= image.mjd - self._settings.older_by_days:
             return Considered(reference, self._not_older(reference, image))
-        if not _apart(reference, wcs) < reference.radius + wcs.radius:
-            return Considered(reference, "it is of another place", 0.0)
         share = _overlap(reference, image, wcs)
         if share < self._settings.min_overlap:
             return Considered(reference, f"it covers {100 * share:.0f} %", share)
@@ -147,6 +174,29 @@ class ReferenceChooser:
             return "it has images of the same time or later"
         days = self._settings.older_by_days
         return f"its last image is {image.mjd - reference.mjd_end:.2f} days older, not {days:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Alike:
+    """References of one camera and filter, and their places as arrays: a survey has thousands."""
+
+    references: list[Reference]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    radius: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, references: list[Reference]) -> _Alike:
+        """One without a place is near nothing."""
+        places = ((one.ra, one.dec, one.radius) for one in references)
+        return cls(references, *np.array(list(places), np.float64).T)
+
+    def near(self, wcs: WorldCoordinates) -> NDArray[np.intp]:
+        """Numbers of those that may have a part of an image's sky."""
+        if wcs.ra is None or wcs.dec is None:
+            return np.zeros(0, np.intp)
+        apart = angular_separation(wcs.ra, wcs.dec, self.ra, self.dec)
+        return np.flatnonzero(apart < self.radius + wcs.radius)
 
 
 def load_products(session: Session, reference: Reference) -> ReferenceProducts:
@@ -178,12 +228,6 @@ def _beaten(
     if _rank(one)[0] < _rank(best)[0]:
         return replace(one, against=f"it covers {100 * (one.overlap or 0.0):.0f} %, less")
     return replace(one, against="it is not as deep")
-
-
-def _apart(reference: Reference, wcs: WorldCoordinates) -> float:
-    if reference.ra is None or reference.dec is None or wcs.ra is None or wcs.dec is None:
-        return np.inf
-    return float(angular_separation(wcs.ra, wcs.dec, reference.ra, reference.dec))
 
 
 def _overlap(reference: Reference, image: Image, wcs: WorldCoordinates) -> float:

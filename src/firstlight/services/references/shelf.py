@@ -196,7 +196,7 @@ def _choice(
     wcs = _current(session, exposure, section_id, "solve_astrometry", WorldCoordinates)
     if not isinstance(image, Image) or not isinstance(wcs, WorldCoordinates):
         return SectionChoice(section_id, None, "it is not reduced, or was not solved")
-    found = chooser.choose(image, wcs)
+    found = chooser.choose(image, wcs, explain=True)
     chosen = None if found.reference is None else ReferenceEntry.of(found.reference)
     return SectionChoice(section_id, chosen, found.reason, tuple(map(_told, found.considered)))
 
