@@ -113,6 +113,11 @@ class Classification(Changing, Base):
     __tablename__ = "classifications"
     __table_args__ = (
         Index("ix_classifications_object_id_id", "object_id", "id"),
+        # Whether an object has a class, and who sees that, is told by this alone.
+        Index(
+            "ix_classifications_object_id_classification",
+            *("object_id", "classification", "audience_id", "author_id"),
+        ),
         Index("ix_classifications_classification", "classification"),
         {"sqlite_autoincrement": True},
     )

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from firstlight.models.base import Base, Changing, OnSky
@@ -36,9 +36,12 @@ class Object(OnSky, Changing, Base):
     __table_args__ = (
         Index("ix_objects_created_at_id", "created_at", "id"),
         Index("ix_objects_audience_id_created_at", "audience_id", "created_at"),
+        # Cones are cut, and who sees what is in them is told, by this alone.
+        Index("ix_objects_hpx", "hpx", "audience_id", "id", "ra", "dec"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    hpx: Mapped[int | None] = mapped_column(BigInteger)
     name: Mapped[str] = mapped_column(String(128), unique=True)
     ra: Mapped[float] = mapped_column(Double, index=True)
     dec: Mapped[float] = mapped_column(Double, index=True)

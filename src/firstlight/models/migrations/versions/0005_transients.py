@@ -12,7 +12,14 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 
+_PLACE = ["hpx", "audience_id", "id", "ra", "dec"]
+_CLASS = ["object_id", "classification", "audience_id", "author_id"]
+
+
 def upgrade() -> None:
+    op.drop_index("ix_objects_hpx", "objects")
+    op.create_index("ix_objects_hpx", "objects", _PLACE)
+    op.create_index("ix_classifications_object_id_classification", "classifications", _CLASS)
     op.create_table(
         "badness_marks",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -479,6 +486,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_classifications_object_id_classification", "classifications")
+    op.drop_index("ix_objects_hpx", "objects")
+    op.create_index("ix_objects_hpx", "objects", ["hpx"])
     with op.batch_alter_table("alerts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_alerts_sent_at"))
         batch_op.drop_index(batch_op.f("ix_alerts_object_id"))
