@@ -351,3 +351,11 @@ def test_stamps_of_the_community_pipeline(samples, data_root):
                                   strict=True):  # fmt: skip
         off = header[f"CRPIX{axis}"] - (size - offset)
         assert off == pytest.approx(round(off), abs=0.05)
+
+
+def test_the_example_of_the_page_is_a_camera(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "cameras.md"
+    path = tmp_path / "twin.toml"
+    path.write_text(page.read_text(encoding="utf-8").split("```text\n")[1].split("```")[0])
+    says, _ = read_camera_file(path)
+    assert (says.camera.name, len(says.sections)) == ("Twin", 2)
