@@ -212,6 +212,7 @@ def test_a_format_without_anything_that_tells_objects_apart_is_refused():
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
 @pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
+@pytest.mark.slow
 def test_parallel_workers_find_exactly_the_objects_there_are(request, tmp_path, backend, order):
     url = (
         f"sqlite:///{tmp_path / 'sky.sqlite'}"

@@ -17,6 +17,7 @@ from firstlight.models import (
     StepRun,
 )
 from firstlight.models.audience import audience_of
+from firstlight.models.database import Database
 from firstlight.models.sky_search import place
 from firstlight.services.access import operator
 from firstlight.services.objects.photometry_reading import PhotometryReading
@@ -268,3 +269,24 @@ def test_the_light_curve_of_the_portal_has_the_points_and_upper_limits(survey, s
     assert below["limiting_mag"] == pytest.approx(25.0 - 2.5 * np.log10(50.0), abs=1e-3)
     assert above["mag"] == pytest.approx(20.0, abs=1e-3)
     assert {below["origin"], above["origin"]} == {"forced"}
+
+
+@pytest.mark.slow
+def test_postgresql_has_the_same_points(postgres_url, tmp_path):
+    database = Database(postgres_url)
+    survey = Survey(database, folder=tmp_path, shape=SHAPE)
+    service = ForcedPhotometryService(database=database, settings=ForcedPhotometrySettings())
+    (ident,) = add(survey, (40.0, 30.0))
+    old = survey.section(60_000.0, site="aro", planes=planes(flux=100.0))
+    assert work(service) == 1
+    survey.section(60_000.0, site="aro", planes=planes(flux=50.0), exposure=old.exposure)
+    late = add(survey, (41.3, 12.7), (50.0, 50.0))
+    assert work(service) == 3
+    (point,) = points_of(survey, ident)
+    assert point.flux_ujy == pytest.approx(50.0 * MICROJANSKY, rel=1e-5)
+    assert point.mag == pytest.approx(25.0 - 2.5 * np.log10(50.0), abs=1e-3)
+    assert {len(points_of(survey, each)) for each in late} == {1}
+    with database.reading() as session:
+        assert session.get_one(PhotometrySummary, ident).n_points == 1
+    assert work(service, expect=False) == 0
+    database.dispose()

@@ -312,9 +312,11 @@ class ObjectRecogniser:
         add_named(session, self._settings, founded)
         moves = [{"id": ident} | facts for ident, facts in columns.items()]
         ours: set[uuid.UUID] = set()
-        for some in some_of(columns):
-            query = select(Object.id).where(Object.id.in_(some), Object.origin == ORIGIN)
-            ours.update(session.scalars(query))
+        for some in some_of(sorted({*columns, *decided.given.values()})):
+            # Locked in one order, as whoever summarises their light curves does.
+            query = select(Object.id, Object.origin).where(Object.id.in_(some))
+            locked = session.execute(query.order_by(Object.id).with_for_update(key_share=True))
+            ours.update(row.id for row in locked if row.origin == ORIGIN and row.id in columns)
         if rows := [move for move in moves if move["id"] in ours]:
             session.execute(update(Object), rows)
         for n, ident in decided.given.items():
