@@ -6,13 +6,14 @@ the first one onto it, with its polynomials, is the map that is sought.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from firstlight.algorithms.plate.astrometry import (
     AstrometricFit,
+    match_stars,
     polish_projection,
     refine_projection,
 )
@@ -27,6 +28,8 @@ _PIXEL = 1.0 / 3600.0  # degrees of the imaginary sky
 _FAR = 6.0  # pixels by which an affine map may be off in the corners
 _NEAR = 1.5
 _MOST_BENT = 5  # order of the polynomials
+_MOST_AT_FIRST = 600  # stars of either image
+_MOST_TELLING = 1500  # pairs: with errors as the brightest have, more tell nothing new
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +101,24 @@ def align_stars(
     middle = float(np.mean(second.x[usable])), float(np.mean(second.y[usable]))
     sky = _to_sky(second.x, second.y, middle)
     start = _affine(found.matrix, middle)
+    # The brightest tell the way, and all the more so as fewer of them are pairs by chance.
+    here, there = _brightest(first, _MOST_AT_FIRST), _brightest(second, _MOST_AT_FIRST)
     rough = refine_projection(
-        (first.x, first.y), sky, shape, start, radius=_FAR, max_order=_MOST_BENT
-    )
+        (first.x[here], first.y[here]), (sky[0][there], sky[1][there]), shape, start,
+        radius=_FAR, max_order=_MOST_BENT,
+    )  # fmt: skip
     if rough is None:
         return NotRegistered("too few stars are in both frames", "few_detections")
+    rough = replace(rough, detected=here[rough.detected], reference=there[rough.reference])
     fine = _polished(first, second, sky, shape, rough)
     return Alignment(fine.detected, fine.reference, fine.noise, fine.projection, middle)
+
+
+def _brightest(stars: FrameStars, most: int) -> NDArray[np.intp]:
+    """Numbers of the brightest ones."""
+    usable = np.flatnonzero(np.isfinite(stars.x) & np.isfinite(stars.y) & np.isfinite(stars.flux))
+    order = np.argsort(-stars.flux[usable], kind="stable")
+    return usable[order[:most]]
 
 
 def _polished(
@@ -115,11 +129,16 @@ def _polished(
     rough: AstrometricFit,
 ) -> AstrometricFit:
     """The fit with the errors of both images; the rough one where there are too few stars."""
+    x, y = rough.projection.sky_to_pixel(*sky)
+    near = max(_NEAR, 4.0 * rough.noise)
+    detected, reference = match_stars(first.x, first.y, x, y, near)
     errors = np.full(len(first.x), np.nan)
-    errors[rough.detected] = np.hypot(first.error[rough.detected], second.error[rough.reference])
+    errors[detected] = np.hypot(first.error[detected], second.error[reference])
+    if np.count_nonzero(np.isfinite(errors)) > _MOST_TELLING:
+        errors[errors > np.nanpercentile(errors, 100.0 * _MOST_TELLING / len(detected))] = np.nan
     fine = polish_projection(
         (first.x, first.y), errors, sky, shape, rough.projection,
-        radius=max(_NEAR, 4.0 * rough.noise), max_order=_MOST_BENT,
+        radius=near, max_order=_MOST_BENT,
     )  # fmt: skip
     return fine or rough
 
