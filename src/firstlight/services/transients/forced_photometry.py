@@ -174,11 +174,14 @@ class ForcedPhotometryService:
         points, left = 0, list(keys)
         while left:
             measured: dict[SectionKey, _Around] = {}
+            followed: dict[Sequence[Any], Followed] = {}
             done = 0
             with self._database.reading() as session:
                 present = present_sections(session, left)
                 for done, key in enumerate(left, start=1):  # noqa: B007, told behind the loop
-                    one = self._first_look(session, present.get(key), references, failures)
+                    one = self._first_look(
+                        session, present.get(key), references, followed, failures
+                    )
                     if one is not None:
                         measured[key] = one
                     if sum(len(each.measured.points) for each in measured.values()) >= _POINTS:
@@ -192,6 +195,7 @@ class ForcedPhotometryService:
         session: Session,
         present: Present | None,
         references: ReferenceFluxes,
+        followed: dict[Sequence[Any], Followed],
         failures: list[str],
     ) -> _Around | None:
         """Measure a section before it is locked; most of the work is done then."""
@@ -199,7 +203,7 @@ class ForcedPhotometryService:
             return None
         frame = load_frame(session, present)
         references.load(session, frame.reference)
-        around = FollowedAround(frame.wcs)
+        around = FollowedAround(frame.wcs, followed)
         one = self._measure(frame, around.look(session), references, failures)
         return None if one is None else _Around(one, around)
 

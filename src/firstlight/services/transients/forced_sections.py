@@ -214,12 +214,15 @@ class FollowedAround:
     ----------
     wcs
         Where the image is.
+    read
+        What was read for other images, by what tells whether it is the same; is added to.
     """
 
-    def __init__(self, wcs: WorldCoordinates) -> None:
+    def __init__(self, wcs: WorldCoordinates, read: dict[Sequence[Any], Followed]) -> None:
         self._centre = wcs.ra or 0.0, wcs.dec or 0.0
         self._radius = wcs.radius
         self._within = in_ranges(FollowedObject, *self._centre, wcs.radius)
+        self._read = read
         self._seen: Sequence[Any] = ()
         self._found = Followed([], np.zeros(0), np.zeros(0))
 
@@ -232,10 +235,15 @@ class FollowedAround:
         ).where(self._within)
         now = tuple(session.execute(sums).one())
         if now != self._seen:
-            self._seen, self._found = now, self._read(session)
+            if now not in self._read:
+                self._read[now] = self._all(session)
+            there = self._read[now]
+            apart = angular_separation(*self._centre, there.ra, there.dec)
+            near = np.flatnonzero(apart <= self._radius)
+            self._seen, self._found = now, there.some(near)
         return self._found
 
-    def _read(self, session: Session) -> Followed:
+    def _all(self, session: Session) -> Followed:
         query = (
             select(FollowedObject.object_id, FollowedObject.ra, FollowedObject.dec)
             .where(self._within)
@@ -246,5 +254,4 @@ class FollowedAround:
             np.array([row[1] for row in rows], float),
             np.array([row[2] for row in rows], float),
         )
-        near = np.flatnonzero(angular_separation(*self._centre, ra, dec) <= self._radius)
-        return Followed([row[0] for row in rows], ra, dec).some(near)
+        return Followed([row[0] for row in rows], ra, dec)
