@@ -1,17 +1,24 @@
 """The best projection for pairs of detections and reference stars, and which pairs to take.
 
-The distortion's order is the lowest that predicts left-out stars as well as any higher one does
-(cross-validation by the leave-one-out residuals of linear least squares, r / (1 - h)).
+Positions are fitted by `polynomial_fit`, robustly; the order of the distortion is the lowest
+that no higher one is better than, at left-out stars and over the whole frame.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from firstlight.algorithms.plate.polynomial_fit import (
+    MEDIAN_OF_ROUND,
+    Places,
+    choose_order,
+    fit_polynomial,
+)
 from firstlight.algorithms.sky.projection import (
     Projection,
     from_tangent_plane,
@@ -29,13 +36,11 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+Pairs = tuple[tuple[Floats, Floats], tuple[Floats, Floats]]
+"""x and y of detections, and right ascension and declination of their stars."""
 
 STARS_PER_COEFFICIENT = 3
 """A polynomial needs this many stars for each of its coefficients."""
-
-_MEDIAN_OF_ROUND = 1.177  # sigma: distance of a round normal error
-_LEAST_NOISE = 0.002  # pixels: what the pixel grid leaves in any position
-_HEAVY = 4.0  # squared sigma from which a left-out star counts by its logarithm only
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,29 +109,18 @@ def fit_projection(
     The projection of Cauchy-weighted least squares; its tangent point is at the reference
     pixel.
     """
-    u, v = x - start.crpix[0], y - start.crpix[1]
-    size = max(float(np.max(np.hypot(u, v))), 1.0)
-    terms = polynomial_terms(order)
-    design = _design(u / size, v / size, order)
-    weight = np.ones(len(x)) if errors is None else 1.0 / np.hypot(errors, np.median(errors))
-    crval = start.crval
-    for _ in range(5):
-        plane = np.stack(tangent_plane(ra, dec, *crval), axis=1)
-        coefficients = _solve(design, plane, weight)
-        off = np.hypot(*(plane - design @ coefficients).T)
-        if errors is None:
-            # 1.48 of the median is one sigma; two of those is where a Cauchy weight halves.
-            core = 2.0 * 1.48 * float(np.median(off)) / 1.18 + 1e-12
-            weight = 1.0 / np.sqrt(1.0 + (off / core) ** 2)
-        else:
-            off = off * 3600.0 / start.pixel_scale
-            sigma = _with_excess(errors, off)
-            weight = 1.0 / np.sqrt(sigma**2 + (0.5 * off) ** 2)
-        lon, lat = from_tangent_plane(coefficients[0, 0], coefficients[0, 1], *crval)
-        crval = (float(lon), float(lat))
+    places = Places.around(x, y, start.crpix)
+    crval, scale = start.crval, 3600.0 / start.pixel_scale
+    weight = None
+    for _ in range(3):
+        plane = np.stack(tangent_plane(ra, dec, *crval), axis=1) * scale
+        fit = fit_polynomial(places, plane, order, errors, weight)
+        xi, eta = fit.coefficients[0] / scale
+        lon, lat = from_tangent_plane(xi, eta, *crval)
+        crval, weight = (float(lon), float(lat)), fit.weight
     plane = np.stack(tangent_plane(ra, dec, *crval), axis=1)
-    coefficients = _solve(design[:, 1:], plane, weight)
-    return _projection(crval, start.crpix, terms[1:], coefficients, size)
+    coefficients = fit.through_the_middle(plane)
+    return _projection(crval, start.crpix, polynomial_terms(order)[1:], coefficients, places.size)
 
 
 def match_stars(
@@ -187,7 +181,15 @@ def refine_projection(
         # Where distortion is strong a plain fit leaves the corners beyond a tight radius.
         reach = max(radius * 0.7, 6.0 * best.noise)
         better = _settle(detections, stars, shape, (best.projection, reach), order)
-        if better is not None and _predicts_better(detections, stars, better, best):
+        if better is None or len(better.detected) < 0.9 * len(best.detected):
+            continue
+        found, wanted = better.detected, better.reference
+        pairs = (
+            (detections[0][found], detections[1][found]),
+            (stars[0][wanted], stars[1][wanted]),
+        )
+        orders = best.projection.order, order
+        if _chosen_order(pairs, None, shape, better.projection, orders) == order:
             best = better
     return best
 
@@ -238,65 +240,44 @@ def polish_projection(
         detected, reference = match_stars(x, y, px, py, radius)
         if len(detected) < STARS_PER_COEFFICIENT * len(polynomial_terms(1)):
             return None
-        pairs = (x[detected], y[detected], ra[reference], dec[reference])
-        projection = _best_order(pairs, sigma[detected], projection, max_order)
-        off_x, off_y = np.subtract(pairs[:2], projection.sky_to_pixel(*pairs[2:]))
+        pairs = (x[detected], y[detected]), (ra[reference], dec[reference])
+        projection = _best_order(pairs, sigma[detected], shape, projection, max_order)
+        off_x, off_y = np.subtract(pairs[0], projection.sky_to_pixel(*pairs[1]))
         better = sigma[detected] <= np.median(sigma[detected])
-        noise = float(np.median(np.hypot(off_x, off_y)[better])) / _MEDIAN_OF_ROUND
+        noise = float(np.median(np.hypot(off_x, off_y)[better])) / MEDIAN_OF_ROUND
         best = AstrometricFit(projection, known[detected], reference, off_x, off_y, noise)
     return best
 
 
 def _best_order(
-    pairs: tuple[Floats, Floats, Floats, Floats],
+    pairs: Pairs,
     errors: Floats,
+    shape: tuple[int, int],
     start: Projection,
     max_order: int,
 ) -> Projection:
-    """Fit every order that the pairs allow; take the one that predicts left-out stars."""
-    x, y, ra, dec = pairs
+    """The fit of the order that the pairs bear out."""
+    (x, y), (ra, dec) = pairs
     orders = [
         order
         for order in range(1, max_order + 1)
         if order == 1 or STARS_PER_COEFFICIENT * len(polynomial_terms(order)) <= len(x)
     ]
-    highest = fit_projection(*pairs, start, orders[-1], errors)
-    off = np.hypot(*np.subtract((x, y), highest.sky_to_pixel(ra, dec)))
-    sigma = _with_excess(errors, off)
-    scale = 3600.0 / highest.pixel_scale
-    # The weights of the robust fit: one blend must not ask for an order of its own.
-    root = (scale / np.hypot(sigma, 0.5 * off))[:, np.newaxis]
-    plane = np.stack(tangent_plane(ra, dec, *highest.crval), axis=1)
-    u, v = x - start.crpix[0], y - start.crpix[1]
-    size = max(float(np.max(np.hypot(u, v))), 1.0)
-    misses = []
-    for order in orders:
-        missed = _left_out(_design(u / size, v / size, order) * root, plane * root)
-        squared = missed * (scale / root[:, 0] / sigma) ** 2
-        misses.append(float(np.sum(_HEAVY * np.log1p(squared / _HEAVY))))
-    best = 0
-    for k in range(1, len(orders)):
-        terms = (len(polynomial_terms(orders[i])) for i in (k, best))
-        extra = 2 * (next(terms) - next(terms))
-        if misses[best] - misses[k] > 3.0 * np.sqrt(2.0 * extra):
-            best = k
-    return fit_projection(*pairs, start, orders[best], errors)
+    order = _chosen_order(pairs, errors, shape, start, orders)
+    return fit_projection(x, y, ra, dec, start, order, errors)
 
 
-def _with_excess(errors: Floats, off: Floats) -> Floats:
-    """Errors with the scatter added that the distances `off`, pixels, show beyond them.
-
-    It shows in those whose errors are least.
-    """
-    best = errors <= np.median(errors)
-    low, high = _LEAST_NOISE, max(float(np.median(off[best])), 2.0 * _LEAST_NOISE)
-    for _ in range(20):
-        middle = float(np.sqrt(low * high))
-        if np.median(off[best] / np.hypot(errors[best], middle)) > _MEDIAN_OF_ROUND:
-            low = middle
-        else:
-            high = middle
-    return np.hypot(errors, high)
+def _chosen_order(
+    pairs: Pairs,
+    errors: Floats | None,
+    shape: tuple[int, int],
+    near: Projection,
+    orders: Sequence[int],
+) -> int:
+    """The one of some rising orders that the pairs bear out; `near` sets the tangent plane."""
+    places = Places.around(*pairs[0], near.crpix)
+    plane = np.stack(tangent_plane(*pairs[1], *near.crval), axis=1) * 3600.0 / near.pixel_scale
+    return orders[choose_order(places, plane, orders, errors, places.grid(shape))]
 
 
 def _settle(
@@ -348,7 +329,7 @@ def _match_and_fit(
         return None
     freedom = max(len(detected) - terms, 1) / len(detected)
     # The median distance of a round normal error is 1.177 sigma.
-    noise = float(np.median(distance)) / _MEDIAN_OF_ROUND / np.sqrt(freedom)
+    noise = float(np.median(distance)) / MEDIAN_OF_ROUND / np.sqrt(freedom)
     kept = distance <= start[1]
     return AstrometricFit(
         projection, detected[kept], reference[kept], off_x[kept], off_y[kept], noise
@@ -360,50 +341,6 @@ def _inside(px: Floats, py: Floats, shape: tuple[int, int], margin: float) -> tu
     with np.errstate(invalid="ignore"):
         inside = (px > -margin) & (px < nx - 1 + margin) & (py > -margin) & (py < ny - 1 + margin)
     return np.where(inside, px, np.nan), np.where(inside, py, np.nan)
-
-
-def _predicts_better(
-    detections: tuple[Floats, Floats],
-    stars: tuple[Floats, Floats],
-    higher: AstrometricFit,
-    lower: AstrometricFit,
-) -> bool:
-    """Tell whether the higher order predicts left-out stars better, beyond doubt."""
-    crval, crpix = higher.projection.crval, higher.projection.crpix
-    u = detections[0][higher.detected] - crpix[0]
-    v = detections[1][higher.detected] - crpix[1]
-    size = max(float(np.max(np.hypot(u, v))), 1.0)
-    ra, dec = (s[higher.reference] for s in stars)
-    plane = np.stack(tangent_plane(ra, dec, *crval), axis=1)
-    scale = higher.projection.pixel_scale / 3600.0
-    sound = np.hypot(higher.residual_x, higher.residual_y) <= max(4.0 * higher.noise, 0.3)
-    orders = (lower.projection.order, higher.projection.order)
-    left = [
-        _left_out(_design(u[sound] / size, v[sound] / size, order), plane[sound]) / scale**2
-        for order in orders
-    ]
-    extra = 2 * (len(polynomial_terms(orders[1])) - len(polynomial_terms(orders[0])))
-    # One coordinate's variance from the left-out residuals themselves bears heavy tails.
-    variance = 0.5 * float(np.mean(left[1]))
-    gain = float(np.sum(left[0] - left[1])) / variance
-    return gain > 3.0 * np.sqrt(2.0 * extra) and len(higher.detected) >= 0.9 * len(lower.detected)
-
-
-def _left_out(design: Floats, plane: Floats) -> Floats:
-    """Squared residual of each star from the fit to all others, both axes together."""
-    q, _ = np.linalg.qr(design)
-    leverage = np.minimum(np.sum(q**2, axis=1), 0.999)
-    off = plane - q @ (q.T @ plane)
-    return np.asarray(np.sum(off**2, axis=1) / (1.0 - leverage) ** 2)
-
-
-def _solve(design: Floats, plane: Floats, weight: Floats) -> Floats:
-    column = weight[:, np.newaxis]
-    return np.asarray(np.linalg.lstsq(design * column, plane * column, rcond=None)[0], np.float64)
-
-
-def _design(u: Floats, v: Floats, order: int) -> Floats:
-    return np.stack([u**p * v**q for p, q in polynomial_terms(order)], axis=1)
 
 
 def _projection(
