@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from firstlight.models.photometry import LightCurve, LightCurveSet
@@ -17,6 +17,11 @@ from firstlight.services.light_curve_methods import CURRENT, METHODS
 __all__ = ["current_sets"]
 
 _BATCH = 5_000
+# Built once: this is asked for with every page and every run.
+_TAGS = select(ProvenanceTag.process, ProvenanceTag.provenance_id).where(
+    ProvenanceTag.tag == bindparam("tag"),
+    ProvenanceTag.process.in_(bindparam("processes", expanding=True)),
+)
 
 
 class _Made(NamedTuple):
@@ -36,11 +41,9 @@ def current_sets(
     `light_curve_methods.METHODS` that has a curve of the object there. Points that belong to no
     set always count.
     """
-    made_by = {
-        tag.provenance_id: name
-        for name, process in METHODS.items()
-        if (tag := session.get(ProvenanceTag, (CURRENT, process))) is not None
-    }
+    methods = {process: name for name, process in METHODS.items()}
+    tags = session.execute(_TAGS, {"tag": CURRENT, "processes": list(methods)})
+    made_by = {provenance: methods[process] for process, provenance in tags}
     found: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     if not made_by:
         return found
