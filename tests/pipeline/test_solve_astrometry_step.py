@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from in_memory import GivenCatalog, make_exposure, make_image, make_sources
 
+from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.plate.plate_solve import Prior
 from firstlight.algorithms.sky.projection import Projection
 from firstlight.formats.solve_field import SolveField
@@ -67,6 +68,50 @@ def test_a_good_pointing_is_enough(sky):
     assert made.rms_pixels < 0.15
     assert (made.ra, made.dec) == pytest.approx((40.0, 30.0), abs=0.001)
     assert other.asked == []
+
+
+def uneven(sky):
+    """A piece whose sources err by very different amounts, and know it."""
+    made = piece(sky)
+    random, table = np.random.default_rng(5), made.sources.table
+    x, y = TRUTH.sky_to_pixel(sky.ra, sky.dec)
+    seen = (x > 0) & (x < 511) & (y > 0) & (y < 511)
+    errors = 10 ** random.uniform(-2.5, -0.5, seen.sum())
+    for name, true in (("x", x[seen]), ("y", y[seen])):
+        table[name][:] = true + errors * random.standard_normal(seen.sum())
+        table[f"{name}_err"][:] = errors
+    return made
+
+
+def worst_place(made):
+    x, y = np.meshgrid(np.linspace(0, 511, 5), np.linspace(0, 511, 5))
+    px, py = made.projection.sky_to_pixel(*TRUTH.pixel_to_sky(x, y))
+    return np.hypot(px - x, py - y).max()
+
+
+def test_each_star_counts_by_its_error(sky):
+    known, alike, cut = uneven(sky), uneven(sky), uneven(sky)
+    for name in ("x_err", "y_err"):
+        alike.sources.table[name][:] = np.median(known.sources.table[name])
+    table = cut.sources.table
+    clipped = np.argsort(table["x_err"])[:10]
+    table["x"][clipped] += 0.4
+    table["flags"][clipped] |= np.uint16(Flag.SATURATED)
+    made = step(sky).run(known)
+    assert known.notes["polished"]
+    assert worst_place(made) < 0.02
+    assert worst_place(made) < 0.7 * worst_place(step(sky).run(alike))
+    without = step(sky).run(cut)
+    assert without.n_matched <= made.n_matched - 10
+    assert worst_place(without) < 0.03
+
+
+def test_with_few_clean_stars_the_first_answer_stays(sky):
+    few = piece(sky)
+    few.sources.table["flags"][15:] |= np.uint16(Flag.EDGE)
+    made = step(sky).run(few)
+    assert not few.notes["polished"]
+    assert made.n_matched > 15
 
 
 def test_another_program_is_asked_when_all_else_failed(sky):

@@ -10,6 +10,8 @@ import numpy as np
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from firstlight.algorithms.flags import UNMEASURABLE
+from firstlight.algorithms.plate.astrometry import polish_projection
 from firstlight.algorithms.plate.plate_solve import (
     FIELD_LOW,
     NotSolved,
@@ -37,6 +39,11 @@ Floats = NDArray[np.float64]
 
 # Reasons after which the whole sky is worth a search.
 ELSEWHERE = frozenset({"no_match", "no_index"})
+
+REACH = (0.7, 2.0)  # pixels; within which pairs are sought again, at least and at most
+SPREADS = 3.0  # of the pairs found first; within which they are sought again
+FEWEST = 20  # pairs; with fewer, what the optics do counts for more than errors of stars
+KEPT = 0.5  # of the pairs found first; fewer clean ones are no reason to think again
 
 
 class OtherSolver(Protocol):
@@ -66,7 +73,8 @@ class NotSolvedError(StepImpossible):
 class SolveAstrometry(Step):
     """Plate solving: hinted, then blind, then by another program; always verified by odds.
 
-    Only what the reference catalogue confirms is accepted, whoever proposed it.
+    Only what the reference catalogue confirms is accepted, whoever proposed it. The projection
+    is then fitted again to all clean stars by their errors, where these are enough.
 
     Parameters
     ----------
@@ -81,7 +89,7 @@ class SolveAstrometry(Step):
     """
 
     name = "solve_astrometry"
-    version = "1"
+    version = "2"
     makes = "wcs"
     product_class = WorldCoordinates
     after = ("find_sources",)
@@ -124,17 +132,54 @@ class SolveAstrometry(Step):
                 field=f"section {piece.section_id}",
                 found=f"{pixels.shape[1]} sources",
             )
-        piece.notes |= {"how": answer.how, "expected": answer.n_expected}
-        return self._product(answer, image, sources.id)
+        polished = self._polished(answer, image, table)
+        piece.notes |= {
+            "how": answer.how,
+            "expected": answer.n_expected,
+            "polished": polished is not answer,
+        }
+        return self._product(polished, image, sources.id)
 
-    def _solve(self, image: Image, pixels: Floats) -> PlateSolution | NotSolved:
-        shape = (image.ny, image.nx)
+    def _stars_near(self, image: Image) -> StarsNear:
+        """The catalogue at the time of the image."""
         epoch = float(Time(image.mjd, format="mjd").jyear)
 
         def stars_near(ra: float, dec: float, radius: float) -> Stars:
             stars = self._catalog.cone(ra, dec, radius, epoch=epoch)
             return stars.ra, stars.dec, stars.mag
 
+        return stars_near
+
+    def _polished(self, answer: PlateSolution, image: Image, table: TableData) -> PlateSolution:
+        """The answer from all clean stars, each by its error; as it was where they are too few."""
+        shape = (image.ny, image.nx)
+        errors = np.hypot(table["x_err"], table["y_err"]) / np.sqrt(2.0)
+        # What is cut by the border or clipped is not where its centre of light is.
+        errors[(np.asarray(table["flags"]) & np.uint16(UNMEASURABLE)) != 0] = np.nan
+        ra, dec, mag = _as_deep(answer.projection, shape, self._stars_near(image), table.rows)
+        fit = polish_projection(
+            (np.asarray(table["x"], float), np.asarray(table["y"], float)),
+            errors,
+            (ra, dec),
+            shape,
+            answer.projection,
+            radius=float(np.clip(SPREADS * answer.rms, *REACH)),
+        )
+        if fit is None or len(fit.detected) < max(FEWEST, KEPT * answer.n_matched):
+            return answer
+        return replace(
+            answer,
+            projection=fit.projection,
+            detected=fit.detected,
+            star_ra=ra[fit.reference],
+            star_dec=dec[fit.reference],
+            star_mag=mag[fit.reference],
+            rms=fit.rms,
+        )
+
+    def _solve(self, image: Image, pixels: Floats) -> PlateSolution | NotSolved:
+        shape = (image.ny, image.nx)
+        stars_near = self._stars_near(image)
         prior = self._prior(image)
         shallow = self._too_shallow(prior, shape)
         if shallow is not None:
@@ -218,6 +263,26 @@ class SolveAstrometry(Step):
         )
         place(made, float(ra), float(dec))
         return made
+
+
+def _as_deep(
+    projection: Projection, shape: tuple[int, int], stars_near: StarsNear, sources: int
+) -> Stars:
+    """Stars of the frame, brightest first, no deeper than its sources go.
+
+    Twice as many as there are sources: those far fainter would only be neighbours by chance.
+    """
+    ny, nx = shape
+    middle = projection.pixel_to_sky((nx - 1) / 2, (ny - 1) / 2)
+    ra, dec = (float(each) for each in middle)
+    radius = float(np.max(angular_separation(ra, dec, *projection.footprint(shape))))
+    stars = stars_near(ra, dec, min(1.05 * radius, 180.0))
+    x, y = projection.sky_to_pixel(stars[0], stars[1])
+    with np.errstate(invalid="ignore"):
+        inside = (x > -1) & (x < nx) & (y > -1) & (y < ny)
+    chosen = np.flatnonzero(inside)
+    chosen = chosen[np.argsort(stars[2][chosen], kind="stable")][: 2 * sources]
+    return stars[0][chosen], stars[1][chosen], stars[2][chosen]
 
 
 def _brightness(table: TableData) -> Floats:
