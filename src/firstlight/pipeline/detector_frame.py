@@ -136,6 +136,20 @@ class DetectorFrame:
         own = {name: replace(each, linearity=None) for name, each in self.own.items()}
         return replace(self, own=own)
 
+    def with_one(self, *properties: str) -> DetectorFrame:
+        """The same, with the section's values in the place of its amplifiers' own.
+
+        Parameters
+        ----------
+        properties
+            Of `amplifiers.OWN_CARDS`.
+        """
+        own = {
+            name: replace(each, own={p: v for p, v in each.own.items() if p not in properties})
+            for name, each in self.own.items()
+        }
+        return replace(self, own=own)
+
     def known_as_done(self) -> dict[str, dict[str, Any]]:
         """What was taken for gain, read noise and saturation, as entries of the record."""
         return {

@@ -104,9 +104,9 @@ def _frame(bench: Bench) -> DetectorFrame:
     known = dict(frame.known)
     unit = str(raw.header.get("BUNIT", "")).strip().lower()
     if settings.gain is not None:
-        frame, source = replace(frame, gain=settings.gain), "given"
+        frame, source = replace(frame.with_one("gain"), gain=settings.gain), "given"
     elif unit in IN_ELECTRONS:
-        frame, source = replace(frame, gain=1.0), "BUNIT"
+        frame, source = replace(frame.with_one("gain"), gain=1.0), "BUNIT"
     else:
         source = str(known["gain"]["from"])
     if source == "assumed":
@@ -120,6 +120,7 @@ def _frame(bench: Bench) -> DetectorFrame:
         )
     known["gain"] = {"value": frame.gain, "from": source}
     if settings.saturation is not None:
+        frame = frame.with_one("saturation_limit", "non_linearity_limit")
         frame = replace(frame, saturation=settings.saturation, linear_limit=None)
         known["saturation_limit"] = {"value": settings.saturation, "from": "given"}
     if frame.saturation is None:
