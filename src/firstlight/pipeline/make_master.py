@@ -46,9 +46,9 @@ KIND_OF_ROLE = {
     "dark": ImageKind.MASTER_DARK.value,
     "flat": ImageKind.MASTER_FLAT.value,
     "static_level": ImageKind.STATIC_LEVEL.value,
-    "illumination": "illumination",
-    "fringe": "master_fringe",
-    "bad_pixels": "bad_pixels",
+    "illumination": ImageKind.ILLUMINATION.value,
+    "fringe": ImageKind.MASTER_FRINGE.value,
+    "bad_pixels": ImageKind.BAD_PIXELS.value,
 }
 """What images of each role are called in the table."""
 TAKEN_ROLES = ("illumination", "fringe", "bad_pixels")

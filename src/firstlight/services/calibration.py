@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,22 @@ class MasterFile:
     hdu: int | str | None = None
     mjd: float = 0.0
     binning: str = "1x1"
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """What a master must meet to serve an exposure.
+
+    Attributes
+    ----------
+    is_met
+        Whether a master meets it.
+    refusal
+        What is said where none does, given those that met the demands before it.
+    """
+
+    is_met: Callable[[Image], bool]
+    refusal: Callable[[Sequence[Image]], str]
 
 
 @dataclass(frozen=True)
@@ -116,28 +132,36 @@ class MasterChooser:
         choice = self.choose(exposure, section_id)
         return Calibrations(dict(choice.images), dict(choice.reasons))
 
+    def _demands(self, role: str, exposure: Exposure, section_id: str) -> Iterator[_Demand]:
+        """What a master of a role must meet to serve, in the order in which it is asked."""
+        kind = role.replace("_", " ")
+        if role in ("flat", "illumination", "fringe"):
+            name = exposure.filter if role == "flat" else _filter(exposure, section_id)
+            yield _Demand(
+                lambda image: image.filter == name,
+                lambda _: f"no master {kind} in filter {name}",
+            )
+        if role != "static_level" and role not in TAKEN_ROLES:
+            warm = self._settings.temperature_tolerance
+            yield _Demand(
+                lambda image: _apart(image.temperature, exposure.temperature) <= warm,
+                lambda _: f"no master {kind} within {warm:g} K of {exposure.temperature:g} °C",
+            )
+        yield _Demand(
+            lambda image: "usable" not in image.calibration,
+            lambda unusable: str(unusable[0].calibration["usable"]["why"]),
+        )
+
     def _nearest(self, role: str, exposure: Exposure, section_id: str) -> tuple[Image | None, str]:
         key = (KIND_OF_ROLE[role], exposure.instrument, section_id, exposure.binning)
         there = self._masters.get(key, [])
         kind = role.replace("_", " ")
         if not there:
             return None, f"no master {kind} for this section and binning"
-        if role in ("flat", "illumination", "fringe"):
-            name = exposure.filter if role == "flat" else _filter(exposure, section_id)
-            there = [image for image in there if image.filter == name]
+        for demand in self._demands(role, exposure, section_id):
+            before, there = there, [image for image in there if demand.is_met(image)]
             if not there:
-                return None, f"no master {kind} in filter {name}"
-        lasting = role == "static_level" or role in TAKEN_ROLES
-        warm = np.inf if lasting else self._settings.temperature_tolerance
-        there = [
-            image for image in there if _apart(image.temperature, exposure.temperature) <= warm
-        ]
-        if not there:
-            return None, f"no master {kind} within {warm:g} K of {exposure.temperature:g} °C"
-        unusable = [image for image in there if "usable" in image.calibration]
-        if len(unusable) == len(there):
-            return None, str(unusable[0].calibration["usable"]["why"])
-        there = [image for image in there if image not in unusable]
+                return None, demand.refusal(before)
         when = exposure.mjd or 0.0
         best = min(there, key=lambda image: (abs(image.mjd - when), str(image.id)))
         if role in TAKEN_ROLES:
