@@ -38,7 +38,13 @@ from firstlight.services.watching.notification_settings import NotificationSetti
 from firstlight.services.web_settings import WebSettings
 from firstlight.storage import StorageSettings
 
-__all__ = ["FILE_NAME", "Settings", "load_settings", "settings_template"]
+__all__ = [
+    "FILE_NAME",
+    "Settings",
+    "load_settings",
+    "set_up_instruments",
+    "settings_template",
+]
 
 FILE_NAME = "firstlight.toml"
 DEFAULT_DATABASE = "sqlite:///firstlight.sqlite"
@@ -62,6 +68,8 @@ class PathSettings(_Section):
     """Local root; relative to the workspace."""
     server_data: str | None = None
     """Folder on a server, from which missing files are fetched."""
+    cameras: str = "cameras"
+    """Folder of camera files and their tables; relative to the workspace. It need not be there."""
 
 
 class StorageSection(StorageSettings):
@@ -147,6 +155,23 @@ def load_settings(workspace: Path) -> Settings:
         return Settings(**values)
     except ValidationError as fault:
         raise _explain(fault, path) from fault
+
+
+def set_up_instruments(workspace: Path, settings: Settings) -> None:
+    """Make the workspace's own cameras known, and set what its settings say of instruments.
+
+    Raises
+    ------
+    BadCamera
+        A camera file, or a table of it, is wrong.
+    UnknownInstrument, BadSettings
+        The settings name an instrument or a property that there is not.
+    """
+    from firstlight.instruments import configure_instrument, load_cameras  # noqa: PLC0415, slow
+
+    load_cameras(workspace / settings.path.cameras)
+    for name, properties in settings.instruments.items():
+        configure_instrument(name, **properties)
 
 
 def settings_template(database_url: str | None = None) -> str:

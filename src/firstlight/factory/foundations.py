@@ -11,9 +11,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from firstlight.config import Settings
+from firstlight.config import Settings, set_up_instruments
 from firstlight.errors import BadSettings
-from firstlight.instruments import configure_instrument
 from firstlight.models.data_root import configure_data_roots
 from firstlight.models.database import Database
 from firstlight.storage import StorageSettings, Store, open_store
@@ -38,8 +37,7 @@ class Foundations:
     def __init__(self, workspace: Path, settings: Settings) -> None:
         self.workspace = workspace.absolute()
         self.settings = settings
-        for name, properties in settings.instruments.items():
-            configure_instrument(name, **properties)
+        set_up_instruments(self.workspace, settings)
         configure_data_roots(self.data_folder, server=self._server())
 
     @property

@@ -32,6 +32,7 @@ __all__ = [
     "DuplicateInstrument",
     "UnknownInstrument",
     "camera_fingerprints",
+    "comes_with_us",
     "configure_instrument",
     "define_instrument",
     "forget_instrument",
@@ -52,7 +53,7 @@ _SURE = 0.5  # a header that agrees less than this speaks of another camera
 _classes = cast(dict[str, type[Instrument]], registered)
 _broken: dict[str, str] = {}
 _log = logging.getLogger(__name__)
-_state = {"plugins_loaded": False}
+_state = {"plugins_loaded": False, "has_folder": False}
 _CAMERAS = Path(__file__).parent / "data"
 _loaded: list[str] = []  # cameras of the workspace's folder
 
@@ -100,7 +101,8 @@ def load_cameras(folder: Path) -> list[str]:
     folder
         Of ``*.toml`` camera files, each with its tables beside it, and of tables of cameras that
         come with the package. One that is not there holds none. A file that describes a camera
-        of the package, under its name, stands in its place.
+        of the package, under its name, stands in its place. What an earlier folder described is
+        forgotten.
 
     Returns
     -------
@@ -112,13 +114,16 @@ def load_cameras(folder: Path) -> list[str]:
     BadCamera
         A camera file, or a table in use, is wrong.
     """
+    is_there = folder.is_dir()
+    if not is_there and not _state["has_folder"]:
+        return []  # nothing is read: most workspaces have no cameras of their own
     _load_plugins()
-    paths = sorted(folder.glob("*.toml")) if folder.is_dir() else []
+    paths = sorted(folder.glob("*.toml")) if is_there else []
     with LOCK:
+        _state["has_folder"] = is_there
         for name in _loaded:
             forget_instrument(name)
-        if _loaded or folder.is_dir():
-            _define_ours(folder)
+        _define_ours(folder)
         _loaded[:] = []
         for path in paths:
             name = define_camera(path, tables_in=(folder,)).name
@@ -151,6 +156,14 @@ def camera_fingerprints() -> dict[str, str]:
                 if parts:
                     told[name] = fingerprint(parts)
         return told
+
+
+def comes_with_us(name: str) -> bool:
+    """Whether a camera is as this package describes it, by a class or a file."""
+    cls = get_instrument_class(name)
+    if issubclass(cls, FileCamera):
+        return cls.path.parent == _CAMERAS
+    return cls.__module__.split(".", maxsplit=1)[0] == __name__.split(".", maxsplit=1)[0]
 
 
 def instrument_names() -> list[str]:
