@@ -104,12 +104,12 @@ def _frame(bench: Bench) -> DetectorFrame:
     known = dict(frame.known)
     unit = str(raw.header.get("BUNIT", "")).strip().lower()
     if settings.gain is not None:
-        frame, source = replace(frame.with_one("gain"), gain=settings.gain), "given"
+        known["gain"] = {"value": settings.gain, "from": "given"}
     elif unit in IN_ELECTRONS:
-        frame, source = replace(frame.with_one("gain"), gain=1.0), "BUNIT"
-    else:
-        source = str(known["gain"]["from"])
-    if source == "assumed":
+        known["gain"] = {"value": 1.0, "from": "BUNIT"}
+    if known["gain"] != frame.known["gain"]:
+        frame = replace(frame.with_one("gain"), gain=known["gain"]["value"])
+    if known["gain"]["from"] == "assumed":
         card = raw.header.get("GAIN")
         raise UnknownGain(
             subject=raw.name,
@@ -118,7 +118,6 @@ def _frame(bench: Bench) -> DetectorFrame:
             expected="electrons per ADU",
             hint="give it with gain; without it the errors would mean nothing",
         )
-    known["gain"] = {"value": frame.gain, "from": source}
     if settings.saturation is not None:
         frame = frame.with_one("saturation_limit", "non_linearity_limit")
         frame = replace(frame, saturation=settings.saturation, linear_limit=None)
