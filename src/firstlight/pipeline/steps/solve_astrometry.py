@@ -132,12 +132,8 @@ class SolveAstrometry(Step):
                 field=f"section {piece.section_id}",
                 found=f"{pixels.shape[1]} sources",
             )
-        polished = self._polished(answer, image, table)
-        piece.notes |= {
-            "how": answer.how,
-            "expected": answer.n_expected,
-            "polished": polished is not answer,
-        }
+        polished, stars = self._polished(answer, image, table)
+        piece.notes |= {"how": answer.how, "expected": answer.n_expected, "polished_by": stars}
         return self._product(polished, image, sources.id)
 
     def _stars_near(self, image: Image) -> StarsNear:
@@ -150,15 +146,22 @@ class SolveAstrometry(Step):
 
         return stars_near
 
-    def _polished(self, answer: PlateSolution, image: Image, table: TableData) -> PlateSolution:
-        """The answer from all clean stars, each by its error; as it was where they are too few."""
+    def _polished(
+        self, answer: PlateSolution, image: Image, table: TableData
+    ) -> tuple[PlateSolution, int]:
+        """The projection from all clean stars, each by its error, and how many these are.
+
+        Where they are too few it is as it was, and their number 0. The pairs stay those that the
+        odds were reckoned from.
+        """
         shape = (image.ny, image.nx)
+        x, y = (np.asarray(table[name], float) for name in ("x", "y"))
         errors = np.hypot(table["x_err"], table["y_err"]) / np.sqrt(2.0)
         # What is cut by the border or clipped is not where its centre of light is.
         errors[(np.asarray(table["flags"]) & np.uint16(UNMEASURABLE)) != 0] = np.nan
-        ra, dec, mag = _as_deep(answer.projection, shape, self._stars_near(image), table.rows)
+        ra, dec, _ = _as_deep(answer.projection, shape, self._stars_near(image), table.rows)
         fit = polish_projection(
-            (np.asarray(table["x"], float), np.asarray(table["y"], float)),
+            (x, y),
             errors,
             (ra, dec),
             shape,
@@ -166,16 +169,11 @@ class SolveAstrometry(Step):
             radius=float(np.clip(SPREADS * answer.rms, *REACH)),
         )
         if fit is None or len(fit.detected) < max(FEWEST, KEPT * answer.n_matched):
-            return answer
-        return replace(
-            answer,
-            projection=fit.projection,
-            detected=fit.detected,
-            star_ra=ra[fit.reference],
-            star_dec=dec[fit.reference],
-            star_mag=mag[fit.reference],
-            rms=fit.rms,
-        )
+            return answer, 0
+        px, py = fit.projection.sky_to_pixel(answer.star_ra, answer.star_dec)
+        off = np.hypot(x[answer.detected] - px, y[answer.detected] - py)
+        rms = float(np.sqrt(np.mean(off**2)))
+        return replace(answer, projection=fit.projection, rms=rms), len(fit.detected)
 
     def _solve(self, image: Image, pixels: Floats) -> PlateSolution | NotSolved:
         shape = (image.ny, image.nx)
