@@ -32,6 +32,7 @@ __all__ = [
     "DuplicateInstrument",
     "UnknownInstrument",
     "camera_fingerprints",
+    "comes_as_file",
     "comes_with_us",
     "configure_instrument",
     "define_instrument",
@@ -162,8 +163,14 @@ def comes_with_us(name: str) -> bool:
     """Whether a camera is as this package describes it, by a class or a file."""
     cls = get_instrument_class(name)
     if issubclass(cls, FileCamera):
-        return cls.path.parent == _CAMERAS
+        return comes_as_file(name)
     return cls.__module__.split(".", maxsplit=1)[0] == __name__.split(".", maxsplit=1)[0]
+
+
+def comes_as_file(name: str) -> bool:
+    """Whether it is one of the many cameras that this package only describes."""
+    cls = get_instrument_class(name)
+    return issubclass(cls, FileCamera) and cls.path.parent == _CAMERAS
 
 
 def instrument_names() -> list[str]:

@@ -12,9 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, InvalidInput, MissingError
-from firstlight.instruments.registry import instrument_names
+from firstlight.instruments.registry import comes_as_file, instrument_names
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
+from firstlight.models.exposure import Exposure
 from firstlight.models.instrument_record import InstrumentRecord, Telescope
 from firstlight.models.photometry import Photometry
 from firstlight.models.spectrum import Spectrum
@@ -160,7 +161,7 @@ class InstrumentService:
         with self._database.begin() as session:
             row = _one(session, instrument_id)
             if given.get("name") not in {None, row.name}:
-                if row.name in instrument_names():
+                if _reduces_here(session, row.name):
                     raise InstrumentUsed(subject=row.name)
                 _refuse_taken(session, plain_text(given["name"], "name", longest=_LONGEST_NAME))
             with refusing_twins(session, InstrumentExists(subject=given.get("name"))):
@@ -177,7 +178,7 @@ class InstrumentService:
         viewer.require("manage_instruments")
         with self._database.begin() as session:
             row = _one(session, instrument_id)
-            used = row.name in instrument_names() or any(
+            used = _reduces_here(session, row.name) or any(
                 session.scalar(select(table.id).where(table.instrument_id == row.id).limit(1))
                 is not None
                 for table in (Photometry, Spectrum)
@@ -294,6 +295,14 @@ def _one(session: Session, instrument_id: int, *, for_update: bool = False) -> I
     if row is None:
         raise InstrumentMissing(subject=instrument_id)
     return row
+
+
+def _reduces_here(session: Session, name: str) -> bool:
+    """Whether a camera is ours; one that is merely described must have taken something."""
+    if name not in instrument_names():
+        return False
+    taken = select(Exposure.id).where(Exposure.instrument == name).limit(1)
+    return not comes_as_file(name) or session.scalar(taken) is not None
 
 
 def _refuse_taken(session: Session, name: str) -> None:

@@ -8,7 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.instruments.base import Instrument
-from firstlight.instruments.registry import get_instrument_class, instrument_names
+from firstlight.instruments.registry import (
+    comes_as_file,
+    get_instrument_class,
+    instrument_names,
+)
 from firstlight.models.database import Database, bulk_insert
 from firstlight.models.instrument_record import InstrumentRecord, Telescope, instrument_number
 from firstlight.models.site import Site
@@ -33,10 +37,15 @@ class OurInstruments:
         self._written: frozenset[str] = frozenset()
 
     def ensure(self) -> None:
-        """Give every registered camera and every site of the archive its row."""
-        names = frozenset(instrument_names())
+        """Give every registered camera and every site of the archive its row.
+
+        The cameras that we merely describe have one when there is something of theirs.
+        """
+        described = frozenset(filter(comes_as_file, instrument_names()))
+        used = select(InstrumentRecord.name).where(InstrumentRecord.name.in_(described))
         sites = select(Site).where(Site.name.not_in(select(Telescope.name))).order_by(Site.name)
         with self._database.reading() as session:
+            names = frozenset(instrument_names()) - described | set(session.scalars(used))
             is_complete = session.scalar(sites.limit(1)) is None and names <= self._written
         if is_complete:
             return
