@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 # The examples of a test are the same in every run, so that a red test means a changed program;
-# FIRSTLIGHT_HYPOTHESIS=explore looks for new ones.
-settings.register_profile("steady", derandomize=True, database=None)
+# FIRSTLIGHT_HYPOTHESIS=explore looks for new ones, and for more of them.
+settings.register_profile("steady", derandomize=True, database=None, max_examples=40)
 settings.register_profile("explore", print_blob=True)
 settings.load_profile(os.environ.get("FIRSTLIGHT_HYPOTHESIS", "steady"))
 
