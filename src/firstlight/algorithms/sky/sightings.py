@@ -141,8 +141,16 @@ def group_sightings(seen: Sightings, reach: Reach) -> Groups:
     Parameters
     ----------
     seen
-        Of a small piece of sky.
+        Of a small piece of sky; their order tells nothing.
     """
+    order = np.lexsort((seen.sigma, *seen.vectors.T, seen.image))
+    found = _grouped(Sightings(seen.vectors[order], seen.sigma[order], seen.image[order]), reach)
+    label, counts = np.empty_like(found.label), np.empty_like(found.counts)
+    label[order], counts[order] = found.label, found.counts
+    return Groups(label, counts)
+
+
+def _grouped(seen: Sightings, reach: Reach) -> Groups:
     whole = _as_one(seen, reach)
     if whole is not None:
         return whole
