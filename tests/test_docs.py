@@ -318,13 +318,13 @@ def test_the_first_night_goes_as_told(tmp_path, monkeypatch):
     assert (tmp_path / "lc.csv").read_text().count("\n") == 11
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_archive_goes_as_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _live_through(ARCHIVE, tmp_path, "dome")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_network_goes_as_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _live_through(NETWORK, tmp_path, "network")
