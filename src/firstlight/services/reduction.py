@@ -238,7 +238,8 @@ class ReductionService:
             save_rows(session, list(new))
             if self._keep_objects is not None and piece.measurements is not None:
                 # Before the runs say so; a set that is current once more counts once more.
-                self._keep_objects(session, piece.measurements, piece.exposure)
+                measured = session.get_one(MeasurementSet, piece.measurements.id)
+                self._keep_objects(session, measured, piece.exposure)
             if self._report is not None:
                 self._report(session, piece, facts)
             self._forget_runs(session, piece, outcomes)
