@@ -1,6 +1,8 @@
 """The database on SQLite and on PostgreSQL: the same tables, rules and answers."""
 
 import re
+import threading
+import time
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -80,7 +82,7 @@ def test_an_empty_database_is_brought_to_the_models(url):
 
 def test_all_migrations_together_make_the_models(url):
     opened = Database(url)
-    for revision in ("0001", "0002", "0003", "0004", "0005"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
         opened.upgrade(revision)
     assert opened.revision() == opened.head()
     assert _differences(opened) == []
@@ -97,7 +99,9 @@ def test_all_migrations_together_make_the_very_tables_of_the_models(tmp_path):
         opened.dispose()
         return {name: _clauses(sql) for name, sql in rows if sql and name != "alembic_version"}
 
-    assert tables("migrated", "0001", "0002", "0003", "0004", "0005") == tables("made", "head")
+    assert tables("migrated", "0001", "0002", "0003", "0004", "0005", "0006") == tables(
+        "made", "head"
+    )
 
 
 def _clauses(sql: str) -> set[str]:
@@ -302,6 +306,31 @@ def test_an_error_rolls_the_whole_transaction_back(database):
         half()
     with database.reading() as session:
         assert session.scalars(select(Object)).all() == []
+
+
+def test_two_that_record_the_same_provenance_at_once_both_go_on(database):
+    root = Lineage("detect", "1", {"threshold": 5})
+    leaf = Lineage("measure", "1", {}, (root,))
+    begun, failed = threading.Event(), []
+
+    def record_too() -> None:
+        try:
+            begun.set()
+            with database.begin() as session:
+                Provenance.record(session, leaf)
+        except Exception as fault:  # noqa: BLE001, told below
+            failed.append(fault)
+
+    other = threading.Thread(target=record_too)
+    with database.begin() as session:
+        Provenance.record(session, leaf)
+        other.start()
+        begun.wait()
+        time.sleep(0.3)  # so that it waits for what is not yet there
+    other.join(30)
+    assert not failed
+    with database.reading() as session:
+        assert [each.id for each in session.get_one(Provenance, leaf.id).upstreams] == [root.id]
 
 
 def test_provenances_are_recorded_once_with_their_upstreams_and_tags_move(database):

@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from firstlight.cli.console import guarded, notes, out, print_json, print_table
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_workspace, the_operator
 
 if TYPE_CHECKING:
-    from firstlight.services.access import Viewer
+    pass
 
 __all__ = ["token"]
 
@@ -52,9 +52,9 @@ def create(
     if user is None:
         made = house.access.make(name, scope or [], sites=sites, expires_at=until)
     else:
-        number = house.users.number_of(_operator(), user)
+        number = house.users.number_of(the_operator(), user)
         made = house.user_tokens.make(
-            _operator(), name, scope or [], user_id=number, sites=sites, expires_at=until
+            the_operator(), name, scope or [], user_id=number, sites=sites, expires_at=until
         )
     if as_json:
         print_json({**made.facts, "token": made.token})
@@ -105,13 +105,6 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             ends,
         )
     return table
-
-
-def _operator() -> Viewer:
-    """Whoever may open the workspace's files may do everything."""
-    from firstlight.services.access import operator  # noqa: PLC0415, loads the database's library
-
-    return operator()
 
 
 def _day(moment: str | None) -> str:

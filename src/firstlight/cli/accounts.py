@@ -10,12 +10,11 @@ import typer
 from rich.markup import escape
 
 from firstlight.cli.console import guarded, notes, out, print_json, print_table
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_workspace, the_operator
 from firstlight.cli.tables import table_of
 
 if TYPE_CHECKING:
     from firstlight.factory import Factory
-    from firstlight.services.access import Viewer
 
 __all__ = ["group", "user"]
 
@@ -70,7 +69,7 @@ def add_user(
     """
     from firstlight.services.accounts.users import NewUser  # noqa: PLC0415, loads the database
 
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     first, _, last = (name or "").partition(" ")
     new = NewUser(
         username,
@@ -101,7 +100,7 @@ def list_users(
     )
 
     query = UserQuery(include_expired=everyone)
-    rows, _ = open_workspace(context).users.list(_operator(), query)
+    rows, _ = open_workspace(context).users.list(the_operator(), query)
     if as_json:
         print_json(rows)
     elif not rows:
@@ -117,7 +116,7 @@ def show_user(context: typer.Context, username: Username, as_json: Json = False)
 
     Example: [bold]firstlight -w mynight user show ada[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     number = house.users.number_of(me, username)
     facts = house.users.one(me, number)
     facts["tokens"] = [each["name"] for each in house.user_tokens.list(me, user_id=number)]
@@ -161,7 +160,7 @@ def set_user(  # noqa: PLR0913, each is an option of the command
         checked_moment,
     )
 
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     users = house.users
     number = users.number_of(me, username)
     if role or acl:
@@ -186,7 +185,7 @@ def remove_user(context: typer.Context, username: Username) -> None:
 
     Example: [bold]firstlight -w mynight user remove ada[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     if house.users.remove(me, house.users.number_of(me, username)):
         out.print(f"the account {escape(username)} is removed", highlight=False)
     else:
@@ -211,7 +210,7 @@ def invite(
     """
     from firstlight.services.accounts.invitations import Admission  # noqa: PLC0415, likewise
 
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     groups = [Admission(house.groups.number_of(me, each)) for each in group_name or ()]
     made = house.invitations.invite(me, email, role=role, groups=groups)
     web = house.web_settings
@@ -244,7 +243,7 @@ def add_group(
         "private": private,
         "auto_accept_requests": open_to_all,
     }
-    open_workspace(context).groups.create(_operator(), name, details=details)
+    open_workspace(context).groups.create(the_operator(), name, details=details)
     out.print(f"the group {escape(name)} is made", highlight=False)
 
 
@@ -255,7 +254,7 @@ def list_groups(context: typer.Context, as_json: Json = False) -> None:
 
     Example: [bold]firstlight -w mynight group list[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     rows = [_of_group(house, each) for each in house.groups.list(me)["all_groups"]]
     if as_json:
         print_json(rows)
@@ -275,7 +274,7 @@ def add_member(
 
     Example: [bold]firstlight -w mynight group add-user supernovae ada --admin[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     number = house.groups.number_of(me, name)
     house.groups.add_member(me, number, house.users.number_of(me, username), admin=admin)
     out.print(f"{escape(username)} is a member of {escape(name)}", highlight=False)
@@ -288,7 +287,7 @@ def remove_member(context: typer.Context, name: GroupName, username: Username) -
 
     Example: [bold]firstlight -w mynight group remove-user supernovae ada[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     number = house.groups.number_of(me, name)
     house.groups.remove_member(me, number, house.users.number_of(me, username))
     out.print(f"{escape(username)} is no member of {escape(name)} any more", highlight=False)
@@ -305,7 +304,7 @@ def add_site(
 
     Example: [bold]firstlight -w mynight group add-site supernovae tst[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     house.groups.add_site(me, house.groups.number_of(me, name), site)
     out.print(f"{escape(name)} reads the archive of {escape(site)}", highlight=False)
 
@@ -321,7 +320,7 @@ def remove_site(
 
     Example: [bold]firstlight -w mynight group remove-site supernovae tst[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     house.groups.remove_site(me, house.groups.number_of(me, name), site)
     out.print(f"{escape(name)} reads the archive of {escape(site)} no more", highlight=False)
 
@@ -333,13 +332,13 @@ def remove_group(context: typer.Context, name: GroupName) -> None:
 
     Example: [bold]firstlight -w mynight group remove supernovae[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     house.groups.remove(me, house.groups.number_of(me, name))
     out.print(f"the group {escape(name)} is removed", highlight=False)
 
 
 def _of_group(house: Factory, facts: dict[str, Any]) -> dict[str, Any]:
-    me = _operator()
+    me = the_operator()
     members = house.groups.one(me, facts["id"])["users"]
     return {
         **facts,
@@ -366,10 +365,3 @@ def _password(source: Path | None, asks: bool) -> str | None:
         typed: str = typer.prompt("password", hide_input=True, confirmation_prompt=True)
         return typed
     return None
-
-
-def _operator() -> Viewer:
-    """Whoever may open the workspace's files may do everything."""
-    from firstlight.services.access import operator  # noqa: PLC0415, loads the database's library
-
-    return operator()

@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from firstlight.models.base import Base, Changing
+from firstlight.models.base import Base, BigId, Changing
 
 __all__ = [
     "AdmissionRequest",
+    "FailedAttempt",
     "Group",
     "GroupSite",
     "Invitation",
@@ -153,6 +154,18 @@ class LoginSession(Changing, Base):
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class FailedAttempt(Base):
+    """A wrong password or token, which counts against whoever tried it until it is forgotten."""
+
+    __tablename__ = "failed_attempts"
+    __table_args__ = (Index("ix_failed_attempts_key_forgotten_at", "key", "forgotten_at"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[str] = mapped_column(String(64))
+    """Hash of what is tried and by whom."""
+    forgotten_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class UserNotification(Changing, Base):

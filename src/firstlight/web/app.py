@@ -21,6 +21,7 @@ from firstlight.web.metrics import router as metrics_router
 from firstlight.web.packing import PackedJson
 from firstlight.web.pages import page_routers
 from firstlight.web.pages.rendering import note_last_event
+from firstlight.web.people_first import PeopleFirst
 from firstlight.web.rate_limits import Buckets, RateLimit
 from firstlight.web.static_files import STATIC, StaticFolder
 
@@ -97,6 +98,7 @@ def _guard(app: FastAPI, settings: WebSettings) -> None:
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Range"],
             expose_headers=["Content-Disposition", "Content-Range", "ETag", "X-Next-Cursor"],
         )
+    app.add_middleware(PeopleFirst)
     app.add_middleware(PackedJson)
     app.add_middleware(HeadAnswers)
     app.add_middleware(SafeHeaders)

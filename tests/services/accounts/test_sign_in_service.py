@@ -1,8 +1,11 @@
+import hashlib
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from account_world import World
 from sqlalchemy import select
 
-from firstlight.models.account import LoginSession
+from firstlight.models.account import FailedAttempt, LoginSession
 from firstlight.services.access import Forbidden, TokenInvalid
 from firstlight.services.accounts.attempts import AttemptLimiter, TooManyAttempts
 from firstlight.services.accounts.sign_in import SignInFailed
@@ -100,26 +103,58 @@ def test_an_address_has_to_wait_after_too_many_failures(database):
         world.sign_in.identify_token("fl_wrong", "elsewhere")
 
 
-def test_failures_are_forgotten_in_time():
-    now = [0.0]
-    limiter = AttemptLimiter(2, 10.0, clock=lambda: now[0])
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def test_failures_are_forgotten_in_time(database):
+    clock = Clock()
+    limiter = AttemptLimiter(database, "password", 2, 10.0, clock)
     limiter.fail("a")
-    now[0] = 5.0
+    clock.wait(5)
     limiter.fail("a")
     with pytest.raises(TooManyAttempts, match="a pause of 5 s"):
         limiter.check("a")
     limiter.check("b")
-    now[0] = 10.0
+    AttemptLimiter(database, "token", 2, 10.0, clock).check("a")
+    clock.wait(5)
     limiter.check("a")
     limiter.fail("a")
     with pytest.raises(TooManyAttempts):
         limiter.check("a")
+    limiter.forgive("a")
+    limiter.check("a")
+    limiter.fail("a")
     limiter.forget("a")
     limiter.check("a")
 
 
-def test_what_is_counted_has_an_end():
-    limiter = AttemptLimiter(2, 10.0, clock=lambda: 0.0)
-    for number in range(30_000):
-        limiter.fail(str(number))
-    assert len(limiter._failures) == 20_000
+def test_failures_count_in_all_processes_and_after_a_restart(database):
+    clock = Clock()
+    one, other = (AttemptLimiter(database, "password", 2, 10.0, clock) for _ in range(2))
+    one.fail("a")
+    other.fail("a")
+    for limiter in (one, other, AttemptLimiter(database, "password", 2, 10.0, clock)):
+        with pytest.raises(TooManyAttempts):
+            limiter.check("a")
+
+
+def test_what_is_forgotten_is_not_kept_and_nobody_reads_what_was_typed(database):
+    clock = Clock()
+    limiter = AttemptLimiter(database, "password", 2, 10.0, clock)
+    limiter.fail("my pass\0word \udcff")
+    clock.wait(10)
+    limiter.fail("b")
+    with database.reading() as session:
+        (row,) = session.scalars(select(FailedAttempt)).all()
+    assert row.key == hashlib.sha256(b"password b").hexdigest()
+    assert row.forgotten_at == clock.now + timedelta(seconds=10)

@@ -48,7 +48,7 @@ def five_groups(database):
 
 
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(drawn=audiences, viewer=viewers)
 def test_seen_is_what_the_sets_say(five_groups, drawn, viewer):

@@ -65,7 +65,7 @@ bodies = st.sampled_from(BODIES).flatmap(
 
 def test_any_body(asked):
     @given(bodies, st.booleans())
-    @settings(max_examples=90, deadline=None)
+    @settings(max_examples=45, deadline=None)
     def ask(chosen, everything):
         (method, path, _), body = chosen
         text = json.dumps({"id": "FL1", **body} if path == "/api/sources" else body)

@@ -75,8 +75,9 @@ class SignInService:
         self._lifetime = timedelta(days=settings.session_days)
         self._clock = clock
         window = settings.attempts_window_s
-        self._names = AttemptLimiter(settings.attempts_per_username, window)
-        self._addresses = AttemptLimiter(settings.attempts_per_address, window)
+        per_name, per_address = settings.attempts_per_username, settings.attempts_per_address
+        self._names = AttemptLimiter(database, "username", per_name, window, clock)
+        self._addresses = AttemptLimiter(database, "address", per_address, window, clock)
 
     def sign_in(self, username: str, password: str, address: str) -> SignedIn:
         """Open a session.

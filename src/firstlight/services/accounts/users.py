@@ -121,7 +121,7 @@ class UserService:
         self._database = database
         self._passwords = passwords
         self._clock = clock
-        self._guesses = AttemptLimiter(_GUESSES, _GUESSES_S)
+        self._guesses = AttemptLimiter(database, "own password", _GUESSES, _GUESSES_S, clock)
 
     def list(
         self, viewer: Viewer, query: UserQuery | None = None
