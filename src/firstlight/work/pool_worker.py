@@ -17,6 +17,7 @@ from firstlight.work.retry import Report
 __all__ = ["TAKEN", "serve"]
 
 TAKEN = b'"taken"'
+_NICE = 5  # who waits for an answer of the parent goes first
 
 
 def serve(channel: connection.Connection, initializer: str | None, argument: JsonValue) -> None:
@@ -28,6 +29,7 @@ def serve(channel: connection.Connection, initializer: str | None, argument: Jso
     # A session of its own: Ctrl-C in the terminal reaches the parent alone, and the parent can
     # end a worker together with the programs that the worker has started.
     os.setsid()
+    os.nice(_NICE)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _die_with_parent()
     services: object = None
