@@ -20,7 +20,6 @@ from sqlalchemy import (
     make_url,
     select,
     table,
-    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
@@ -197,14 +196,17 @@ class Database:
         )
 
 
-def bulk_insert(session: Session, entity: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
+def bulk_insert(
+    session: Session, entity: type[Base] | Table, rows: Sequence[Mapping[str, Any]]
+) -> None:
     """Insert many rows, leaving out those whose key is already there.
 
-    Products are unique on their inputs and provenance, so a row that exists is the same row.
+    Products are unique on their inputs and provenance, so a row that exists is the same row. What
+    another transaction is about to insert is waited for.
     """
     if not rows:
         return
-    rows_of = cast("Table", entity.__table__)
+    rows_of = entity if isinstance(entity, Table) else cast("Table", entity.__table__)
     dialect = session.get_bind().dialect.name
     make = sqlite.insert if dialect == "sqlite" else postgresql.insert
     size = max(1, MAX_VARIABLES // max(1, len(rows_of.columns)))
@@ -267,4 +269,4 @@ def _begin_sqlite(connection: Any) -> None:
     # A transaction that reads first and writes later cannot be upgraded when another has
     # written in between ("database is locked", at once); taking the write lock first waits.
     mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-    connection.execute(text(f"BEGIN {mode}"))
+    connection.exec_driver_sql(f"BEGIN {mode}")

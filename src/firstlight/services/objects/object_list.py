@@ -188,6 +188,7 @@ def _load(search: ObjectSearch, marks: Sequence[Mark]) -> list[Object]:
     """The objects of some places in a list, without any that the viewer may not see."""
     if not marks:
         return []
+    search.let_sort()
     wanted = [mark.ident for mark in marks]
     found = search.session.scalars(select(Object).where(Object.id.in_(wanted)))
     mine = search.audiences

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from firstlight.models.exposure_streams import is_postgres, opaque
 from firstlight.models.object import Object, PhotometrySummary, SavedObject
@@ -33,7 +33,7 @@ from firstlight.services.objects.object_conditions import (
 )
 from firstlight.services.objects.object_parts import own_audiences
 from firstlight.services.objects.object_query import Mark, ObjectQuery, Order
-from firstlight.services.objects.saved_objects import SavedWhen
+from firstlight.services.objects.saved_objects import ENTRY, SavedWhen
 
 __all__ = ["ObjectSearch"]
 
@@ -154,6 +154,13 @@ class ObjectSearch:
         if is_postgres(self.session) and sorting != self._sorts:
             self.session.execute(_SORTING, {"sort": "on" if sorting else "off"})
             self._sorts = sorting
+
+    def let_sort(self) -> None:
+        """Let what is read next, of few objects, be sorted.
+
+        PostgreSQL would else follow the index of its order, past the rows of all other objects.
+        """
+        self._plan(sorting=True)
 
     @property
     def _sought(self) -> Sought:
@@ -365,9 +372,8 @@ class ObjectSearch:
         return entries.where(self._when.condition(self.viewer, hidden=True))
 
     def _saved_list(self) -> _Listed:
-        entry = aliased(SavedObject)
-        ident, key = _column(entry.object_id), _column(entry.saved_at)
-        chosen = select(ident, key).where(self._when.latest(self.viewer, entry))
+        ident, key = _column(ENTRY.object_id), _column(ENTRY.saved_at)
+        chosen = select(ident, key).where(self._when.latest(self.viewer, ENTRY))
         return _Listed(chosen, ident, key)
 
     @property
@@ -391,10 +397,9 @@ class ObjectSearch:
         conditions = self._sought.conditions({way.fulfils})
         chosen = self._along(way, numbers=order.by in _OF_SUMMARIES)
         if order.by == "saved_at":
-            entry = aliased(SavedObject)
-            column: ColumnElement[Any] = _column(entry.saved_at)
-            chosen = chosen.join(entry, entry.object_id == opaque(OBJECT_ID))
-            conditions.append(self._when.latest(self.viewer, entry))
+            column: ColumnElement[Any] = _column(ENTRY.saved_at)
+            chosen = chosen.join(ENTRY, ENTRY.object_id == opaque(OBJECT_ID))
+            conditions.append(self._when.latest(self.viewer, ENTRY))
         else:
             column = self._value(order)
             conditions += [column.is_not(None), *self._saved_somewhere(order)]

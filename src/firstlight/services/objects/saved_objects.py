@@ -28,6 +28,7 @@ from firstlight.services.transaction_locks import lock_names
 from firstlight.services.visibility import seen_by
 
 __all__ = [
+    "ENTRY",
     "NotSaved",
     "SavedObjectService",
     "SavedWhen",
@@ -39,6 +40,10 @@ __all__ = [
 
 _MOST_GROUPS = 1_000
 _FEW = 10_000
+# Aliases take milliseconds to make.
+ENTRY = aliased(SavedObject)
+"""An entry in a list, beside `SavedObject` itself."""
+_LATER = aliased(SavedObject)
 
 
 class NotSaved(UserError):
@@ -109,10 +114,11 @@ class SavedWhen:
         mine = self.condition(viewer, entry, hidden=True)
         if self.has_each_once(viewer):
             return mine
-        later = aliased(SavedObject)
-        after = tuple_(later.saved_at, later.group_id) > tuple_(entry.saved_at, entry.group_id)
-        there = select(later.id).where(
-            later.object_id == entry.object_id, self.condition(viewer, later, hidden=True), after
+        later = tuple_(_LATER.saved_at, _LATER.group_id)
+        there = select(_LATER.id).where(
+            _LATER.object_id == entry.object_id,
+            self.condition(viewer, _LATER, hidden=True),
+            later > tuple_(entry.saved_at, entry.group_id),
         )
         # As a value, which is never made into a join.
         return and_(mine, there.correlate(entry).limit(1).scalar_subquery().is_(None))
@@ -125,7 +131,7 @@ class SavedWhen:
             if session.scalar(select(func.count()).select_from(some)) == _FEW:
                 # Then all entries in the order of objects, from an index that has all columns.
                 entries = select(SavedObject.object_id).where(self.condition(viewer, hidden=True))
-            entries = entries.group_by(SavedObject.object_id)
+            entries = entries.distinct()
         return session.scalar(select(func.count()).select_from(entries.subquery())) or 0
 
     def has_each_once(self, viewer: Viewer) -> bool:
@@ -335,6 +341,13 @@ def saving(
     return added
 
 
+# Columns are read in a third of the time that whole rows of the model take.
+_SHOWN = (
+    SavedObject.object_id, SavedObject.group_id, SavedObject.active, SavedObject.requested,
+    SavedObject.saved_at, SavedObject.saved_by_id,
+)  # fmt: skip
+
+
 def saved_groups(
     session: Session,
     viewer: Viewer,
@@ -343,17 +356,17 @@ def saved_groups(
 ) -> dict[uuid.UUID, list[dict[str, Any]]]:
     """Groups of the viewer that have each object in their list, as SkyPortal tells of them."""
     rows = session.execute(
-        select(SavedObject, Group)
-        .join(Group, Group.id == SavedObject.group_id)
+        select(*_SHOWN)
         .where(SavedObject.object_id.in_(objects), when.condition(viewer))
-        .order_by(Group.id)
+        .order_by(SavedObject.group_id)
     ).all()
-    people = authors(session, (saved.saved_by_id for saved, _ in rows))
-    groups = {group.id: group_facts(group) for group in {group for _, group in rows}}
+    people = authors(session, {saved.saved_by_id for saved in rows})
+    theirs = select(Group).where(Group.id.in_({saved.group_id for saved in rows}))
+    groups = {group.id: group_facts(group) for group in session.scalars(theirs)}
     found: dict[uuid.UUID, list[dict[str, Any]]] = {}
-    for saved, group in rows:
+    for saved in rows:
         shown = {
-            **groups[group.id],
+            **groups[saved.group_id],
             "active": saved.active,
             "requested": saved.requested,
             "saved_at": wire_time(saved.saved_at),

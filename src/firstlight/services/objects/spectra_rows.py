@@ -67,7 +67,7 @@ def spectrum_rows(
         Of their objects, by id.
     """
     found = [_plain(row, names[row.object_id], form) for row in rows]
-    if form.nested:
+    if found and form.nested:
         nested = _nested(session, viewer, rows, names)
         found = [{**plain, **more} for plain, more in zip(found, nested, strict=True)]
     return found
@@ -164,7 +164,14 @@ def _of_spectra(
 ) -> dict[int, builtins.list[dict[str, Any]]]:
     """Notes on many spectra, by their numbers."""
     rows = session.scalars(
-        select(table).where(table.spectrum_id.in_(ids), readable(viewer, table)).order_by(table.id)
+        select(table)
+        .where(
+            # There is an index of objects, none of spectra.
+            table.object_id.in_(names),
+            table.spectrum_id.in_(ids),
+            readable(viewer, table),
+        )
+        .order_by(table.id)
     ).all()
     found: dict[int, builtins.list[dict[str, Any]]] = {}
     for row, told in zip(rows, show(session, viewer, rows, names), strict=True):

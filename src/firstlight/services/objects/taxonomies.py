@@ -28,6 +28,7 @@ from firstlight.services.objects.wire_values import (
     plain_text,
     wire_time,
 )
+from firstlight.services.transaction_locks import lock_names
 from firstlight.services.visibility import seen_by
 
 __all__ = [
@@ -190,11 +191,19 @@ class TaxonomyService:
     def for_classifying(self, viewer: Viewer) -> builtins.list[dict[str, Any]]:
         """The latest taxonomies; where the archive has none at all, the default one is added."""
         viewer.require("classify")
-        with self._database.begin() as session:
-            if session.scalar(select(Taxonomy.id).limit(1)) is None:
-                facts = default_taxonomy()
-                session.add(Taxonomy(**facts, is_latest=True, audience_id=public_audience(session)))
+        with self._database.reading() as session:
+            is_empty = _is_empty(session)
+        if is_empty:
+            with self._database.begin() as session:
+                lock_names(session, "default taxonomy")
+                if _is_empty(session):
+                    seen = public_audience(session)
+                    session.add(Taxonomy(**default_taxonomy(), is_latest=True, audience_id=seen))
         return self.list(viewer, latest=True)
+
+
+def _is_empty(session: Session) -> bool:
+    return session.scalar(select(Taxonomy.id).limit(1)) is None
 
 
 def default_taxonomy() -> dict[str, Any]:
