@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -97,6 +98,10 @@ def run(url: str, order: str, count: int, epochs: int, workers: int) -> np.ndarr
     images = [(epoch, field) for epoch in range(epochs) for field in range(FIELDS)]
     if order != "forward":
         images = images[::-1] if order == "reversed" else dice.permutation(images).tolist()
+    # Before the workers are there: a provenance is recorded by whoever plans.
+    database = Database(url)
+    Survey(database)
+    database.dispose()
     start = time.perf_counter()
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, begin, (url, count)) as pool:
@@ -113,7 +118,8 @@ def run(url: str, order: str, count: int, epochs: int, workers: int) -> np.ndarr
     total = count * epochs
     print(
         f"{order:9} {len(places)} objects  {spent:6.1f} s of CPU in recognising: "
-        f"{total / spent:.0f} detections/s, {count / spent:.0f} objects/s; all {wall:.0f} s"
+        f"{total / spent:.0f} detections/s, {count / spent:.0f} objects/s; all {wall:.0f} s, "
+        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
     apart = (places[:, 0, None] - ra + 180.0) % 360.0 - 180.0
     nearest = np.hypot(apart, places[:, 1, None] - dec).argmin(axis=1)

@@ -20,7 +20,7 @@ from firstlight.cli.measuring_options import (
     Section,
     TrustWcs,
 )
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_workspace, the_operator
 from firstlight.errors import Kind
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def analyse(  # noqa: PLR0913, PLR0917, each option of the command is one
     factory = open_workspace(context)
     told = _analysed(factory, object_name, image, chosen, quiet=as_json)
     if accept and told["preview"] is not None:
-        told = factory.image_analyses.accept(_operator(), told["id"])
+        told = factory.image_analyses.accept(the_operator(), told["id"])
     if as_json:
         print_json(told)
     else:
@@ -97,7 +97,7 @@ def _analysed(
     factory: Factory, name: str, image: Path, chosen: dict[str, Any], *, quiet: bool
 ) -> dict[str, Any]:
     """Upload, and do the work in this process; whoever stops it has cancelled it."""
-    viewer, analyses = _operator(), factory.image_analyses
+    viewer, analyses = the_operator(), factory.image_analyses
     analyses.expect(viewer, name)
     with image.open("rb") as stream:
         upload = factory.image_uploads.receive(viewer, image.name, stream)
@@ -150,10 +150,3 @@ def _lines(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     else:
         lines.append(("not yet", f"accept or discard it in the portal: {page}"))
     return lines
-
-
-def _operator() -> Any:
-    """Whoever may open the workspace's files may do everything."""
-    from firstlight.services.access import operator  # noqa: PLC0415, loads the database's library
-
-    return operator()

@@ -8,12 +8,11 @@ import typer
 from rich.markup import escape
 
 from firstlight.cli.console import guarded, notes, out, print_json, print_table
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_workspace, the_operator
 from firstlight.cli.tables import table_of
 from firstlight.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from firstlight.services.access import Viewer
     from firstlight.services.objects.object_list import ObjectRow
 
 __all__ = ["objects"]
@@ -71,7 +70,7 @@ def list_objects(  # noqa: PLR0913, the options of a command
         last_mag=(fainter, brighter),
     )
     page = open_workspace(context).object_list.search(
-        _operator(), query, Order(sort, descending), cursor=cursor, limit=limit
+        the_operator(), query, Order(sort, descending), cursor=cursor, limit=limit
     )
     rows = [_row(row) for row in page.rows]
     if as_json:
@@ -95,7 +94,7 @@ def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
     from firstlight.services.objects.object_parts import Include  # noqa: PLC0415, loads much
 
     everything = Include(comments=True, thumbnails=True, statistics=True, spectrum_exists=True)
-    facts = open_workspace(context).objects.one(_operator(), name, everything)
+    facts = open_workspace(context).objects.one(the_operator(), name, everything)
     if as_json:
         print_json(facts)
         return
@@ -134,7 +133,7 @@ def add(
 
     Example: [bold]firstlight -w mynight object add HAT-P-32 31.0428 46.6878 --group transits[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     groups = [house.groups.number_of(me, each) for each in group or ()]
     body = {"id": name, "ra": ra, "dec": dec, "group_ids": groups, "redshift": redshift}
     made = house.objects.post(me, body)
@@ -155,7 +154,7 @@ def save(
 
     Example: [bold]firstlight -w mynight object save HAT-P-32 --group transits[/]
     """
-    house, me = open_workspace(context), _operator()
+    house, me = open_workspace(context), the_operator()
     groups = [house.groups.number_of(me, each) for each in group]
     house.saved_objects.change(me, name, invite=groups)
     out.print(f"{escape(name)} is saved", highlight=False)
@@ -194,10 +193,3 @@ def _cone(text: str) -> tuple[float, float, float]:
     except ValueError as fault:
         raise InvalidInput(field="cone", found=text, expected="RA,DEC,RADIUS in degrees") from fault
     return ra, dec, radius
-
-
-def _operator() -> Viewer:
-    """Whoever may open the workspace's files may do everything."""
-    from firstlight.services.access import operator  # noqa: PLC0415, loads the database's library
-
-    return operator()

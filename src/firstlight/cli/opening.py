@@ -8,8 +8,9 @@ import typer
 
 if TYPE_CHECKING:
     from firstlight.factory import Factory
+    from firstlight.services.access import Viewer
 
-__all__ = ["open_workspace"]
+__all__ = ["open_workspace", "the_operator"]
 
 
 def open_workspace(context: typer.Context) -> Factory:
@@ -17,3 +18,10 @@ def open_workspace(context: typer.Context) -> Factory:
     from firstlight.factory import Factory  # noqa: PLC0415, loads most of the house
 
     return Factory.open(context.obj)
+
+
+def the_operator() -> Viewer:
+    """Whoever may open the workspace's files may do everything."""
+    from firstlight.services.access import operator  # noqa: PLC0415, loads the database's library
+
+    return operator()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from firstlight.cli.console import guarded, notes, out, print_json
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_workspace, the_operator
 
 if TYPE_CHECKING:
-    from firstlight.services.access import Viewer
+    pass
 
 __all__ = ["photometry"]
 
@@ -65,7 +65,7 @@ def upload(
         },
     )
     most = factory.settings.photometry.max_rows
-    answers = [service.put(_operator(), part) for part in in_parts(columns, most)]
+    answers = [service.put(the_operator(), part) for part in in_parts(columns, most)]
     uploads = [answer["upload_id"] for answer in answers]
     points = sum(len(answer["ids"]) for answer in answers)
     if as_json:
@@ -86,7 +86,7 @@ def undo(
 
     Example: [bold]firstlight -w mynight photometry undo 5f0c6a3e-3e0e-4a3e-8f43-a0b5f6a7f9b1[/]
     """
-    count = open_workspace(context).photometry.remove_upload(_operator(), upload_id)
+    count = open_workspace(context).photometry.remove_upload(the_operator(), upload_id)
     out.print(f"{count} points are removed", highlight=False)
 
 
@@ -110,16 +110,9 @@ def export(
     if kind is None:
         raise InvalidInput(subject=file, field="--output", expected=", ".join(_ENDINGS))
     exports = open_workspace(context).light_curve_exports
-    found = exports.file(_operator(), name, kind, system=magsys)
+    found = exports.file(the_operator(), name, kind, system=magsys)
     if file is None:
         sys.stdout.buffer.write(found.body)
         return
     file.write_bytes(found.body)
     notes.print(f"written: {file}", highlight=False)
-
-
-def _operator() -> Viewer:
-    """Whoever may open the workspace's files may do everything."""
-    from firstlight.services.access import operator  # noqa: PLC0415, loads the database's library
-
-    return operator()

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from firstlight.cli.console import guarded, out, print_json, print_table
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_workspace, the_operator
 from firstlight.cli.tables import table_of
 
 if TYPE_CHECKING:
-    from firstlight.services.access import Viewer
     from firstlight.services.quality.quality import ImageQuality
 
 __all__ = ["quality"]
@@ -49,7 +48,7 @@ def show_list(
     Example: [bold]firstlight -w survey quality list --bad[/]
     """
     service = open_workspace(context).quality
-    page = service.page(_operator(), instrument=instrument, bad=bad, limit=limit)
+    page = service.page(the_operator(), instrument=instrument, bad=bad, limit=limit)
     if as_json:
         print_json([each.as_dict() for each in page.images])
     elif page.images:
@@ -71,7 +70,7 @@ def show(
 
     Example: [bold]firstlight -w survey quality show sim-20260103-0007[/]
     """
-    page = open_workspace(context).quality.page(_operator(), exposure=exposure, limit=500)
+    page = open_workspace(context).quality.page(the_operator(), exposure=exposure, limit=500)
     if not page.images:
         from firstlight.services.quality.quality import QualityMissing  # noqa: PLC0415, loads
 
@@ -108,7 +107,7 @@ def mark(
     Example: [bold]firstlight -w survey quality mark sim-20260103-0007 --bad clouds[/]
     """
     service = open_workspace(context).quality
-    count = service.mark(_operator(), exposure, bad or [], note=note, section=section)
+    count = service.mark(the_operator(), exposure, bad or [], note=note, section=section)
     if as_json:
         print_json({"images": count, "badness": bad or []})
     else:
@@ -120,9 +119,3 @@ def _row(each: ImageQuality) -> dict[str, Any]:
     for name in _ROUNDED:
         row[name] = None if row[name] is None else round(row[name], 2)
     return row
-
-
-def _operator() -> Viewer:
-    from firstlight.services.access import operator  # noqa: PLC0415, loads the accounts
-
-    return operator()

@@ -9,12 +9,12 @@ import typer
 from rich.markup import escape
 
 from firstlight.cli.console import guarded, notes, out, print_json, print_table
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_workspace, the_operator
 from firstlight.cli.tables import table_of
 from firstlight.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from firstlight.services.access import Viewer
+    pass
 
 __all__ = ["webhook"]
 
@@ -53,7 +53,7 @@ def add(
     Example: [bold]firstlight -w mynight webhook add https://example.org/hook --site sro[/]
     """
     service = open_workspace(context).webhooks
-    made = service.add(url, _operator(), sites=site or None, topics=topic or None)
+    made = service.add(url, the_operator(), sites=site or None, topics=topic or None)
     if as_json:
         print_json({**made.facts, "secret": made.secret})
         return
@@ -68,7 +68,7 @@ def list_webhooks(context: typer.Context, as_json: Json = False) -> None:
 
     Example: [bold]firstlight -w mynight webhook list[/]
     """
-    rows = open_workspace(context).webhooks.list(_operator())
+    rows = open_workspace(context).webhooks.list(the_operator())
     if as_json:
         print_json(rows)
     elif not rows:
@@ -84,7 +84,7 @@ def try_webhook(context: typer.Context, ident: Ident, as_json: Json = False) -> 
 
     Example: [bold]firstlight -w mynight webhook try 6f1c0e3a-...[/]
     """
-    found = open_workspace(context).webhooks.ping(_id(ident), _operator())
+    found = open_workspace(context).webhooks.ping(_id(ident), the_operator())
     if as_json:
         print_json(found)
     else:
@@ -101,7 +101,7 @@ def remove(context: typer.Context, ident: Ident) -> None:
 
     Example: [bold]firstlight -w mynight webhook remove 6f1c0e3a-...[/]
     """
-    open_workspace(context).webhooks.remove(_id(ident), _operator())
+    open_workspace(context).webhooks.remove(_id(ident), the_operator())
     out.print(f"the webhook {escape(ident)} is removed", highlight=False)
 
 
@@ -112,10 +112,3 @@ def _id(text: str) -> uuid.UUID:
         raise InvalidInput(
             field="ident", found=text, expected="an id", hint="firstlight webhook list"
         ) from fault
-
-
-def _operator() -> Viewer:
-    """Whoever may open the workspace's files may do everything."""
-    from firstlight.services.access import operator  # noqa: PLC0415, loads the database's library
-
-    return operator()

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, SupportsFloat
 
 from sqlalchemy import JSON, BigInteger, DateTime, Integer, MetaData, TypeDecorator, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "BigId", "Changing", "NullableJson", "Timestamped", "UtcDateTime", "utc_now"]
+__all__ = [
+    "Base",
+    "BigId",
+    "Changing",
+    "NullableJson",
+    "Timestamped",
+    "UtcDateTime",
+    "finite_or_none",
+    "utc_now",
+]
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
 """Type of a counting primary key; SQLite counts in ``INTEGER`` only."""
@@ -31,6 +41,12 @@ NAMING = {
 def utc_now() -> datetime:
     """Now, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def finite_or_none(value: SupportsFloat) -> float | None:
+    """A number for a column that may be null: neither SQL nor JSON has NaN and infinity."""
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -11,7 +11,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from firstlight.models.base import Base, BigId, Changing, NullableJson
 from firstlight.models.provenance import Product
 
-__all__ = ["LightCurve", "LightCurveSet", "Photometry", "PhotometryValidation"]
+__all__ = ["FORCED", "LightCurve", "LightCurveSet", "Photometry", "PhotometryValidation"]
+
+FORCED = "forced"
+"""Origin of points that were measured because of an Object's place."""
 
 
 class LightCurveSet(Product, Base):

@@ -9,6 +9,7 @@ from sqlalchemy import Column, ForeignKey, String, Table
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column, relationship
 
 from firstlight.models.base import Base, Timestamped
+from firstlight.models.database import bulk_insert
 from firstlight.provenance.code_version import software_id, software_versions
 from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
@@ -45,21 +46,23 @@ class Provenance(Timestamped, Base):
     @classmethod
     def record(cls, session: Session, lineage: Lineage) -> Provenance:
         """Fetch or add the rows of `lineage` and everything upstream of it."""
-        row: Provenance | None = None
         for node in lineage.walk():
-            row = session.get(cls, node.id)
-            if row is None:
-                row = cls(
-                    id=node.id,
-                    process=node.process,
-                    step_version=node.step_version,
-                    parameters=dict(node.parameters),
-                    upstreams=[session.get_one(cls, up.id) for up in node.upstreams],
-                )
-                session.add(row)
-                session.flush()
-        assert row is not None  # noqa: S101, a lineage always yields itself
-        return row
+            if session.get(cls, node.id) is None:
+                _insert(session, node)
+        return session.get_one(cls, lineage.id)
+
+
+def _insert(session: Session, node: Lineage) -> None:
+    """Add one row and its links, unless another process does so at the same moment."""
+    row = {
+        "id": node.id,
+        "process": node.process,
+        "step_version": node.step_version,
+        "parameters": dict(node.parameters),
+    }
+    bulk_insert(session, Provenance, [row])
+    links = [{"downstream_id": node.id, "upstream_id": upper.id} for upper in node.upstreams]
+    bulk_insert(session, provenance_upstreams, links)
 
 
 class ProvenanceTag(Timestamped, Base):
@@ -94,12 +97,10 @@ class Software(Timestamped, Base):
     @classmethod
     def record(cls, session: Session) -> Software:
         """Fetch or add the row of the running software."""
-        row = session.get(cls, software_id())
-        if row is None:
-            row = cls(id=software_id(), versions=dict(software_versions()))
-            session.add(row)
-            session.flush()
-        return row
+        if session.get(cls, software_id()) is None:
+            row = {"id": software_id(), "versions": dict(software_versions())}
+            bulk_insert(session, cls, [row])
+        return session.get_one(cls, software_id())
 
 
 class Product(Timestamped):

@@ -6,12 +6,13 @@ import uuid
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, ForeignKey, String, exists
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from firstlight.models.base import Base, Timestamped
+from firstlight.models.image import Image
 
-__all__ = ["StepRun", "StepState"]
+__all__ = ["StepRun", "StepState", "is_current"]
 
 
 class StepState(StrEnum):
@@ -45,3 +46,18 @@ class StepRun(Timestamped, Base):
     """What a person should know of a step that was done: what it left out, and why."""
     cpu_s: Mapped[float | None]
     wall_s: Mapped[float | None]
+
+
+def is_current(product: InstrumentedAttribute[uuid.UUID]) -> ColumnElement[bool]:
+    """Whether the runs of a section name a product: what was made anew replaces what is older.
+
+    Parameters
+    ----------
+    product
+        The product's id, in a query that joins the `Image` of its section.
+    """
+    return exists().where(
+        StepRun.exposure_id == Image.exposure_id,
+        StepRun.section_id == Image.section_id,
+        StepRun.product_id == product,
+    )

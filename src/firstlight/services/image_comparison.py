@@ -27,6 +27,7 @@ __all__ = ["Change", "ImageComparison", "ImageComparisonService"]
 
 LEAST_THRESHOLD = 3.0
 UNLIKE = "it does not look like the new sources that the model was trained on"
+TELLING_SCATTER = 1.08  # of the sky over that of its pixels: more than chance on a small frame
 EPOCH = 57_388.5  # MJD of 2016.0: of positions of stars for an image without a time
 NUMBERS = ("x", "y", "ra", "dec", "score", "flux", "flux_err", "real")
 UNITS = {
@@ -221,9 +222,19 @@ def _told(found: Comparison, seconds: dict[str, float]) -> ImageComparison:
             "noise": found.alignment.noise,
         },
         flux_ratio=float(found.subtraction.ratio.at(nx / 2, ny / 2)),
-        notes=[*new.result.notes, *found.reference.result.notes],
+        notes=[*new.result.notes, *found.reference.result.notes, *_shared_noise(found)],
         seconds=seconds,
     )
+
+
+def _shared_noise(found: Comparison) -> list[str]:
+    if found.scatter < TELLING_SCATTER:
+        return []
+    told = (
+        f"Over a star's area the sky scatters {found.scatter:.2f} times as much as single pixels "
+        "tell, as in images that were resampled: errors and scores hold it."
+    )
+    return [told]
 
 
 def _changes(found: Comparison) -> list[Change]:

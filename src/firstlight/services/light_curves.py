@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import FirstlightError
 from firstlight.instruments.mosaic_camera import MosaicCamera
+from firstlight.models.base import finite_or_none
 from firstlight.models.database import Database, bulk_insert
 from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
@@ -176,17 +177,17 @@ def _curve_rows(
             "x": float(np.nanmean(field.x[n])),
             "y": float(np.nanmean(field.y[n])),
             "n_points": int(numbers.points[n]),
-            "mag": _finite(mag[n]),
-            "scatter": _finite(numbers.scatter[n]),
-            "expected_scatter": _finite(numbers.expected[n]),
-            "chi2": _finite(numbers.reduced_chi2[n]),
+            "mag": finite_or_none(mag[n]),
+            "scatter": finite_or_none(numbers.scatter[n]),
+            "expected_scatter": finite_or_none(numbers.expected[n]),
+            "chi2": finite_or_none(numbers.reduced_chi2[n]),
             "is_candidate": bool(candidates.is_candidate[n]),
             "statistics": {
-                "rms": _finite(numbers.rms[n]),
-                "von_neumann": _finite(numbers.von_neumann[n]),
-                "stetson_j": _finite(numbers.stetson_j[n]),
-                "peak_to_peak": _finite(numbers.peak_to_peak[n]),
-                "false_alarm": _finite(candidates.false_alarm[n]),
+                "rms": finite_or_none(numbers.rms[n]),
+                "von_neumann": finite_or_none(numbers.von_neumann[n]),
+                "stetson_j": finite_or_none(numbers.stetson_j[n]),
+                "peak_to_peak": finite_or_none(numbers.peak_to_peak[n]),
+                "false_alarm": finite_or_none(candidates.false_alarm[n]),
                 "detections": int(field.detected[n].sum()),
                 "aperture": int(solved.ensemble.aperture[n]),
             },
@@ -222,12 +223,12 @@ def _photometry_rows(
                 "key": product_id(task.set_id.hex, [n, f]),
                 "object_id": objects[n],
                 "bjd_tdb": float(solved.bjd[n, f]),
-                "flux_ujy": _finite(solved.flux_ujy[n, f]),
-                "flux_err_ujy": _finite(solved.flux_err_ujy[n, f]),
-                "mag": _finite(solved.mag[n, f]),
-                "mag_err": _finite(solved.mag_err[n, f]),
-                "rel_flux": _finite(relative[n, f]),
-                "rel_flux_err": _finite(relative_err[n, f]),
+                "flux_ujy": finite_or_none(solved.flux_ujy[n, f]),
+                "flux_err_ujy": finite_or_none(solved.flux_err_ujy[n, f]),
+                "mag": finite_or_none(solved.mag[n, f]),
+                "mag_err": finite_or_none(solved.mag_err[n, f]),
+                "rel_flux": finite_or_none(relative[n, f]),
+                "rel_flux_err": finite_or_none(relative_err[n, f]),
                 "x": float(field.x[n, f]),
                 "y": float(field.y[n, f]),
                 "flags": int(solved.flags[n, f]),
@@ -242,7 +243,3 @@ def _row_medians(values: np.ndarray) -> np.ndarray:
     seen = np.isfinite(values).any(axis=1)
     out[seen] = np.nanmedian(values[seen], axis=1)
     return out
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

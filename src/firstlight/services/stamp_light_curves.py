@@ -23,6 +23,7 @@ from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 from firstlight.errors import FirstlightError, UserError
 from firstlight.formats.tables import write_table
 from firstlight.instruments.mosaic_camera import MosaicCamera
+from firstlight.models.base import finite_or_none
 from firstlight.models.database import Database, bulk_insert
 from firstlight.models.object import coordinate_name
 from firstlight.models.observation_file import ObservationFile, ObservationFileRole
@@ -464,19 +465,19 @@ def _curve_rows(
             "y": float(np.nanmean(solved.stars.y[n])),
             "n_points": int(numbers.points[n]),
             "mag": None,
-            "scatter": _finite(numbers.scatter[n]),
-            "expected_scatter": _finite(curves.expected[n, number]),
-            "chi2": _finite(numbers.reduced_chi2[n]),
+            "scatter": finite_or_none(numbers.scatter[n]),
+            "expected_scatter": finite_or_none(curves.expected[n, number]),
+            "chi2": finite_or_none(numbers.reduced_chi2[n]),
             "is_candidate": bool(candidates.is_candidate[n] and not curves.blended[n]),
             "statistics": {
-                "rms": _finite(numbers.rms[n]),
-                "von_neumann": _finite(numbers.von_neumann[n]),
-                "stetson_j": _finite(numbers.stetson_j[n]),
-                "peak_to_peak": _finite(numbers.peak_to_peak[n]),
-                "false_alarm": _finite(candidates.false_alarm[n]),
-                "misfit": _finite(curves.misfit[n]),
+                "rms": finite_or_none(numbers.rms[n]),
+                "von_neumann": finite_or_none(numbers.von_neumann[n]),
+                "stetson_j": finite_or_none(numbers.stetson_j[n]),
+                "peak_to_peak": finite_or_none(numbers.peak_to_peak[n]),
+                "false_alarm": finite_or_none(candidates.false_alarm[n]),
+                "misfit": finite_or_none(curves.misfit[n]),
                 "blended": bool(curves.blended[n]),
-                "catalogue_mag": _finite(solved.mag[n]),
+                "catalogue_mag": finite_or_none(solved.mag[n]),
                 "references": int((curves.references[n] >= 0).sum()),
                 "duplicates": int(solved.stars.duplicate[n]),
                 "detections": int((solved.stars.source[n] >= 0).sum()),
@@ -521,8 +522,8 @@ def _photometry_rows(
                 "mag": None,
                 "mag_err": None,
                 "mag_system": None,
-                "rel_flux": _finite(flux[n, f]),
-                "rel_flux_err": _finite(error[n, f]),
+                "rel_flux": finite_or_none(flux[n, f]),
+                "rel_flux_err": finite_or_none(error[n, f]),
                 "x": float(solved.stamps.x[n, f]),
                 "y": float(solved.stamps.y[n, f]),
                 "airmass": each.lead.exposure.airmass,
@@ -535,11 +536,7 @@ def _photometry_rows(
 
 def _told(values: Floats, number: int) -> float | None:
     """That of one colour, or the sum of all."""
-    return _finite(values[number] if number < len(BANDS) else values.sum())
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return finite_or_none(values[number] if number < len(BANDS) else values.sum())
 
 
 def _rules(settings: StampLightCurveSettings) -> ReferenceRules:

@@ -1,10 +1,12 @@
 """Every followed Object has its point in every difference that covers it."""
 
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from transient_world import SCALE, Survey
 
 from firstlight.formats.fits_image import Planes
@@ -18,10 +20,12 @@ from firstlight.models import (
 )
 from firstlight.models.audience import audience_of
 from firstlight.models.database import Database
+from firstlight.models.provenance import Provenance
 from firstlight.models.sky_search import place
 from firstlight.services.access import operator
 from firstlight.services.objects.photometry_reading import PhotometryReading
 from firstlight.services.objects.photometry_settings import PhotometrySettings
+from firstlight.services.transients import forced_photometry
 from firstlight.services.transients.followed import follow
 from firstlight.services.transients.forced_photometry import ForcedPhotometryService, NoSuchObject
 from firstlight.services.transients.settings import ForcedPhotometrySettings
@@ -215,6 +219,74 @@ def test_an_object_that_is_committed_while_a_section_is_measured_is_not_lost(sur
     assert len(points_of(survey, late[0])) == 1
 
 
+def test_what_is_written_in_several_portions_is_complete(survey, service, monkeypatch):
+    monkeypatch.setattr(forced_photometry, "_SECTIONS", 2)
+    monkeypatch.setattr(forced_photometry, "_POINTS", 3)
+    first = add(survey, (20.0, 20.0), (60.0, 40.0))
+    keys = [
+        (survey.section(60_000.0 + n, planes=planes()).exposure.id, "0") for n in range(5)
+    ]  # fmt: skip
+    assert service.measure_sections(keys)["points"] == 10
+    late = add(survey, (30.0, 30.0))
+    assert service.measure_objects(late)["points"] == 5
+    assert {len(points_of(survey, ident)) for ident in first + late} == {5}
+
+
+def test_each_field_of_a_job_gets_its_own_objects_alone(survey, service):
+    """Objects are looked for once for all sections of a job, wherever these are."""
+    here = add(survey, (20.0, 20.0), (60.0, 40.0))
+    near = survey.section(60_000.0, planes=planes())
+    survey.centre = (0.001, -60.0)
+    there = add(survey, (30.0, 30.0), (10.0, 50.0), (70.0, 11.0))
+    far = survey.section(60_001.0, planes=planes())
+    keys = [(each.exposure.id, "0") for each in (near, far)]
+    assert service.measure_sections(keys)["points"] == 5
+    for idents, section in ((here, near), (there, far)):
+        for ident in idents:
+            assert [point.image_id for point in points_of(survey, ident)] == [section.image.id]
+
+
+def test_a_job_that_dies_while_it_writes_leaves_nothing_half_done(survey, service, monkeypatch):
+    (ident,) = add(survey, (40.0, 30.0))
+    keys = [(survey.section(60_000.0 + n, planes=planes()).exposure.id, "0") for n in range(2)]
+
+    def dies(session, objects):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(forced_photometry, "_note_points", dies)
+        with pytest.raises(KeyboardInterrupt):
+            service.measure_sections(keys)
+    assert points_of(survey, ident) == []
+    with survey.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(ForcedRun)) == 0
+    assert work(service) == 2
+    assert len(points_of(survey, ident)) == 2
+
+
+def test_only_sections_around_an_object_that_came_are_measured_again(survey, service):
+    near = survey.section(60_000.0, planes=planes())
+    survey.centre = (0.001, -60.0)
+    far = survey.section(60_001.0, planes=planes())
+    add(survey, (30.0, 30.0))
+    keys = [(each.exposure.id, "0") for each in (near, far)]
+    measured, look, measure = [], service._first_look, service._measure
+
+    def slow(*arguments):
+        found = look(*arguments)
+        measured.clear()
+        survey.centre = (150.0, 2.0)
+        add(survey, (40.0, 30.0))
+        return found
+
+    service._first_look = slow
+    service._measure = lambda frame, *others: (
+        measured.append(frame.image.id) or measure(frame, *others)
+    )
+    assert service.measure_sections(keys)["points"] == 2
+    assert measured == [near.image.id]
+
+
 def test_a_difference_that_cannot_be_read_is_told_and_tried_again(survey, service, tmp_path):
     (ident,) = add(survey, (40.0, 30.0))
     section = survey.section(60_000.0, planes=planes())
@@ -289,4 +361,34 @@ def test_postgresql_has_the_same_points(postgres_url, tmp_path):
     with database.reading() as session:
         assert session.get_one(PhotometrySummary, ident).n_points == 1
     assert work(service, expect=False) == 0
+    database.dispose()
+
+
+def wait_until_somebody_waits(database):
+    waiting = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE datname = current_database() AND NOT granted"
+    )
+    for _ in range(600):
+        with database.engine.connect() as connection:
+            if connection.scalar(waiting):
+                return
+        time.sleep(0.05)
+    pytest.fail("nobody waits")
+
+
+@pytest.mark.slow
+def test_several_workers_may_be_the_first_on_postgresql(postgres_url, tmp_path):
+    database = Database(postgres_url)
+    survey = Survey(database, folder=tmp_path, shape=SHAPE)
+    service = ForcedPhotometryService(database=database, settings=ForcedPhotometrySettings())
+    (ident,) = add(survey, (40.0, 30.0))
+    key = (survey.section(60_000.0, planes=planes()).exposure.id, "0")
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as session:
+            Provenance.record(session, service.lineage)
+            other = pool.submit(service.measure_sections, [key])
+            wait_until_somebody_waits(database)
+        assert other.result(timeout=30.0)["points"] == 1
+    assert len(points_of(survey, ident)) == 1
     database.dispose()

@@ -25,16 +25,13 @@ from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
 from firstlight.models.measurement import Cutouts, Measurement, MeasurementSet
 from firstlight.models.object import Object
-from firstlight.models.photometry import Photometry
-from firstlight.models.step_run import StepRun
+from firstlight.models.photometry import FORCED, Photometry
+from firstlight.models.step_run import is_current
 from firstlight.remotes.alert_sink import AlertSink
 from firstlight.services.alerts.settings import AlertSettings
 from firstlight.storage.store import Store
 
 __all__ = ["AlertFileMissing", "AlertReport", "AlertService"]
-
-FORCED = "forced"
-"""Origin of points of forced photometry."""
 
 _BATCH = 100
 _MOST_EARLIER = 1000
@@ -154,7 +151,7 @@ class AlertService:
                     Measurement.known_as.is_(None),
                     Measurement.real >= self._settings.min_real,
                     self._goes_out(),
-                    _is_current(),
+                    is_current(Measurement.set_id),
                     ~exists().where(Alert.measurement_id == Measurement.id),
                 )
                 .order_by(Measurement.id)
@@ -264,15 +261,6 @@ class AlertService:
         return fault
 
 
-def _is_current() -> ColumnElement[bool]:
-    """Of the measurements that a section's runs name, not of older ones."""
-    return exists().where(
-        StepRun.exposure_id == Image.exposure_id,
-        StepRun.section_id == Image.section_id,
-        StepRun.product_id == Measurement.set_id,
-    )
-
-
 def _sources(session: Session, thing: uuid.UUID) -> list[dict[str, Any]]:
     """Current, kept measurements of an object, the latest first."""
     query = (
@@ -280,7 +268,11 @@ def _sources(session: Session, thing: uuid.UUID) -> list[dict[str, Any]]:
         .join(MeasurementSet, MeasurementSet.id == Measurement.set_id)
         .join(Image, Image.id == MeasurementSet.image_id)
         .join(Exposure, Exposure.id == Image.exposure_id)
-        .where(Measurement.object_id == thing, Measurement.is_kept.is_(True), _is_current())
+        .where(
+            Measurement.object_id == thing,
+            Measurement.is_kept.is_(True),
+            is_current(Measurement.set_id),
+        )
         .order_by(Measurement.mjd.desc(), Measurement.id.desc())
         .limit(_MOST_EARLIER)
     )

@@ -32,13 +32,14 @@ from firstlight.pipeline.steps.measure_changes import MeasureChanges
 from firstlight.pipeline.steps.subtract import Subtract
 from firstlight.provenance.fingerprint import product_id
 from firstlight.provenance.lineage import Lineage
+from firstlight.services.exposure_names import named
 from firstlight.services.products import save_rows, section_stem
 from firstlight.services.references.choice import load_products
 from firstlight.storage.store import Store
 
 __all__ = ["FakeReport", "FakeService", "NothingCompared"]
 
-VERSION = "1"
+VERSION = "2"
 
 
 class NothingCompared(MissingError):
@@ -114,11 +115,7 @@ class FakeService:
             .order_by(Exposure.mjd, Exposure.id, StepRun.section_id)
         )
         if exposure is not None:
-            try:
-                query = query.where(Exposure.id == uuid.UUID(exposure))
-            except ValueError:
-                named = (Exposure.label == exposure) | (Exposure.base_filename == exposure)
-                query = query.where(named)
+            query = query.where(named(exposure))
         with self._database.reading() as session:
             found = [(row[0], row[1]) for row in session.execute(query)]
         if not found:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, MissingError
@@ -18,8 +18,9 @@ from firstlight.models.event import Event, record_events
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
 from firstlight.models.quality import Badness, BadnessMark, QualityReport
-from firstlight.models.step_run import StepRun
+from firstlight.models.step_run import is_current
 from firstlight.services.access import Viewer
+from firstlight.services.exposure_names import named
 from firstlight.services.quality.badness import badness_of, words_of
 from firstlight.services.quality.settings import QualitySettings
 from firstlight.services.visibility import seen_by
@@ -124,11 +125,14 @@ class QualityService:
         """
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidInput(field="limit", found=limit, expected=f"1 to {LONGEST_PAGE}")
-        conditions = [seen_by(viewer, QualityReport.audience_id), _is_current()]
+        conditions = [
+            seen_by(viewer, QualityReport.audience_id),
+            is_current(QualityReport.image_id),
+        ]
         if instrument is not None:
             conditions.append(Image.instrument == instrument)
         if exposure is not None:
-            conditions.append(_names(exposure))
+            conditions.append(named(exposure))
         if bad:
             marked = exists().where(BadnessMark.exposure_id == QualityReport.exposure_id)
             conditions.append((QualityReport.badness != 0) | marked)
@@ -177,7 +181,7 @@ class QualityService:
         """
         viewer.require("operate")
         bits = _bits(badness)
-        conditions = [seen_by(viewer, QualityReport.audience_id), _names(exposure)]
+        conditions = [seen_by(viewer, QualityReport.audience_id), named(exposure)]
         if section is not None:
             conditions.append(Image.section_id == section)
         with self._database.begin() as session:
@@ -261,22 +265,6 @@ class QualityService:
             bright = report.sky / seconds > (told.bright_sky or 0.0) * sky > 0
             bad |= Badness.BRIGHT_SKY if bright else Badness(0)
         return bad
-
-
-def _is_current() -> ColumnElement[bool]:
-    return exists().where(
-        StepRun.exposure_id == Image.exposure_id,
-        StepRun.section_id == Image.section_id,
-        StepRun.product_id == QualityReport.image_id,
-    )
-
-
-def _names(exposure: str) -> ColumnElement[bool]:
-    """An exposure by its id, or the name it is shown by."""
-    try:
-        return Exposure.id == uuid.UUID(exposure)
-    except ValueError:
-        return (Exposure.label == exposure) | (Exposure.base_filename == exposure)
 
 
 def _bits(words: Sequence[str]) -> Badness:

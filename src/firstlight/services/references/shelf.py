@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, MissingError
@@ -17,6 +17,7 @@ from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
 from firstlight.models.reference import Reference
 from firstlight.models.step_run import StepRun, StepState
+from firstlight.services.exposure_names import file_named
 from firstlight.services.references.choice import Considered, ReferenceChooser
 from firstlight.services.references.settings import ReferenceChoiceSettings
 
@@ -226,12 +227,8 @@ def _named(session: Session, name: str) -> Reference:
 
 
 def _exposure(session: Session, name: str) -> Exposure:
-    try:
-        wanted = Exposure.id == uuid.UUID(name)
-    except ValueError:
-        end = Exposure.filename.endswith(f"/{name}", autoescape=True)
-        wanted = or_(Exposure.filename == name, Exposure.label == name, end)
-    rows = session.scalars(select(Exposure).where(wanted).order_by(Exposure.id).limit(5)).all()
+    query = select(Exposure).where(file_named(name)).order_by(Exposure.id)
+    rows = session.scalars(query.limit(5)).all()
     if not rows:
         raise NoSuchReference(
             "there is no exposure of this name",

@@ -22,7 +22,7 @@ from firstlight.models.image import Image
 from firstlight.models.measurement import Cutouts, Measurement, MeasurementSet
 from firstlight.models.notes import ObjectTag, Tag
 from firstlight.models.object import Object
-from firstlight.models.step_run import StepRun
+from firstlight.models.step_run import is_current
 from firstlight.services.access import Viewer
 from firstlight.services.objects.tags import TagService
 from firstlight.services.scanning.candidate_query import CandidateQuery, Verdict
@@ -241,11 +241,7 @@ def _joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 
 def _conditions(viewer: Viewer, query: CandidateQuery) -> list[ColumnElement[bool]]:
     # A section that was measured anew counts once: as its run says.
-    current = exists().where(
-        StepRun.exposure_id == Image.exposure_id,
-        StepRun.section_id == Image.section_id,
-        StepRun.product_id == Measurement.set_id,
-    )
+    current = is_current(Measurement.set_id)
     conditions: list[ColumnElement[bool]] = [seen_by(viewer, Measurement.audience_id), current]
     if query.kept:
         conditions.append(Measurement.is_kept.is_(True))

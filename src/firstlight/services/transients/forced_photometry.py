@@ -7,20 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Table, bindparam, delete, or_, select, update
+from sqlalchemy import Table, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from firstlight.errors import FirstlightError, MissingError
 from firstlight.models.database import Database
-from firstlight.models.forced_run import FollowedObject, ForcedRun
-from firstlight.models.image import Image
+from firstlight.models.forced_run import FollowedObject
 from firstlight.models.object import Object
-from firstlight.models.photometry import Photometry
 from firstlight.models.provenance import Provenance
 from firstlight.provenance.fingerprint import fingerprint
 from firstlight.provenance.lineage import Lineage
-from firstlight.services.object_matching import belonging
 from firstlight.services.objects.object_summary import summarise
 from firstlight.services.transaction_locks import lock_names
 from firstlight.services.transients.followed import follow
@@ -28,29 +24,30 @@ from firstlight.services.transients.forced_points import (
     Frame,
     Points,
     ReferenceFluxes,
-    load_frame,
+    load_frames,
     measure_frame,
-    upsert_points,
 )
 from firstlight.services.transients.forced_sections import (
     Followed,
     FollowedAround,
     Present,
     SectionKey,
+    followed_of,
     lock_name,
     outdated_sections,
     present_sections,
     sections_around,
 )
+from firstlight.services.transients.forced_writing import SectionWriter
+from firstlight.services.transients.measured_pairs import MeasuredPairs
 from firstlight.services.transients.settings import ForcedPhotometrySettings
 from firstlight.services.transients.sky_rows import some_of
-from firstlight.services.transients.unused_objects import FORCED
 from firstlight.work.engine import JobRequest
 
 __all__ = ["ForcedPhotometryService", "NoSuchObject"]
 
 PROCESS, VERSION = "forced_photometry", "1"
-# Sections whose points are written in one transaction, when Objects are measured.
+# Sections whose points are written in one transaction.
 _SECTIONS = 64
 # Points that are held in memory, and written in one transaction, when sections are measured.
 _POINTS = 40_000
@@ -72,11 +69,12 @@ class _Measured:
 
 
 @dataclass
-class _Around:
-    """A section that was measured before it was locked."""
+class _Looked:
+    """Sections that were measured before they were locked; those that have no points, too."""
 
-    measured: _Measured
+    keys: Sequence[SectionKey]
     around: FollowedAround
+    measured: Mapping[SectionKey, _Measured]
 
 
 class ForcedPhotometryService:
@@ -171,67 +169,61 @@ class ForcedPhotometryService:
         """Measure all followed Objects in some sections, and forget points that are of no more."""
         failures: list[str] = []
         references = ReferenceFluxes(self._settings.reference_radius_arcsec)
-        points, left = 0, list(keys)
-        while left:
-            measured: dict[SectionKey, _Around] = {}
-            followed: dict[Sequence[Any], Followed] = {}
+        points = 0
+        for some in some_of(keys, _SECTIONS):
             done = 0
-            with self._database.reading() as session:
-                present = present_sections(session, left)
-                for done, key in enumerate(left, start=1):  # noqa: B007, told behind the loop
-                    one = self._first_look(
-                        session, present.get(key), references, followed, failures
-                    )
-                    if one is not None:
-                        measured[key] = one
-                    if sum(len(each.measured.points) for each in measured.values()) >= _POINTS:
-                        break
-            points += self._save_sections(left[:done], measured, references, failures)
-            left = left[done:]
+            while done < len(some):
+                looked = self._first_look(some[done:], references, failures)
+                points += self._save_sections(looked, references, failures)
+                done += len(looked.keys)
         return {"points": points, "failures": failures}
 
     def _first_look(
-        self,
-        session: Session,
-        present: Present | None,
-        references: ReferenceFluxes,
-        followed: dict[Sequence[Any], Followed],
-        failures: list[str],
-    ) -> _Around | None:
-        """Measure a section before it is locked; most of the work is done then."""
-        if present is None:
-            return None
-        frame = load_frame(session, present)
-        references.load(session, frame.reference)
-        around = FollowedAround(frame.wcs, followed)
-        one = self._measure(frame, around.look(session), references, failures)
-        return None if one is None else _Around(one, around)
+        self, keys: Sequence[SectionKey], references: ReferenceFluxes, failures: list[str]
+    ) -> _Looked:
+        """Measure the first of some sections before they are locked: most of the work.
+
+        As many as there are, or as have `_POINTS` points.
+        """
+        measured: dict[SectionKey, _Measured] = {}
+        points, done = 0, 0
+        with self._database.reading() as session:
+            frames = load_frames(session, present_sections(session, keys).values())
+            around = FollowedAround({key: frame.wcs for key, frame in frames.items()})
+            followed = around.look(session)
+            while done < len(keys) and points < _POINTS:
+                key = keys[done]
+                done += 1
+                if key not in frames:
+                    continue
+                references.load(session, frames[key].reference)
+                one = self._measure(frames[key], followed[key], references, failures)
+                if one is not None:
+                    measured[key] = one
+                    points += len(one.points)
+        return _Looked(keys[:done], around, measured)
 
     def _save_sections(
-        self,
-        keys: Sequence[SectionKey],
-        measured: Mapping[SectionKey, _Around],
-        references: ReferenceFluxes,
-        failures: list[str],
+        self, looked: _Looked, references: ReferenceFluxes, failures: list[str]
     ) -> int:
         """Write the points of sections, with Objects and products that came in between."""
         count, changed = 0, set[uuid.UUID]()
         with self._database.begin() as session:
-            lock_names(session, *(lock_name(key) for key in keys))
+            lock_names(session, *(lock_name(key) for key in looked.keys))
             Provenance.record(session, self.lineage)
-            present = present_sections(session, keys)
-            for key in keys:
-                now, before = present.get(key), measured.get(key)
-                if now is None:
-                    changed |= self._forget(session, key, keep=())
-                if before is None or before.measured.frame.present != now:
+            present = present_sections(session, looked.keys)
+            followed = looked.around.look(session)
+            writer = SectionWriter(session, self.lineage.id, looked.keys)
+            for key in looked.keys:
+                one = looked.measured.get(key)
+                if key not in present:
+                    changed |= writer.forget(key)
+                if one is None or one.frame.present != present.get(key):
                     continue
-                one: _Measured | None = before.measured
-                followed = before.around.look(session)
-                if followed is not before.measured.followed:
-                    one = self._measure(before.measured.frame, followed, references, failures)
+                if not followed[key].is_same(one.followed):
+                    one = self._measure(one.frame, followed[key], references, failures)
                 if one is not None:
-                    changed |= self._save_section(session, one)
+                    changed |= writer.replace(one.frame, one.points)
                     count += len(one.points)
             _note_points(session, changed)
         return count
@@ -246,7 +238,7 @@ class ForcedPhotometryService:
         with self._database.reading() as session:
             places = _places(session, objects, only_incomplete=True)
             around = sections_around(session, places) if places.ids else {}
-            there = _points_there(session, places)
+            there = MeasuredPairs(session, places.ids)
         references = ReferenceFluxes(self._settings.reference_radius_arcsec)
         for some in some_of(around, _SECTIONS):
             wanted = {key: places.some(around[key]) for key in some}
@@ -286,67 +278,25 @@ class ForcedPhotometryService:
             return None
         return _Measured(frame, points, followed)
 
-    def _save_section(self, session: Session, one: _Measured) -> set[uuid.UUID]:
-        """Write all points of a section; returns the Objects whose points have changed."""
-        present = one.frame.present
-        objects = set(one.points.objects)
-        changed = self._forget(session, present.key, keep=objects)
-        self._write(session, one)
-        session.merge(
-            ForcedRun(
-                exposure_id=present.exposure_id,
-                section_id=present.section_id,
-                image_id=present.image_id,
-                difference_id=present.difference_id,
-                zero_point_id=present.zero_point_id,
-                provenance_id=self.lineage.id,
-                n_objects=len(one.points),
-            )
-        )
-        return changed | objects
-
-    def _write(self, session: Session, one: _Measured) -> None:
-        belongs = belonging(session, one.frame.exposure)
-        upsert_points(session, one.points, belongs | {"provenance_id": self.lineage.id})
-
-    def _forget(
-        self, session: Session, key: SectionKey, keep: Collection[uuid.UUID]
-    ) -> set[uuid.UUID]:
-        """Remove points of a section but for those of some Objects; returns whose they were."""
-        run = session.get(ForcedRun, key)
-        if run is None:
-            return set()
-        images = select(Image.id).where(Image.exposure_id == key[0], Image.section_id == key[1])
-        points = session.execute(
-            select(Photometry.id, Photometry.object_id).where(
-                Photometry.image_id.in_(images), Photometry.origin == FORCED
-            )
-        ).all()
-        gone = [row for row in points if row.object_id not in keep]
-        for some in some_of(row.id for row in gone):
-            session.execute(delete(Photometry).where(Photometry.id.in_(some)))
-        if not keep:
-            session.delete(run)
-            session.flush()
-        return {row.object_id for row in gone}
-
     def _measure_in(
         self,
         wanted: dict[SectionKey, Followed],
-        there: dict[tuple[uuid.UUID, uuid.UUID], tuple[float, float]],
+        there: MeasuredPairs,
         references: ReferenceFluxes,
         failures: list[str],
     ) -> int:
         """Measure Objects in a portion of sections; returns how many points were written."""
         measured: list[_Measured] = []
         with self._database.reading() as session:
-            for key, present in present_sections(session, wanted).items():
-                places = _without(wanted[key], present.image_id, there)
-                if not places.ids:
-                    continue
-                frame = load_frame(session, present)
+            present = present_sections(session, wanted)
+            places = {
+                key: there.without(wanted[key], each.image_id) for key, each in present.items()
+            }
+            missing = [each for key, each in present.items() if places[key].ids]
+            frames = load_frames(session, missing)
+            for key, frame in frames.items():
                 references.load(session, frame.reference)
-                one = self._measure(frame, places, references, failures)
+                one = self._measure(frame, places[key], references, failures)
                 if one is not None and one.points:
                     measured.append(one)
         # The locks are taken even where nothing was measured: whoever is measuring one of these
@@ -354,21 +304,14 @@ class ForcedPhotometryService:
         count, changed = 0, set[uuid.UUID]()
         with self._database.begin() as session:
             lock_names(session, *(lock_name(key) for key in wanted))
+            writer = SectionWriter(session, self.lineage.id, wanted)
             for one in measured:
-                run = session.get(ForcedRun, one.frame.present.key)
-                if run is not None and self._is_of(run, one.frame.present):
-                    self._write(session, one)
+                if writer.is_measured(one.frame.present):
+                    writer.add(one.frame, one.points)
                     count += len(one.points)
                     changed |= set(one.points.objects)
             _note_points(session, changed)
         return count
-
-    def _is_of(self, run: ForcedRun, present: Present) -> bool:
-        return (run.difference_id, run.zero_point_id, run.provenance_id) == (
-            present.difference_id,
-            present.zero_point_id,
-            self.lineage.id,
-        )
 
 
 def _facts(present: Present | None) -> list[str]:
@@ -413,38 +356,7 @@ def _places(
     )
     if only_incomplete:
         query = query.where(FollowedObject.is_complete.is_(False))
-    rows = session.execute(query).all()
-    ra, dec = np.array([row.ra for row in rows], float), np.array([row.dec for row in rows], float)
-    return Followed([row.object_id for row in rows], ra, dec)
-
-
-def _points_there(
-    session: Session, places: Followed
-) -> dict[tuple[uuid.UUID, uuid.UUID], tuple[float, float]]:
-    """Where Objects were measured, by Object and image."""
-    query = select(Photometry.object_id, Photometry.image_id, Photometry.ra, Photometry.dec).where(
-        Photometry.object_id.in_(places.ids), Photometry.origin == FORCED
-    )
-    return {
-        (ident, image): (ra, dec)
-        for ident, image, ra, dec in session.execute(query)
-        if image is not None and ra is not None and dec is not None
-    }
-
-
-def _without(
-    places: Followed,
-    image: uuid.UUID,
-    there: dict[tuple[uuid.UUID, uuid.UUID], tuple[float, float]],
-) -> Followed:
-    """Those that were not measured in an image at the place where they are now."""
-    return places.some(
-        [
-            n
-            for n, ident in enumerate(places.ids)
-            if there.get((ident, image)) != (float(places.ra[n]), float(places.dec[n]))
-        ]
-    )
+    return followed_of(session.execute(query).all())
 
 
 def _complete(session: Session, places: Followed) -> None:

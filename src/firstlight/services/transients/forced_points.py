@@ -1,18 +1,18 @@
-"""Points of forced photometry: measured on the stored difference, written once a pair."""
+"""Points of forced photometry, measured on the stored difference."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from sqlalchemy import Table, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from firstlight.algorithms.photometry.magnitudes import (
     AB_ZERO_POINT_UJY,
@@ -28,21 +28,21 @@ from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.base import utc_now
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image, ImageInput
-from firstlight.models.photometry import Photometry
+from firstlight.models.photometry import FORCED
 from firstlight.models.reference import Reference
 from firstlight.models.sources import SourceList
 from firstlight.models.zero_point import ZeroPoint
-from firstlight.services.transients.forced_sections import Followed, Present
+from firstlight.services.transients.forced_sections import Followed, Present, SectionKey
+from firstlight.services.transients.point_writing import Column
 from firstlight.services.transients.settings import ForcedPhotometrySettings
-from firstlight.services.transients.unused_objects import FORCED
+from firstlight.services.transients.sky_rows import some_of
 
-__all__ = ["Frame", "Points", "ReferenceFluxes", "load_frame", "measure_frame", "upsert_points"]
+__all__ = ["Frame", "Points", "ReferenceFluxes", "load_frames", "measure_frame"]
 
 Floats = NDArray[np.float64]
 _PLANES = ("SCORE", "FLUX_ERROR", "FLAGS")
 _MOST_REFERENCES = 64
-# In what a point is not changed when it is measured again.
-_KEPT = frozenset({"key", "created_at"})
+Row = TypeVar("Row", Exposure, Image, WorldCoordinates, ZeroPoint)
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,61 @@ class Frame:
     reference: Reference | None
 
 
-def load_frame(session: Session, present: Present) -> Frame:
-    """The rows of a section; its pixels are read when they are measured."""
-    wcs = session.get_one(WorldCoordinates, present.wcs_id)
-    zero = present.zero_point_id
-    reference = session.scalars(
-        select(Reference)
-        .join(ImageInput, ImageInput.input_image_id == Reference.image_id)
-        .where(ImageInput.image_id == present.difference_id, ImageInput.role == "reference")
-        .order_by(Reference.id)
-        .limit(1)
-    ).one_or_none()
-    return Frame(
-        present=present,
-        exposure=session.get_one(Exposure, present.exposure_id),
-        image=session.get_one(Image, present.image_id),
-        difference=session.get_one(Image, present.difference_id),
-        wcs=wcs,
-        projection=wcs.projection,
-        zero_point=None if zero is None else session.get(ZeroPoint, zero),
-        reference=reference,
+def load_frames(session: Session, sections: Collection[Present]) -> dict[SectionKey, Frame]:
+    """The rows of sections; their pixels are read when they are measured."""
+    images = {each.image_id for each in sections} | {each.difference_id for each in sections}
+    zeros = {each.zero_point_id for each in sections if each.zero_point_id is not None}
+    exposure_rows = _rows(
+        session, Exposure, {each.exposure_id for each in sections}, Exposure.header
     )
+    image_rows = _rows(session, Image, images, Image.header, Image.calibration)
+    wcs_rows = _rows(session, WorldCoordinates, {each.wcs_id for each in sections})
+    zero_rows = _rows(session, ZeroPoint, zeros)
+    references = _references(session, {each.difference_id for each in sections})
+    found = {}
+    for present in sections:
+        zero, wcs = present.zero_point_id, wcs_rows[present.wcs_id]
+        found[present.key] = Frame(
+            present=present,
+            exposure=exposure_rows[present.exposure_id],
+            image=image_rows[present.image_id],
+            difference=image_rows[present.difference_id],
+            wcs=wcs,
+            projection=wcs.projection,
+            zero_point=None if zero is None else zero_rows.get(zero),
+            reference=references.get(present.difference_id),
+        )
+    return found
+
+
+def _rows(
+    session: Session,
+    entity: type[Row],
+    idents: Collection[uuid.UUID],
+    *left_out: InstrumentedAttribute[Any],
+) -> dict[uuid.UUID, Row]:
+    """Rows by their ids, without columns that are large."""
+    found: dict[uuid.UUID, Row] = {}
+    for some in some_of(idents):
+        query = select(entity).where(entity.id.in_(some))
+        rows = session.scalars(query.options(*(defer(each, raiseload=True) for each in left_out)))
+        found.update({row.id: row for row in rows})
+    return found
+
+
+def _references(session: Session, differences: Collection[uuid.UUID]) -> dict[uuid.UUID, Reference]:
+    """The references that differences were made with."""
+    found: dict[uuid.UUID, Reference] = {}
+    for some in some_of(differences):
+        rows = session.execute(
+            select(ImageInput.image_id, Reference)
+            .join(Reference, ImageInput.input_image_id == Reference.image_id)
+            .where(ImageInput.image_id.in_(some), ImageInput.role == "reference")
+            .order_by(Reference.id)
+        )
+        for difference, reference in rows:
+            found.setdefault(difference, reference)
+    return found
 
 
 @dataclass(frozen=True)
@@ -93,12 +127,12 @@ class Points:
     shared
         Values that all have.
     columns
-        The others.
+        The others, as `upsert_points` takes them.
     """
 
     objects: list[uuid.UUID]
     shared: dict[str, Any]
-    columns: dict[str, list[Any]]
+    columns: dict[str, Column]
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -203,9 +237,11 @@ def measure_frame(
         "limiting_mag": limit, "bjd_tdb": _barycentric(frame, here),
         "reference_flux_ujy": reference, "reference_flux_err_ujy": reference_error,
     }  # fmt: skip
-    told: dict[str, list[Any]] = {name: _nullable(each) for name, each in columns.items()}
-    told |= {"flags": found.flags[good].tolist(), "key": _keys(frame.present, here.ids)}
-    return Points(here.ids, _shared(frame, settings), told | {"object_id": here.ids})
+    told: dict[str, Column] = {name: _nullable(each) for name, each in columns.items()}
+    told["flags"] = found.flags[good].tolist()
+    told["object_id"] = [ident.hex for ident in here.ids]
+    told["key"] = _keys(frame.present, here.ids)
+    return Points(here.ids, _shared(frame, settings), told)
 
 
 def _shared(frame: Frame, settings: ForcedPhotometrySettings) -> dict[str, Any]:
@@ -223,17 +259,15 @@ def _shared(frame: Frame, settings: ForcedPhotometrySettings) -> dict[str, Any]:
     }
 
 
-def _keys(present: Present, objects: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+def _keys(present: Present, objects: Sequence[uuid.UUID]) -> list[str]:
     """Keys that are the same however often the section is reduced.
 
     Those of one section begin alike, so that they are written next to each other.
     """
     section = b"forced" + present.exposure_id.bytes + present.section_id.encode()
     first = hashlib.blake2b(section, digest_size=8).digest()
-    return [
-        uuid.UUID(bytes=first + hashlib.blake2b(ident.bytes, key=first, digest_size=8).digest())
-        for ident in objects
-    ]
+    begin, hashed = first.hex(), hashlib.blake2b
+    return [begin + hashed(ident.bytes, key=first, digest_size=8).hexdigest() for ident in objects]
 
 
 def _nullable(values: Floats) -> list[float | None]:
@@ -254,37 +288,4 @@ def _barycentric(frame: Frame, here: Followed) -> Floats:
         latitude=site.latitude if known else None,
         longitude=site.longitude if known else None,
         elevation=site.elevation or 0.0,
-    )
-
-
-def upsert_points(session: Session, points: Points, more: Mapping[str, Any]) -> None:
-    """Write points; one that is there is changed in place, so that what was said of it stays.
-
-    There are many thousands of them: they go to the driver as they are, their shared values
-    translated once.
-
-    Parameters
-    ----------
-    more
-        Further values that all have.
-    """
-    if not points:
-        return
-    dialect = session.get_bind().dialect
-    table: Table = Photometry.__table__  # type: ignore[assignment]  # a mapped class has a Table
-
-    def translated(name: str, values: list[Any]) -> list[Any]:
-        translate = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-        return values if translate is None else [translate(value) for value in values]
-
-    shared = points.shared | dict(more)
-    columns = [[translated(name, [value])[0]] * len(points) for name, value in shared.items()]
-    columns += [translated(name, values) for name, values in points.columns.items()]
-    names = [*shared, *points.columns]
-    marks = ", ".join(["?" if dialect.name == "sqlite" else "%s"] * len(names))
-    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in _KEPT)
-    session.connection().exec_driver_sql(
-        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) "  # noqa: S608, names of our own columns
-        f"ON CONFLICT (key) DO UPDATE SET {changed}",
-        list(zip(*columns, strict=True)),
     )

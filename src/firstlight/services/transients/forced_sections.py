@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,12 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from firstlight.algorithms.sky.sky_index import angular_separation, sky_position, unit_vectors
+from firstlight.algorithms.sky.sky_index import (
+    angular_separation,
+    cone_ranges,
+    sky_position,
+    unit_vectors,
+)
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.exposure import Exposure
 from firstlight.models.forced_run import FollowedObject, ForcedRun
@@ -20,13 +27,14 @@ from firstlight.models.image import Image
 from firstlight.models.sky_search import in_ranges
 from firstlight.models.sources import SourceList
 from firstlight.models.step_run import StepRun, StepState
-from firstlight.services.transients.sky_rows import some_of
+from firstlight.services.transients.sky_rows import joined_ranges, some_of, within_ranges
 
 __all__ = [
     "Followed",
     "FollowedAround",
     "Present",
     "SectionKey",
+    "followed_of",
     "lock_name",
     "outdated_sections",
     "present_sections",
@@ -62,10 +70,24 @@ class Followed:
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
 
+    def is_same(self, other: Followed) -> bool:
+        """Whether they are the same Objects at the same places."""
+        return (
+            self.ids == other.ids
+            and np.array_equal(self.ra, other.ra)
+            and np.array_equal(self.dec, other.dec)
+        )
+
     def some(self, wanted: Sequence[int] | NDArray[np.intp]) -> Followed:
         """Those of some numbers."""
         there = np.asarray(wanted, dtype=np.intp)
         return Followed([self.ids[n] for n in there.tolist()], self.ra[there], self.dec[there])
+
+
+def followed_of(rows: Sequence[Any]) -> Followed:
+    """Rows of ``object_id, ra, dec``, sorted by the first, and whatever else."""
+    ra, dec = np.array([row.ra for row in rows], float), np.array([row.dec for row in rows], float)
+    return Followed([row.object_id for row in rows], ra, dec)
 
 
 def lock_name(key: SectionKey) -> str:
@@ -208,50 +230,51 @@ def sections_around(session: Session, places: Followed) -> dict[SectionKey, list
 
 
 class FollowedAround:
-    """Followed Objects in the circle around an image; looked for again at little cost.
+    """Followed Objects in the circles around images; looked for again at little cost.
 
     Parameters
     ----------
-    wcs
-        Where the image is.
-    read
-        What was read for other images, by what tells whether it is the same; is added to.
+    images
+        Where they are, by section.
     """
 
-    def __init__(self, wcs: WorldCoordinates, read: dict[Sequence[Any], Followed]) -> None:
-        self._centre = wcs.ra or 0.0, wcs.dec or 0.0
-        self._radius = wcs.radius
-        self._within = in_ranges(FollowedObject, *self._centre, wcs.radius)
-        self._read = read
-        self._seen: Sequence[Any] = ()
-        self._found = Followed([], np.zeros(0), np.zeros(0))
+    def __init__(self, images: Mapping[SectionKey, WorldCoordinates]) -> None:
+        self._circles = {
+            key: (wcs.ra or 0.0, wcs.dec or 0.0, wcs.radius) for key, wcs in images.items()
+        }
+        self._ranges = {key: cone_ranges(*circle) for key, circle in self._circles.items()}
+        every = joined_ranges(chain.from_iterable(self._ranges.values()))
+        self._within = list(within_ranges(FollowedObject, every))
+        self._seen: list[Any] | None = None
+        self._found: dict[SectionKey, Followed] = {}
 
-    def look(self, session: Session) -> Followed:
-        """Those that are there now."""
+    def look(self, session: Session) -> Mapping[SectionKey, Followed]:
+        """Those that are there now, by section."""
         row = FollowedObject
         # Whatever is added, moved or removed changes one of these.
-        sums = select(
-            func.count(), func.sum(row.ra), func.sum(row.dec), func.max(row.modified_at)
-        ).where(self._within)
-        now = tuple(session.execute(sums).one())
+        sums = select(func.count(), func.sum(row.ra), func.sum(row.dec), func.max(row.modified_at))
+        now = [tuple(session.execute(sums.where(within)).one()) for within in self._within]
         if now != self._seen:
-            if now not in self._read:
-                self._read[now] = self._all(session)
-            there = self._read[now]
-            apart = angular_separation(*self._centre, there.ra, there.dec)
-            near = np.flatnonzero(apart <= self._radius)
-            self._seen, self._found = now, there.some(near)
+            self._seen, self._found = now, self._divided(self._all(session))
         return self._found
 
-    def _all(self, session: Session) -> Followed:
-        query = (
-            select(FollowedObject.object_id, FollowedObject.ra, FollowedObject.dec)
-            .where(self._within)
-            .order_by(FollowedObject.object_id)
-        )
-        rows = session.execute(query).all()
-        ra, dec = (
-            np.array([row[1] for row in rows], float),
-            np.array([row[2] for row in rows], float),
-        )
-        return Followed([row[0] for row in rows], ra, dec)
+    def _divided(self, rows: Sequence[Any]) -> dict[SectionKey, Followed]:
+        """Rows of Objects by the sections in whose circles they are."""
+        followed, place = followed_of(rows), np.array([row.hpx for row in rows], np.int64)
+        ascending = np.argsort(place)
+        found = {}
+        for key, circle in self._circles.items():
+            # One job may have many fields: only what is near is compared with each.
+            cuts = np.searchsorted(place[ascending], np.array(self._ranges[key], np.int64))
+            near = np.sort(np.concatenate([ascending[first:stop] for first, stop in cuts]))
+            apart = angular_separation(*circle[:2], followed.ra[near], followed.dec[near])
+            found[key] = followed.some(near[apart <= circle[2]])
+        return found
+
+    def _all(self, session: Session) -> list[Any]:
+        row = FollowedObject
+        query = select(row.object_id, row.ra, row.dec, row.hpx)
+        rows: list[Any] = []
+        for within in self._within:
+            rows += session.execute(query.where(within))
+        return sorted(rows, key=itemgetter(0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from firstlight.models.database import Database
@@ -15,11 +15,9 @@ from firstlight.models.forced_run import FollowedObject
 from firstlight.models.image import Image
 from firstlight.models.measurement import Measurement, MeasurementSet
 from firstlight.models.object import Object
-from firstlight.models.photometry import Photometry
-from firstlight.models.step_run import StepRun
+from firstlight.models.photometry import FORCED, Photometry
+from firstlight.models.step_run import is_current
 from firstlight.services.transients.forced_photometry import NoSuchObject
-from firstlight.services.transients.sky_rows import STEP
-from firstlight.services.transients.unused_objects import FORCED
 
 __all__ = ["TransientListing", "TransientWish"]
 
@@ -103,16 +101,8 @@ def _present_measurements() -> Select[Measurement, str | None]:
         select(Measurement, Object.name)
         .join(MeasurementSet, MeasurementSet.id == Measurement.set_id)
         .join(Image, Image.id == MeasurementSet.image_id)
-        .join(
-            StepRun,
-            and_(
-                StepRun.exposure_id == Image.exposure_id,
-                StepRun.section_id == Image.section_id,
-                StepRun.step == STEP,
-                StepRun.product_id == MeasurementSet.id,
-            ),
-        )
         .outerjoin(Object, Object.id == Measurement.object_id)
+        .where(is_current(MeasurementSet.id))
     )
 
 

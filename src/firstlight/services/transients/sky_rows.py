@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from firstlight.algorithms.sky.sky_index import (
@@ -18,10 +18,11 @@ from firstlight.algorithms.sky.sky_index import (
     sky_position,
     unit_vectors,
 )
+from firstlight.models.base import OnSky
 from firstlight.models.image import Image
 from firstlight.models.measurement import Measurement, MeasurementSet
 from firstlight.models.object import Object
-from firstlight.models.step_run import StepRun
+from firstlight.models.step_run import is_current
 
 __all__ = [
     "ORIGIN",
@@ -29,9 +30,11 @@ __all__ = [
     "ObjectPlace",
     "OldSighting",
     "current_measurement_sets",
+    "joined_ranges",
     "objects_near",
     "old_sightings",
     "some_of",
+    "within_ranges",
 ]
 
 ORIGIN = "transients"
@@ -88,8 +91,7 @@ def objects_near(session: Session, ra: Floats, dec: Floats, radius: float) -> li
         Object.id, Object.ra, Object.dec, Object.dec_err, Object.origin, Object.created_at
     )  # fmt: skip
     found: dict[uuid.UUID, ObjectPlace] = {}
-    for ranges in some_of(_ranges(ra, dec, radius), _RANGES):
-        within = or_(*(and_(Object.hpx >= first, Object.hpx < stop) for first, stop in ranges))
+    for within in within_ranges(Object, _ranges(ra, dec, radius)):
         for row in session.execute(select(*columns).where(within)):
             found[row.id] = ObjectPlace(
                 ident=row.id,
@@ -109,18 +111,30 @@ def _ranges(ra: Floats, dec: Floats, radius: float) -> list[tuple[int, int]]:
         centre = float(centre_ra), float(centre_dec)
         reach = float(np.max(angular_separation(*centre, ra, dec))) + radius
         return cone_ranges(*centre, reach)
-    every = sorted(
+    return joined_ranges(
         each
         for one, other in zip(ra.tolist(), dec.tolist(), strict=True)
         for each in cone_ranges(one, other, radius, max_ranges=4)
     )
+
+
+def joined_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges of the sky's index that may overlap, as ascending ones that do not."""
     joined: list[tuple[int, int]] = []
-    for first, stop in every:
+    for first, stop in sorted(ranges):
         if joined and first <= joined[-1][1]:
             joined[-1] = joined[-1][0], max(stop, joined[-1][1])
         else:
             joined.append((first, stop))
     return joined
+
+
+def within_ranges(
+    table: type[OnSky], ranges: Iterable[tuple[int, int]]
+) -> Iterator[ColumnElement[bool]]:
+    """Conditions that hold together for every row in some ranges, each as a statement can hold."""
+    for some in some_of(ranges, _RANGES):
+        yield or_(*(and_(table.hpx >= first, table.hpx < stop) for first, stop in some))
 
 
 def old_sightings(
@@ -157,16 +171,7 @@ def current_measurement_sets(session: Session, sets: Collection[uuid.UUID]) -> s
         query = (
             select(MeasurementSet.id)
             .join(Image, Image.id == MeasurementSet.image_id)
-            .join(
-                StepRun,
-                and_(
-                    StepRun.exposure_id == Image.exposure_id,
-                    StepRun.section_id == Image.section_id,
-                    StepRun.step == STEP,
-                    StepRun.product_id == MeasurementSet.id,
-                ),
-            )
-            .where(MeasurementSet.id.in_(some))
+            .where(MeasurementSet.id.in_(some), is_current(MeasurementSet.id))
         )
         found.update(session.scalars(query))
     return found

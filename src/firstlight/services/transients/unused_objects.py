@@ -11,12 +11,9 @@ from sqlalchemy.orm import Session
 from firstlight.models.base import Base
 from firstlight.models.forced_run import FollowedObject
 from firstlight.models.object import Object, PhotometrySummary
-from firstlight.models.photometry import Photometry
+from firstlight.models.photometry import FORCED, Photometry
 
-__all__ = ["FORCED", "remove_unused"]
-
-FORCED = "forced"
-"""Origin of points that were measured because of an Object's place."""
+__all__ = ["remove_unused"]
 
 
 def remove_unused(session: Session, objects: Collection[uuid.UUID]) -> None:
