@@ -42,7 +42,7 @@ def test_each_bad_file_is_told_with_its_own_error(hostile):
         error = told[str(each.path)]
         assert error["code"] == each.expected_code, error
         assert each.mention in " ".join(f"{name} {value}" for name, value in error.items())
-        assert each.path.name[:30] in error["subject"]
+        assert each.path.name[:20] in error["subject"]  # long ones are cut
 
 
 def test_only_nonsense_that_does_not_matter_is_archived(hostile):

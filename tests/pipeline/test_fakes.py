@@ -78,6 +78,18 @@ def test_their_fluxes_are_measured_without_bias(many):
         assert abs(fakes.bias) < 4 * fakes.bias_err
 
 
+def test_forced_fluxes_are_right_down_to_nothing(many):
+    flux, forced, error = (column(many, n) for n in ("flux", "forced", "forced_err"))
+    assert np.isfinite(error).all()
+    pulls = (forced - flux) / error
+    faint = flux / error < 5
+    assert faint.sum() > 15
+    # Four sets lie in the noise of one small image: their mean is less certain than each alone.
+    for some in (pulls[faint], pulls):
+        assert abs(some.mean()) < 0.5
+        assert 0.75 < some.std() < 1.3
+
+
 def test_the_limit_is_where_half_are_found(many):
     mag, found = column(many, "mag"), column(many, "found")
     for fakes in many:

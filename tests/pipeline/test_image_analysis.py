@@ -288,9 +288,9 @@ def test_no_projection_from_a_header_without_one(cards):
 
 
 def test_magnitudes_of_a_few_images_agree_with_the_truth():
-    told = np.array([pull for pull, *_ in pulls(range(12), give_colour=True, colour_term=0.1)])
+    told = np.array([pull for pull, *_ in pulls(range(8), give_colour=True, colour_term=0.1)])
     assert np.abs(told).max() < 4
-    assert abs(told.mean()) < 0.9
+    assert abs(told.mean()) < 1.1
 
 
 def nightly(*values):
@@ -302,7 +302,7 @@ def nightly(*values):
     ("name", "truth", "images"),
     [
         nightly("colours given", {"give_colour": True, "colour_term": 0.15}, 200),
-        ("colours not known", {"give_colour": False, "colour_term": 0.15}, 100),
+        ("colours not known", {"give_colour": False, "colour_term": 0.15}, 50),
         nightly("colours not known", {"give_colour": False, "colour_term": 0.15}, 200),
         nightly("no colours", {"give_colour": False, "with_colours": False, "system": "Vega",
                                "band": "VT"}, 200),

@@ -152,13 +152,13 @@ def noise_field(number=300, frames_=30, seed=3):
 
 def test_noise_makes_no_variables_and_its_errors_are_honest():
     found, pulls = [], []
-    for seed in range(4):
+    for seed in range(2):
         field, _ = noise_field(seed=seed)
         solved = solve_light_curves(field)
         found.append(int(solved.candidates.is_candidate.sum()))
         relative, error = solved.ensemble.rel_flux, solved.ensemble.rel_flux_err
         pulls.append((relative - np.nanmedian(relative, axis=1, keepdims=True)) / error)
-    assert sum(found) <= 4
+    assert sum(found) <= 2
     assert np.nanstd(np.concatenate(pulls)) == pytest.approx(1.0, abs=0.1)
 
 

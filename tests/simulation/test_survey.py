@@ -8,6 +8,7 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -380,6 +381,8 @@ def test_command(tmp_path):
     assert len(told["files"]) == 2 * (3 + 3 + 1)
     assert all(Path(path).is_file() for path in [*told["files"], *told["tables"]])
     assert told["next"][2] == f"firstlight -w w ingest {folder / 'raw'}"
+    assert told["next"][-1] == "firstlight -w w reduce"
+    assert len(told["next"]) == 4  # one image makes no reference
     other = CliRunner().invoke(app, [*given, "--seed", "2"])
     assert other.exit_code == 4
     bad = CliRunner().invoke(app, ["simulate-survey", str(tmp_path), "--shape", "512"])
@@ -399,3 +402,11 @@ def test_the_page_names_every_column_and_its_code_runs(survey, monkeypatch):
     names: dict[str, object] = {}
     exec(compile(code, str(PAGE), "exec"), names)  # noqa: S102, our own page is the code under test
     assert names["light"].shape == names["charge"].shape == (256, 256)
+
+
+def test_nights_without_transients_are_told_as_the_reference():
+    settings = SurveySettings(nights=4, visits=2, reference_nights=2, nights_apart=3)
+    assert settings.references_until == date(2026, 1, 18)
+    assert SurveySettings(visits=2).references_until is None
+    made = SurveyMade(Path(), Path(), Path(), "X", (), (), date(2026, 1, 18))
+    assert "firstlight -w w reference build --to 2026-01-18" in made.next_commands

@@ -48,7 +48,7 @@ _STORED = {
     "u4": (32, 1 << 31),
     "f4": (-32, 0),
 }
-_ROWS = 256  # a strip of rows is swapped and written at a time, to bound the memory
+_STRIP = 1 << 20  # bytes that are swapped and written at a time: they stay in the cache
 
 
 @dataclass
@@ -238,13 +238,16 @@ def _write_hdu(
         *([Card("EXTNAME", name)] if name else []),
     ]
     _write_header(stream, own, cards)
-    big_endian = array.dtype.newbyteorder(">")
-    for start in range(0, array.shape[0], _ROWS):
-        strip = array[start : start + _ROWS]
+    rows = max(1, _STRIP // max(array.nbytes // max(array.shape[0], 1), 1))
+    swapped = np.empty((min(rows, array.shape[0]), array.shape[1]), array.dtype.newbyteorder(">"))
+    for start in range(0, array.shape[0], rows):
+        strip = array[start : start + rows]
         if zero:
             # Subtracting half the range flips the highest bit of a two's complement integer.
             strip = strip ^ array.dtype.type(zero)
-        stream.write(np.ascontiguousarray(strip, dtype=big_endian).tobytes())
+        piece = swapped[: len(strip)]
+        piece[...] = strip
+        stream.write(piece.data)
     stream.write(b"\0" * (-array.nbytes % BLOCK))
 
 

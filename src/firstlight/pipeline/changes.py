@@ -12,6 +12,7 @@ from firstlight.algorithms.plate.star_alignment import Alignment, NotRegistered,
 from firstlight.algorithms.resampling.align import align
 from firstlight.algorithms.resampling.coordinate_map import sample_map
 from firstlight.algorithms.resampling.image_pair import AlignedImage, psf_grid
+from firstlight.algorithms.subtraction.difference_sky import take_sky_away
 from firstlight.algorithms.subtraction.kernel_match import kernel_match
 from firstlight.algorithms.subtraction.subtract import Subtraction, Subtractor
 from firstlight.algorithms.subtraction.zogy import zogy
@@ -111,7 +112,9 @@ def subtract_aligned(new: SkyFrame, reference: AlignedImage, method: str = "zogy
     """
     psfs = psf_grid(new.psf, new.shape, None, reference.psfs.radius)
     here = AlignedImage(new.pixels, new.variance, new.flags, psfs)
-    return SUBTRACTORS[method](here, reference)
+    found = SUBTRACTORS[method](here, reference)
+    take_sky_away(found)
+    return found
 
 
 def cut_changes(

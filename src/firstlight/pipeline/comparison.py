@@ -16,6 +16,7 @@ from firstlight.algorithms.candidates.stamps import CandidateStamps
 from firstlight.algorithms.plate.star_alignment import Alignment, FrameStars
 from firstlight.algorithms.resampling.image_pair import AlignedImage
 from firstlight.algorithms.sources.sharpest_stars import point_sources
+from firstlight.algorithms.subtraction.sky_scatter import sky_scatter, with_sky_scatter
 from firstlight.algorithms.subtraction.subtract import Subtraction
 from firstlight.pipeline.changes import (
     TooFewStars,
@@ -56,6 +57,9 @@ class Comparison:
     stamps, measures, judgement, real
         One to one with the candidates; the last is the probability of a trained model that it is
         a new source.
+    scatter
+        Of empty sky in the difference, by what pixels of both images scatter; above 1 where
+        neighbouring pixels share noise. Errors and scores hold it.
     seconds
         Of each stage.
     """
@@ -70,6 +74,7 @@ class Comparison:
     measures: Measures
     judgement: Judgement
     real: NDArray[np.float64]
+    scatter: float
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -131,14 +136,18 @@ def compare_images(
     done("align")
     on_new = on_new_pixels(here, there, alignment)
     done("resample")
+    del there  # its variance is not wanted any more: the memory is
     subtraction = subtract_aligned(here, on_new)
+    # Nobody knows what these files have gone through before.
+    scatter = sky_scatter(subtraction)
+    subtraction = with_sky_scatter(subtraction, scatter)
     done("subtract")
     rows = cut_changes(here, on_new, subtraction, threshold)
     measures = measure_changes(rows, here.fwhm, here.known_stars())
     done("candidates")
     return Comparison(
         new, reference, alignment, on_new, subtraction, rows.found, rows.stamps, measures,
-        apply_cuts(measures), default_real_bogus().score(measures), seconds,
+        apply_cuts(measures), default_real_bogus().score(measures), scatter, seconds,
     )  # fmt: skip
 
 
@@ -148,7 +157,8 @@ def _frame(bench: Bench) -> SkyFrame:
     assert bench.detection is not None  # noqa: S101, likewise
     found = bench.detection.sources
     light = np.where(np.isfinite(found.flux), found.flux, found.snr)
-    error = star_errors(found.snr, bench.fwhm, found.flags)
+    clear = np.flatnonzero(point_sources(found.columns()) & np.isfinite(found.flux))
+    error = star_errors(found.snr, bench.fwhm, found.flags, found.fwhm, clear)
     return SkyFrame(
         name=bench.raw.name,
         pixels=bench.residual,
@@ -157,5 +167,5 @@ def _frame(bench: Bench) -> SkyFrame:
         psf=bench.psf,
         fwhm=bench.fwhm,
         sources=FrameStars(found.x_win, found.y_win, light, error),
-        clear=np.flatnonzero(point_sources(found.columns()) & np.isfinite(found.flux)),
+        clear=clear,
     )

@@ -15,6 +15,7 @@ from firstlight.algorithms.photometry.completeness import Completeness, fit_comp
 from firstlight.algorithms.sources.sharpest_stars import point_sources
 from firstlight.errors import InvalidInput
 from firstlight.formats.tables import TableData
+from firstlight.models.base import finite_or_none
 from firstlight.pipeline.changes import cut_changes, measure_changes, subtract_aligned
 from firstlight.pipeline.image_sky import detection_variance
 from firstlight.pipeline.sky_frame import SkyFrame, Subtracted
@@ -76,7 +77,9 @@ class Fakes:
     table
         One row a fake: ``x, y`` (pixels), ``mag``, ``flux`` (electrons), ``hosted``, ``found``
         (above the threshold), ``kept`` (nothing spoke against it), and of those found ``score``,
-        ``measured``, ``measured_err`` (electrons) and ``real``; else NaN.
+        ``measured``, ``measured_err`` (electrons) and ``real``; else NaN. ``forced`` and
+        ``forced_err`` are the flux and error that the difference tells at the very place of
+        each: no threshold has chosen them.
     found, kept
         Completeness before and after all cuts.
     bias, bias_err
@@ -111,12 +114,12 @@ class Fakes:
             )
         return {
             "bins": bins,
-            "limit_found": _known(self.found.limit),
-            "limit_found_err": _known(self.found.limit_err),
-            "limit_kept": _known(self.kept.limit),
-            "limit_kept_err": _known(self.kept.limit_err),
-            "bias": _known(self.bias),
-            "bias_err": _known(self.bias_err),
+            "limit_found": finite_or_none(self.found.limit),
+            "limit_found_err": finite_or_none(self.found.limit_err),
+            "limit_kept": finite_or_none(self.kept.limit),
+            "limit_kept_err": finite_or_none(self.kept.limit_err),
+            "bias": finite_or_none(self.bias),
+            "bias_err": finite_or_none(self.bias_err),
         }
 
 
@@ -163,12 +166,17 @@ def inject_and_find(
         return told
 
     kept = seen & (clean[taken] if len(clean) else False)
+    forced, forced_err = subtraction.flux_at(x, y)
     columns = {
         "x": x, "y": y, "mag": mag, "flux": flux, "hosted": hosted, "found": seen, "kept": kept,
         "score": of_found(rows.found.score), "measured": of_found(measures.flux),
         "measured_err": of_found(measures.flux_error), "real": of_found(real),
+        "forced": forced, "forced_err": forced_err,
     }  # fmt: skip
-    table = TableData(columns, units={"x": "pix", "y": "pix", "flux": "electron"})
+    electrons = dict.fromkeys(
+        ("flux", "measured", "measured_err", "forced", "forced_err"), "electron"
+    )
+    table = TableData(columns, units={"x": "pix", "y": "pix"} | electrons)
     bias, bias_err = _bias(columns)
     return Fakes(table, fit_completeness(mag, seen), fit_completeness(mag, kept), bias, bias_err)
 
@@ -194,6 +202,7 @@ def _places(
     ny, nx = frame.shape
     flags = frame.flags | changed.reference.flags
     hidden = (flags & np.uint16(UNUSABLE | Flag.NO_DATA)) != 0
+    hidden |= ~np.isfinite(changed.subtraction.flux_error)
     margin = 2.0 * frame.fwhm
     there = find_candidates(changed.subtraction, frame.fwhm, threshold=threshold)
     taken = list(zip(there.x.tolist(), there.y.tolist(), strict=True))
@@ -267,7 +276,3 @@ def _bias(columns: dict[str, Any]) -> tuple[float, float]:
     weight = snr[told] ** 2
     ratio = columns["measured"][told] / columns["flux"][told] - 1.0
     return float(np.average(ratio, weights=weight)), float(1.0 / np.sqrt(weight.sum()))
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

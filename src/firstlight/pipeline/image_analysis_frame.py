@@ -18,7 +18,7 @@ from firstlight.algorithms.sources.detect import find_sources, star_width
 from firstlight.formats.fits_file import check_pixels
 from firstlight.pipeline.detector_frame import DetectorFrame
 from firstlight.pipeline.image_bench import Bench
-from firstlight.pipeline.image_sky import detection_variance, map_sky
+from firstlight.pipeline.image_sky import detection_variance, map_sky, sky_variance
 from firstlight.pipeline.psf_stars import learn_psf
 from firstlight.pipeline.step import StepImpossible
 from firstlight.pipeline.steps.find_sources import NoSources
@@ -172,8 +172,7 @@ def background(bench: Bench) -> dict[str, Any]:
     """The sky's level and noise, mapped without what stands out of a first map."""
     bench.sky = sky = map_sky(bench.data, bench.flags, first=bench.sky)
     bench.residual = bench.data - sky.level
-    lost = (bench.flags & Flag.NO_DATA) != 0
-    bench.sky_variance = np.where(lost, np.float32(np.inf), np.square(sky.rms))
+    bench.sky_variance = sky_variance(sky, bench.flags)
     return {"level": sky.median_level, "noise": sky.median_rms, "cell": sky.mesh}
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
 from firstlight.algorithms.background import SkyMap, estimate_background
 from firstlight.algorithms.flags import UNUSABLE, Flag
+from firstlight.algorithms.sources.standing_out import (
+    noise_of_sky,
+    noise_with_light,
+    standing_out,
+)
 
-__all__ = ["detection_variance", "map_sky"]
+__all__ = ["detection_variance", "map_sky", "sky_variance"]
 
 STANDS_OUT = 3.0  # sigma: what is left out of the second sky map
 MOST_COVERED = 0.8  # of the image; with more left out there is no sky to map
@@ -33,10 +37,9 @@ def map_sky(
     first
         The first map, where there is one already.
     """
-    unusable = (flags & UNUSABLE) != 0
-    sky = first or estimate_background(data, unusable, mesh=cell)
-    bright = data - sky.level > STANDS_OUT * sky.rms
-    covered = unusable | binary_dilation(bright, np.ones((3, 3), bool))
+    sky = first or estimate_background(data, (flags & UNUSABLE) != 0, mesh=cell)
+    planes = data, sky.level, sky.rms
+    covered = standing_out(planes, flags, sigma=STANDS_OUT, unusable=int(UNUSABLE))
     if covered.mean() < MOST_COVERED:
         sky = estimate_background(data, covered, mesh=cell)
     return sky
@@ -46,6 +49,9 @@ def detection_variance(
     residual: NDArray[np.float32], sky: SkyMap, flags: NDArray[np.uint16]
 ) -> NDArray[np.float32]:
     """Measured scatter of the sky, and photon noise where something stands out of it."""
-    light = np.where(residual > STANDS_OUT * sky.rms, residual, np.float32(0.0))
-    noise = np.square(sky.rms) + light
-    return np.where((flags & Flag.NO_DATA) != 0, np.float32(np.inf), noise).astype(np.float32)
+    return noise_with_light(residual, sky.rms, flags, sigma=STANDS_OUT, lost=int(Flag.NO_DATA))
+
+
+def sky_variance(sky: SkyMap, flags: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Measured scatter of the sky alone, electrons squared; infinite without a value."""
+    return noise_of_sky(sky.rms, flags, lost=int(Flag.NO_DATA))

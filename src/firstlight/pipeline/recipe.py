@@ -66,7 +66,6 @@ class Recipe:
     ) -> None:
         self.steps = tuple(steps)
         self.upstream = tuple(upstream)
-        self.before = before
         self.lineages: dict[str, Lineage] = {}
         known = {} if before is None else dict(before.lineages)
         for step in self.steps:

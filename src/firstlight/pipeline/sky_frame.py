@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
 POSITION_ERROR = 0.6  # FWHM over the signal-to-noise ratio: what a star's image allows
+POINTLIKE = 1.22  # times the width of the stars, as `point_sources` has it
+EXTENT_ERROR = 0.1  # of what a source is wider: where its middle seems to be depends on the seeing
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,28 @@ class Subtracted:
     subtraction: Subtraction
 
 
-def star_errors(snr: Floats, fwhm: float, flags: NDArray[np.uint16]) -> Floats:
-    """One sigma of positions along one axis, pixels ``(n,)``; NaN for saturated stars."""
+def star_errors(
+    snr: Floats, fwhm: float, flags: NDArray[np.uint16], width: Floats, clear: NDArray[np.intp]
+) -> Floats:
+    """One sigma of positions along one axis, pixels ``(n,)``; NaN for saturated stars.
+
+    Parameters
+    ----------
+    snr, flags, width
+        Of the sources ``(n,)``; the width is the FWHM in pixels.
+    fwhm
+        Of the image.
+    clear
+        Numbers of the sources that are clear stars.
+
+    Notes
+    -----
+    Galaxies and blends that are bright would tell their places as well as stars do, and they
+    do not: asymmetric things move with the seeing. A tenth of what they are wider than a star
+    is uncertain.
+    """
     full = (flags & np.uint16(Flag.SATURATED)) != 0
-    return np.where(full, np.nan, POSITION_ERROR * fwhm / np.maximum(snr, 1.0))
+    star = POINTLIKE * float(np.median(width[clear])) if len(clear) else np.inf
+    extent = np.sqrt(np.maximum(np.square(np.nan_to_num(width)) - star**2, 0.0))
+    noise = POSITION_ERROR * fwhm / np.maximum(snr, 1.0)
+    return np.where(full, np.nan, np.hypot(noise, EXTENT_ERROR * extent))

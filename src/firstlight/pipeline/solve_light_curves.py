@@ -23,6 +23,7 @@ from firstlight.algorithms.light_curves.variability import (
 )
 from firstlight.algorithms.photometry.magnitudes import flux_ujy, magnitude_error
 from firstlight.algorithms.sky.barycentre import bjd_tdb
+from firstlight.models.base import finite_or_none
 from firstlight.pipeline.star_field import StarField
 
 __all__ = ["VERSION", "SolvedLightCurves", "solve_light_curves"]
@@ -69,8 +70,8 @@ class SolvedLightCurves:
             },
             "comparisons": len(self.ensemble.comparisons),
             "removed": list(self.ensemble.nuisances),
-            "ensemble_reach_pixels": _finite(self.ensemble.reach),
-            "ensemble_likeness_mag": _finite(self.ensemble.likeness),
+            "ensemble_reach_pixels": finite_or_none(self.ensemble.reach),
+            "ensemble_likeness_mag": finite_or_none(self.ensemble.likeness),
             "scatter_of_best_20": float(np.median(scatter[:20])) if len(scatter) else None,
         }
 
@@ -170,7 +171,3 @@ def _barycentric(field: StarField, mjd: Floats) -> Floats:
         longitude=site.longitude if known else None,
         elevation=site.elevation or 0.0,
     )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

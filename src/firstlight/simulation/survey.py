@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,8 @@ class SurveyMade:
         Raw files, in order of time.
     tables
         The truth.
+    references_until
+        Last of the nights without transients; None where these are no reference.
     """
 
     folder: Path
@@ -113,6 +115,7 @@ class SurveyMade:
     instrument: str
     files: tuple[Path, ...]
     tables: tuple[Path, ...]
+    references_until: date | None = None
 
     @property
     def sentence(self) -> str:
@@ -121,13 +124,17 @@ class SurveyMade:
 
     @property
     def next_commands(self) -> tuple[str, ...]:
-        """How it gets into a workspace."""
-        return (
+        """How it gets into a workspace, and what changes in it is found."""
+        reduced = (
             "firstlight init w",
             f"cat {self.settings} >> w/firstlight.toml",
             f"firstlight -w w ingest {self.raw}",
             "firstlight -w w reduce",
         )
+        if self.references_until is None:
+            return reduced
+        build = f"firstlight -w w reference build --to {self.references_until.isoformat()}"
+        return (*reduced, build, "firstlight -w w reduce")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -196,6 +203,7 @@ def simulate_survey(
         instrument=settings.instrument,
         files=tuple(files),
         tables=tuple(truth.save(folder)),
+        references_until=settings.references_until,
     )
 
 

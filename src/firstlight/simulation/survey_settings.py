@@ -29,6 +29,7 @@ Width = Annotated[float, Field(ge=1.5, le=20)]
 LAYOUTS = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (2, 3), 8: (2, 4), 12: (3, 4), 16: (4, 4)}
 TYPICAL_AIRMASS = 1.2
 _SLACK = 12  # pixels for what rotation and distortion add to dithers
+_FEWEST_IN_REFERENCE = 3  # images of a place, as `firstlight reference build` has it
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,13 @@ class SurveySettings(CheckedSettings):
         """Pixels of the focal plane and what is around it, ``(ny, nx)``."""
         ny, nx = self.plane
         return ny + 2 * self.pad, nx + 2 * self.pad
+
+    @property
+    def references_until(self) -> date | None:
+        """Last of the nights without transients; None where these have too few images."""
+        if self.reference_nights * self.visits < _FEWEST_IN_REFERENCE:
+            return None
+        return self.first_night + timedelta(days=(self.reference_nights - 1) * self.nights_apart)
 
     @property
     def instrument(self) -> str:

@@ -108,6 +108,20 @@ def test_hits_at_the_border_are_found():
     ] * 4
 
 
+@pytest.mark.parametrize("middle", [-1.0, -0.4, 0.0, 0.5])
+def test_a_star_on_the_border_is_no_hit(middle):
+    """Half of it is seen, and what is beyond the border must not make it sharper."""
+    y, x = np.mgrid[:60, :200]
+    light = np.zeros(y.shape)
+    for number, column in enumerate(range(15, 200, 17)):
+        off = np.hypot(y - middle, x - column - 0.1 * number)
+        light += 3e5 / 22 * (1 + (off / 3.0) ** 2) ** -3.5
+    variance = light + 500.0
+    data = light + np.sqrt(variance) * np.random.default_rng(3).standard_normal(light.shape)
+    found = find_cosmic_rays(data, variance, fwhm=2.8, sky=0.0).mask
+    assert not found.any()
+
+
 def test_small_and_ill_fitting_images():
     tiny = find_cosmic_rays(np.zeros((4, 9), np.float32), np.ones((4, 9), np.float32))
     assert not tiny.mask.any()

@@ -49,14 +49,36 @@ def test_left_out_is_what_a_fit_without_the_star_says():
     rng = np.random.default_rng(1)
     places, plane = scattered(rng, 40, 0.1)
     fit = fit_polynomial(places, plane, 2)
-    others = np.arange(40) != 7
+    others, design = np.arange(40) != 7, places.design(2)
     least = np.linalg.lstsq(
-        (fit.design * fit.weight[:, np.newaxis])[others],
+        (design * fit.weight[:, np.newaxis])[others],
         (plane * fit.weight[:, np.newaxis])[others],
         rcond=None,
     )[0]
-    assert fit.left_out[7] == pytest.approx(np.hypot(*(plane[7] - fit.design[7] @ least)))
+    assert fit.left_out[7] == pytest.approx(np.hypot(*(plane[7] - design[7] @ least)))
     assert fit.studentised[7] < fit.left_out[7]
+
+
+def test_places_on_a_line_are_fitted_by_the_smallest_coefficients():
+    rng = np.random.default_rng(7)
+    x = rng.random(50) * SHAPE[1]
+    places = Places.around(x, 0.5 * x, CRPIX)
+    plane = np.column_stack([3.0 * places.u, places.v]) + rng.normal(0, 0.01, (50, 2))
+    fit = fit_polynomial(places, plane, 2)
+    column = fit.weight[:, np.newaxis]
+    least = np.linalg.lstsq(places.design(2) * column, plane * column, rcond=None)[0]
+    np.testing.assert_allclose(fit.coefficients, least, rtol=1e-6, atol=1e-9)
+
+
+def test_the_scatter_beyond_known_errors_is_found():
+    rng = np.random.default_rng(8)
+    places, plane = scattered(rng, 2000, 0.0)
+    errors = 10 ** rng.uniform(-2, 0, 2000)
+    plane += np.hypot(errors, 0.03)[:, np.newaxis] * rng.standard_normal(plane.shape)
+    fit = fit_polynomial(places, plane, 1, errors)
+    # A Cauchy weight of a star at zero distance is one over its error with what was added.
+    least = 1.0 / fit.weight[errors < 0.012].max()
+    assert least == pytest.approx(0.03, rel=0.25)
 
 
 def test_the_variance_of_a_fit_is_that_of_many_fits():

@@ -115,3 +115,17 @@ def test_too_few_stars():
     few = [p[:3] for p in first]
     assert register(*few, *second).reason == "only 3 stars in the first frame"
     assert register(*first, *few).reason == "only 3 stars in the second frame"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2])
+def test_a_shallow_frame_is_found_by_its_shift_on_a_deep_one(share, monkeypatch):
+    never = NotSolved("not by quads", "no_match")
+    monkeypatch.setattr(registration, "plate_solve", lambda *_, **__: never)
+    deep, whole = distorted(0, (0.0, 0.0)), distorted(1, (3.0, -4.0), turn=0.001)
+    brightest = np.argsort(-whole[2])[: int(share * len(whole[2]))]
+    shallow = [column[brightest] for column in whole]
+    false = np.random.default_rng(2).random(len(brightest)) < 0.2
+    shallow[0][false] = 1000.0 - shallow[0][false]
+    answer = register(*shallow, *deep)
+    assert isinstance(answer, Registration), answer
+    assert len(answer.matched) > 0.7 * np.count_nonzero(~false)

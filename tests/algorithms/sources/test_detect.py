@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import sep
 from injected_sky import SIGMA, make_sky, moffat_star, nearest
 
 from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.flags import Flag
+from firstlight.algorithms.sources.deblend import extract
 from firstlight.algorithms.sources.detect import find_sources
 from firstlight.errors import InvalidInput
 
@@ -231,3 +233,29 @@ def test_the_same_input_gives_the_same_output():
     first, second = find(sky).sources, find(sky).sources
     for name, column in first.columns().items():
         np.testing.assert_array_equal(column, second.columns()[name])
+
+
+def test_only_regions_with_several_peaks_are_split():
+    """Two stars that touch, one alone at the border, and what is left of each in the numbers."""
+    y, x = np.mgrid[:80, :90]
+    centres = ((30.0, 40.0, 900.0), (36.0, 40.0, 700.0), (60.0, 0.0, 800.0), (70.0, 60.0, 500.0))
+    snr_map = sum(a * np.exp(-((x - i) ** 2 + (y - j) ** 2) / 8.0) for i, j, a in centres)
+    snr_map = snr_map.astype(np.float32)
+    objects, footprints = extract(snr_map, 5.0, min_pixels=1, contrast=0.001)
+    order = np.argsort(objects["cpeak"])
+    np.testing.assert_allclose(objects["xcpeak"][order], [70, 36, 60, 30])
+    np.testing.assert_allclose(objects["ycpeak"][order], [60, 40, 0, 40])
+    direct = sep.extract(
+        snr_map, 5.0, filter_kernel=None, minarea=1, clean=False, deblend_cont=0.001
+    )
+    direct = direct[np.argsort(direct["cpeak"])]
+    for name in ("x", "y", "cpeak", "xcpeak", "ycpeak"):
+        np.testing.assert_allclose(objects[name][order], direct[name], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(objects["flag"][order] & sep.OBJ_MERGED > 0, [0, 1, 0, 1])
+    assert objects["ymin"].min() == 0
+    numbers = footprints[objects["ycpeak"].astype(int), objects["xcpeak"].astype(int)]
+    assert len(set(numbers.tolist())) == 4
+    assert set(np.unique(footprints)) == {0, *numbers.tolist()}
+    np.testing.assert_array_equal(footprints > 0, snr_map > 5.0)
+    whole, _ = extract(snr_map, 5.0, min_pixels=1, contrast=1.0)
+    assert len(whole) == 3

@@ -72,6 +72,24 @@ def test_what_is_far_from_anything_known_is_left_alone() -> None:
     assert (pixels[0] == 7.0).all()
 
 
+def test_a_wide_hole_of_the_sharper_image_is_filled_without_growing() -> None:
+    scene = Scene(10, (128, 128), stars=0, widths=(7.0, 3.3), noise=False)
+    star = np.array([[57.3, 16.8, 2e7]])
+    pixels = (
+        scene.light(star, 7.0).astype(np.float32),
+        scene.light(star, 3.3).astype(np.float32),
+    )
+    hidden = np.zeros((128, 128), np.uint8)
+    hidden[:34, 40:74] = 2
+    holes = np.argwhere(hidden)
+    brightest = pixels[1].max()
+    pixels[1][hidden > 0] = pixels[0][hidden > 0]
+    matching = zogy_matching(scene.new, scene.reference, even(scene.shape), (1, 1))
+    kernels = tile_kernels(matching, (0, 0), (4049.0, 1012.0))
+    fill_alike(pixels, hidden, holes, kernels.static, np.zeros(len(holes), np.float32))
+    assert np.abs(pixels[1]).max() < 3.0 * brightest
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_no_detection_is_made_of_holes(seed: int) -> None:
     """Single pixels, tracks, dead columns and rows, in either image or both, NaN among them."""

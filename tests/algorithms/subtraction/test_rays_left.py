@@ -7,11 +7,24 @@ import pytest
 from pair_scenes import moffat, one_psf
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.subtraction.rays_left import Maps, clear_rays
+from firstlight.algorithms.resampling.image_pair import PsfGrid
+from firstlight.algorithms.subtraction import rays_left
+from firstlight.algorithms.subtraction.ray_tracks import TRACKS
+from firstlight.algorithms.subtraction.rays_left import Maps
 
 SHAPE = (160, 200)
 PSF = moffat(4.0, 12)
 RAY = np.uint16(Flag.COSMIC_RAY)
+
+
+def clear_rays(maps: Maps, psfs: PsfGrid) -> int:
+    """Where what is flagged is what the new image lacks."""
+    return rays_left.clear_rays(maps, psfs, ((maps.flags & RAY) != 0).astype(np.uint8))
+
+
+def correlated(plane, stamp):
+    spectrum = np.fft.rfft2(np.roll(np.pad(stamp, ((0, 135), (0, 175))), (-12, -12), (0, 1)))
+    return np.fft.irfft2(np.fft.rfft2(plane) * np.conj(spectrum), SHAPE)
 
 
 def scene(seed: int, sources=(), pixels=(), flags=()):
@@ -26,12 +39,12 @@ def scene(seed: int, sources=(), pixels=(), flags=()):
     for x, y, sigma in pixels:
         light[y, x] += sigma
     bits = np.zeros(SHAPE, np.uint16)
+    seen = np.ones(SHAPE)
     for x, y in flags:
         bits[y, x] = RAY | np.uint16(Flag.INTERPOLATED)
-        light[y, x] = 0.0
-    spectrum = np.fft.rfft2(np.roll(np.pad(PSF, ((0, 135), (0, 175))), (-12, -12), (0, 1)))
-    score = np.fft.irfft2(np.fft.rfft2(light) * np.conj(spectrum), SHAPE) / unit
-    planes = (light, np.ones(SHAPE), bits, score / unit, np.full(SHAPE, 1 / unit), score)
+        light[y, x], seen[y, x] = 0.0, 0.0
+    match, power = (correlated(plane, stamp) for plane, stamp in ((light, PSF), (seen, PSF**2)))
+    planes = (light, np.ones(SHAPE), bits, match / power, power**-0.5, match * power**-0.5)
     types = (np.float32, np.float32, np.uint16, np.float32, np.float32, np.float32)
     return Maps(*(plane.astype(kind) for plane, kind in zip(planes, types, strict=True)))
 
@@ -89,6 +102,63 @@ def test_charge_beside_a_track_that_is_known():
     assert maps.score[85:96, 78:92].max() > 5.0
     clear_rays(maps, one_psf(PSF))
     assert maps.score[85:96, 78:92].max() < 5.0
+
+
+def test_what_is_taken_out_beside_a_hole_leaves_nothing():
+    rows = [(80 + k, 90 + step) for k in range(10) for step in (0, 1, 2)]
+    charge = [(80 + k, 89, 12.0) for k in range(10)]
+    maps, clean = (
+        scene(5, pixels=charge, flags=rows),
+        scene(5, flags=[*rows, *(c[:2] for c in charge)]),
+    )
+    assert maps.score[86:93, 78:92].max() > 10.0
+    clear_rays(maps, one_psf(PSF))
+    hit = np.array([(maps.flags[y, x] & RAY) != 0 for x, y, _ in charge])
+    assert hit.all()
+    near = np.isfinite(maps.error)
+    off = np.abs(maps.score - clean.score)[near]
+    assert off.max() < 0.2
+
+
+def tracks_found(sigma):
+    """Score left at tracks, each pixel of which is far from certain; before and after."""
+    heights = []
+    for seed in range(4):
+        places = [(30 + 40 * k, 30 + 40 * n) for k in range(4) for n in range(3)]
+        pixels = [(x + k, y + j, sigma) for x, y in places for k in range(9) for j in (0, 1)]
+        maps = scene(60 + seed, pixels=pixels)
+        before = maps.score.copy()
+        clear_rays(maps, one_psf(PSF))
+        for x, y in places:
+            near = np.s_[y - 3 : y + 5, x : x + 9]
+            heights.append((before[near].max(), maps.score[near].max()))
+    return np.array(heights)
+
+
+def test_a_track_of_faint_pixels_is_told_from_a_source():
+    before, after = tracks_found(2.2).T
+    assert np.mean(before > 5.0) > 0.6
+    assert np.mean(after > 5.0) < 0.15
+
+
+@pytest.mark.parametrize("snr", [5.5, 7.0])
+def test_hardly_a_faint_source_is_taken_for_a_track(snr):
+    places = [(20.0 + 27.3 * k, 20.0 + 29.6 * n, snr) for k in range(6) for n in range(5)]
+    lost = []
+    for seed in range(8):
+        maps = scene(80 + seed, sources=places)
+        before = maps.score.copy()
+        clear_rays(maps, one_psf(PSF))
+        lost += [
+            maps.score[round(y), round(x)] < before[round(y), round(x)] - 1 for x, y, _ in places
+        ]
+    assert np.mean(lost) < 0.025
+
+
+def test_tracks_have_unit_power():
+    assert np.square(TRACKS.weight).sum(axis=1) == pytest.approx(1.0)
+    assert (TRACKS.sizes >= 4).all()
+    assert TRACKS.most == TRACKS.sizes.max()
 
 
 def test_nothing_in_noise():

@@ -65,3 +65,24 @@ def test_too_few_stars_leave_a_cautious_guess() -> None:
     scene = Scene(43, (128, 128), stars=3)
     told = zogy(scene.new, scene.reference, ratio=even(scene.shape))
     assert told.residual == ResidualNoise(0.0, 0.005)
+
+
+def test_a_handful_of_stars_tells_how_well_positions_agree() -> None:
+    # One of them, the brightest, has moved by far more than the others' places are uncertain.
+    scene = Scene(44, (200, 200), stars=0)
+    stars = np.array(
+        [[60.2, 60.7, 6e5], [140.4, 61.1, 9e4], [61.3, 140.2, 7e4],
+         [139.8, 139.6, 5e4], [100.1, 101.4, 4e4]]
+    )  # fmt: skip
+    moved = stars.copy()
+    moved[:, 0] += [0.5, 0.06, -0.08, 0.05, -0.07]
+    moved[:, 1] += [0.3, -0.07, 0.06, 0.08, -0.05]
+    light, there = scene.light(stars, 4.0), scene.light(moved, 3.3)
+    new = replace(scene.new, pixels=scene.new.pixels + light.astype(np.float32))
+    reference = replace(scene.reference, pixels=scene.reference.pixels + there.astype(np.float32))
+    told = zogy(new, reference, ratio=even(scene.shape))
+    assert told.residual.position == pytest.approx(0.075, rel=0.5)
+    assert told.residual.relative == 0.005
+    for x, y, _ in stars[1:]:
+        j, i = round(y), round(x)
+        assert np.abs(told.score[j - 4 : j + 5, i - 4 : i + 5]).max() < 5.0

@@ -146,8 +146,8 @@ def _search(
     limits: tuple[float, ...],
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Hit pixels, and the sky-subtracted image with them replaced."""
-    image, noise = (np.pad(plane, _BORDER, mode="reflect") for plane in (left, noise))
-    gaps = np.pad(closed, _BORDER, mode="reflect")
+    image, noise = (np.pad(plane, _BORDER, mode="symmetric") for plane in (left, noise))
+    gaps = np.pad(closed, _BORDER, mode="symmetric")
     if closed.any():
         _bridge(image, gaps, np.argwhere(gaps))
         noise[gaps] = np.inf

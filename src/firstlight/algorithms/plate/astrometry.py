@@ -18,6 +18,7 @@ from firstlight.algorithms.plate.polynomial_fit import (
     Places,
     choose_order,
     fit_polynomial,
+    through_the_middle,
 )
 from firstlight.algorithms.sky.projection import (
     Projection,
@@ -31,6 +32,7 @@ __all__ = [
     "fit_projection",
     "match_stars",
     "polish_projection",
+    "refine_distortion",
     "refine_projection",
 ]
 
@@ -41,6 +43,8 @@ Pairs = tuple[tuple[Floats, Floats], tuple[Floats, Floats]]
 
 STARS_PER_COEFFICIENT = 3
 """A polynomial needs this many stars for each of its coefficients."""
+
+_STILL = 1e-3  # pixels: a tangent point that moves by less changes nothing any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +122,10 @@ def fit_projection(
         xi, eta = fit.coefficients[0] / scale
         lon, lat = from_tangent_plane(xi, eta, *crval)
         crval, weight = (float(lon), float(lat)), fit.weight
+        if np.hypot(*fit.coefficients[0]) < _STILL:
+            break
     plane = np.stack(tangent_plane(ra, dec, *crval), axis=1)
-    coefficients = fit.through_the_middle(plane)
+    coefficients = through_the_middle(places, plane, order, fit.weight)
     return _projection(crval, start.crpix, polynomial_terms(order)[1:], coefficients, places.size)
 
 
@@ -133,14 +139,24 @@ def match_stars(
     Indices of the detections and of the predictions, shape ``(n,)`` each, in the order of the
     predictions. Predictions that are not finite have no pair.
     """
-    usable = np.flatnonzero(np.isfinite(predicted_x) & np.isfinite(predicted_y))
-    if len(usable) == 0 or len(x) == 0:
+    if len(x) == 0:
         return np.empty(0, np.intp), np.empty(0, np.intp)
-    found = np.column_stack([x, y])
-    wanted = np.column_stack([predicted_x[usable], predicted_y[usable]])
-    distance, nearest = cKDTree(found).query(wanted)
-    _, back = cKDTree(wanted).query(found)
-    pair = np.flatnonzero((distance <= radius) & (back[nearest] == np.arange(len(wanted))))
+    return _nearest_pairs(cKDTree(np.column_stack([x, y])), (predicted_x, predicted_y), radius)
+
+
+def _nearest_pairs(
+    found: cKDTree, predicted: tuple[Floats, Floats], radius: float
+) -> tuple[Indices, Indices]:
+    """As `match_stars`, with the tree of at least one detection."""
+    usable = np.flatnonzero(np.isfinite(predicted[0]) & np.isfinite(predicted[1]))
+    if len(usable) == 0:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    wanted = np.column_stack([each[usable] for each in predicted])
+    distance, nearest = found.query(wanted, distance_upper_bound=np.nextafter(radius, np.inf))
+    # Only detections that are somebody's nearest can be one of a pair.
+    near = np.flatnonzero(distance <= radius)
+    _, back = cKDTree(wanted).query(found.data[nearest[near]])
+    pair = near[back == near]
     return nearest[pair].astype(np.intp), usable[pair]
 
 
@@ -174,9 +190,23 @@ def refine_projection(
     -------
     The fit, or None where fewer than four pairs are left.
     """
-    best = _settle(detections, stars, shape, (start, radius), 1)
-    if best is None:
+    plain = _settle(detections, stars, shape, (start, radius), 1)
+    if plain is None:
         return None
+    return refine_distortion(detections, stars, shape, plain, radius=radius, max_order=max_order)
+
+
+def refine_distortion(
+    detections: tuple[Floats, Floats],
+    stars: tuple[Floats, Floats],
+    shape: tuple[int, int],
+    plain: AstrometricFit,
+    *,
+    radius: float,
+    max_order: int,
+) -> AstrometricFit:
+    """The second half of `refine_projection`: distortion, where there is a fit without any."""
+    best = plain
     for order in range(2, max_order + 1):
         # Where distortion is strong a plain fit leaves the corners beyond a tight radius.
         reach = max(radius * 0.7, 6.0 * best.noise)
@@ -288,11 +318,18 @@ def _settle(
     order: int,
 ) -> AstrometricFit | None:
     projection, radius = start
+    if not len(detections[0]):
+        return None
+    places = projection.sky_to_pixel(*stars)
+    tree = cKDTree(np.column_stack(detections))
+    fit: AstrometricFit | None = None
     last: AstrometricFit | None = None
     for _ in range(8):
-        fit = _match_and_fit(detections, stars, shape, (projection, radius), order)
-        if fit is None:
+        pairs = _nearest_pairs(tree, _inside(*places, shape, radius), radius)
+        told = _fit_pairs(detections, stars, pairs, (projection, radius), order)
+        if told is None:
             return None
+        fit, places = told
         projection = fit.projection
         tight = max(4.0 * fit.noise, 0.7)
         if last is not None and tight >= radius and len(last.detected) == len(fit.detected):
@@ -302,38 +339,38 @@ def _settle(
     return fit
 
 
-def _match_and_fit(
+def _fit_pairs(
     detections: tuple[Floats, Floats],
     stars: tuple[Floats, Floats],
-    shape: tuple[int, int],
+    pairs: tuple[Indices, Indices],
     start: tuple[Projection, float],
     order: int,
-) -> AstrometricFit | None:
-    """One turn; None where the pairs are too few for the order."""
-    x, y = detections
-    ra, dec = stars
-    px, py = _inside(*start[0].sky_to_pixel(ra, dec), shape, start[1])
-    detected, reference = match_stars(x, y, px, py, start[1])
+) -> tuple[AstrometricFit, tuple[Floats, Floats]] | None:
+    """One turn, and where all stars are by it; None where the pairs are too few for the order."""
+    detected, reference = pairs
     terms = (order + 1) * (order + 2) // 2
     fewest = 4 if order == 1 else STARS_PER_COEFFICIENT * terms
     if len(detected) < fewest:
         return None
-    pairs = (x[detected], y[detected], ra[reference], dec[reference])
+    x, y = (each[detected] for each in detections)
     try:
-        projection = fit_projection(*pairs, start[0], order)
+        projection = fit_projection(x, y, stars[0][reference], stars[1][reference], start[0], order)
     except np.linalg.LinAlgError:
         return None
-    off_x, off_y = np.subtract(pairs[:2], projection.sky_to_pixel(*pairs[2:]))
+    places = projection.sky_to_pixel(*stars)
+    off_x, off_y = x - places[0][reference], y - places[1][reference]
     distance = np.nan_to_num(np.hypot(off_x, off_y), nan=np.inf)
-    if not np.isfinite(np.median(distance)):
+    middle = float(np.median(distance))
+    if not np.isfinite(middle):
         return None
     freedom = max(len(detected) - terms, 1) / len(detected)
     # The median distance of a round normal error is 1.177 sigma.
-    noise = float(np.median(distance)) / MEDIAN_OF_ROUND / np.sqrt(freedom)
+    noise = middle / MEDIAN_OF_ROUND / np.sqrt(freedom)
     kept = distance <= start[1]
-    return AstrometricFit(
+    fit = AstrometricFit(
         projection, detected[kept], reference[kept], off_x[kept], off_y[kept], noise
     )
+    return fit, places
 
 
 def _inside(px: Floats, py: Floats, shape: tuple[int, int], margin: float) -> tuple[Floats, Floats]:

@@ -14,7 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firstlight.algorithms.plate.astrometry import AstrometricFit, refine_projection
+from firstlight.algorithms.plate.astrometry import (
+    AstrometricFit,
+    refine_distortion,
+    refine_projection,
+)
 from firstlight.algorithms.plate.match_odds import isolated, local_density, log_odds, stars_needed
 from firstlight.algorithms.plate.quad_search import Frame, FrameQuads, search
 from firstlight.algorithms.plate.quads import (
@@ -456,10 +460,10 @@ def _judge(
     odds, expected = _weigh(field, fit, stars, used, options, tried)
     if odds < options.min_log_odds:
         return odds, None
-    finer = refine_projection(
-        detections, places, field.shape, start, radius=radius, max_order=options.max_order
+    finer = refine_distortion(
+        detections, places, field.shape, fit, radius=radius, max_order=options.max_order
     )
-    if finer is not None and finer.projection.order > 1:
+    if finer.projection.order > 1:
         finer_odds, finer_expected = _weigh(field, finer, stars, used, options, tried)
         if finer_odds >= options.min_log_odds:
             fit, odds, expected = finer, finer_odds, finer_expected

@@ -11,14 +11,22 @@ must change more than it makes uncertain (the focused information criterion of C
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.algorithms.sky.projection import polynomial_terms
 
-__all__ = ["MEDIAN_OF_ROUND", "Places", "PolynomialFit", "choose_order", "fit_polynomial"]
+__all__ = [
+    "MEDIAN_OF_ROUND",
+    "Basis",
+    "Places",
+    "PolynomialFit",
+    "choose_order",
+    "fit_polynomial",
+    "through_the_middle",
+]
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +41,34 @@ _GRID = 9  # points a side at which two orders are compared
 _WORTH = 2.0  # change by a higher order, squared, over what noise alone makes of it
 _OPTICAL = 3  # the order that lenses and mirrors have first of all; higher ones are refinements
 _WORST = 2.5  # errors of a typical star that a refinement may leave in a corner
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """Polynomials over some places that are orthogonal to each other there.
+
+    The powers themselves are nearly alike, so that normal equations of them lose half of all
+    digits; those of such polynomials lose none.
+
+    Attributes
+    ----------
+    columns
+        Their values at the places, orthonormal, shape ``(n, rank)``.
+    back
+        The coefficients of powers that each of them has, shape ``(terms, rank)``. Powers that
+        the places do not tell apart are taken as small as can be.
+    """
+
+    columns: Floats
+    back: Floats
+
+    @classmethod
+    def of(cls, design: Floats) -> Basis:
+        """From the powers at the places, shape ``(n, terms)``."""
+        q, r = np.linalg.qr(design)
+        u, size, turn = np.linalg.svd(r, full_matrices=False)
+        told = size > np.finfo(np.float64).eps * max(design.shape) * size[0]
+        return cls(q @ u[:, told], turn[told].T / size[told])
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +89,7 @@ class Places:
     v: Floats
     size: float
     crpix: tuple[float, float]
+    _bases: dict[int, Basis] = field(default_factory=dict, repr=False)
 
     @classmethod
     def around(cls, x: Floats, y: Floats, crpix: tuple[float, float]) -> Places:
@@ -72,7 +109,14 @@ class Places:
 
     def design(self, order: int) -> Floats:
         """Powers of u and v, shape ``(n, terms)``; the constant is first."""
-        return np.stack([self.u**p * self.v**q for p, q in polynomial_terms(order)], axis=1)
+        u, v = (_powers(each, order) for each in (self.u, self.v))
+        return np.stack([u[p] * v[q] for p, q in polynomial_terms(order)], axis=1)
+
+    def basis(self, order: int) -> Basis:
+        """Orthogonal polynomials up to `order`, made once."""
+        if order not in self._bases:
+            self._bases[order] = Basis.of(self.design(order))
+        return self._bases[order]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,23 +125,27 @@ class PolynomialFit:
 
     Attributes
     ----------
-    design
-        Of the fitted places, shape ``(n, terms)``.
+    basis
+        Polynomials over the fitted places.
     coefficients
-        Shape ``(terms, 2)``, pixels.
+        Of the powers, shape ``(terms, 2)``, pixels.
     weight
         Inverse error that each place was given in the end, shape ``(n,)``.
     off
         Distances of the places from the fit, pixels, shape ``(n,)``.
     leverage
         The share that each place has in its own prediction, shape ``(n,)``.
+    spread
+        Shape ``(terms, rank)``: the covariance of the powers' coefficients is this times its own
+        transpose.
     """
 
-    design: Floats
+    basis: Basis
     coefficients: Floats
     weight: Floats
     off: Floats
     leverage: Floats
+    spread: Floats
 
     @property
     def studentised(self) -> Floats:
@@ -109,15 +157,9 @@ class PolynomialFit:
         """Distances of the places from the fit to all others, pixels, shape ``(n,)``."""
         return np.asarray(self.off / (1.0 - self.leverage))
 
-    def through_the_middle(self, plane: Floats) -> Floats:
-        """Coefficients, ``(terms - 1, 2)``, without a constant, in another plane ``(n, 2)``."""
-        return _solve(self.design[:, 1:], plane, self.weight)
-
     def variance(self, design: Floats) -> Floats:
         """Variance of one coordinate of the fit at some places, square pixels, ``(places,)``."""
-        triangle = np.linalg.qr(self.design * self.weight[:, np.newaxis], mode="r")
-        # The pseudo-inverse: powers that the stars do not tell apart must not be an error here.
-        return np.asarray(np.sum((design @ np.linalg.pinv(triangle)) ** 2, axis=1))
+        return np.asarray(np.sum((design @ self.spread) ** 2, axis=1))
 
 
 def fit_polynomial(
@@ -143,16 +185,16 @@ def fit_polynomial(
     weight
         To begin with, ``(n,)``.
     """
-    design = places.design(order)
+    basis = places.basis(order)
     if weight is None:
         weight = np.ones(len(plane)) if errors is None else _at_first(errors)
-    fit = _weighted(design, plane, weight)
+    fit = _weighted(basis, plane, weight)
     for _ in range(_ROUNDS):
         distance = fit.studentised
         # A Cauchy weight halves at two sigma.
         weight = 1.0 / np.hypot(_with_excess(errors, distance), 0.5 * distance)
-        settled = np.allclose(weight, fit.weight, rtol=_SETTLED)
-        fit = _weighted(design, plane, weight)
+        settled = np.all(np.abs(weight - fit.weight) <= _SETTLED * fit.weight)
+        fit = _weighted(basis, plane, weight)
         if settled:
             break
     return fit
@@ -210,17 +252,30 @@ def _misses(fit: PolynomialFit, variance: Floats) -> float:
     return float(np.sum(_HEAVY * np.log1p(squared / _HEAVY)))
 
 
-def _weighted(design: Floats, plane: Floats, weight: Floats) -> PolynomialFit:
-    coefficients = _solve(design, plane, weight)
-    q, _ = np.linalg.qr(design * weight[:, np.newaxis])
-    leverage = np.minimum(np.sum(q**2, axis=1), 0.999)
-    off = np.hypot(*(plane - design @ coefficients).T)
-    return PolynomialFit(design, coefficients, weight, off, leverage)
-
-
-def _solve(design: Floats, plane: Floats, weight: Floats) -> Floats:
+def through_the_middle(places: Places, plane: Floats, order: int, weight: Floats) -> Floats:
+    """Least-squares coefficients ``(terms - 1, 2)`` without a constant, of given weights."""
     column = weight[:, np.newaxis]
-    return np.asarray(np.linalg.lstsq(design * column, plane * column, rcond=None)[0], np.float64)
+    design = places.design(order)[:, 1:] * column
+    return np.asarray(np.linalg.lstsq(design, plane * column, rcond=None)[0], np.float64)
+
+
+def _powers(values: Floats, most: int) -> list[Floats]:
+    powers = [np.ones_like(values)]
+    for _ in range(most):
+        powers.append(powers[-1] * values)
+    return powers
+
+
+def _weighted(basis: Basis, plane: Floats, weight: Floats) -> PolynomialFit:
+    column = weight[:, np.newaxis]
+    loaded = basis.columns * column
+    # Orthonormal with the weights, too.
+    turn = np.linalg.inv(np.linalg.cholesky(loaded.T @ loaded)).T
+    loaded = loaded @ turn
+    found = turn @ (loaded.T @ (plane * column))
+    leverage = np.minimum(np.einsum("ij,ij->i", loaded, loaded), 0.999)
+    off = np.hypot(*(plane - basis.columns @ found).T)
+    return PolynomialFit(basis, basis.back @ found, weight, off, leverage, basis.back @ turn)
 
 
 def _with_excess(errors: Floats | None, off: Floats) -> Floats:
@@ -232,11 +287,8 @@ def _with_excess(errors: Floats | None, off: Floats) -> Floats:
         scatter = float(np.median(off)) / MEDIAN_OF_ROUND
         return np.full(len(off), max(scatter, _LEAST_NOISE))
     best = errors <= np.median(errors)
-    low, high = _LEAST_NOISE, max(float(np.median(off[best])), 2.0 * _LEAST_NOISE)
-    for _ in range(20):
-        middle = float(np.sqrt(low * high))
-        if np.median(off[best] / np.hypot(errors[best], middle)) > MEDIAN_OF_ROUND:
-            low = middle
-        else:
-            high = middle
-    return np.hypot(errors, high)
+    off, own = off[best], errors[best]
+    most = max(float(np.median(off)), 2.0 * _LEAST_NOISE)
+    # With it the median of distances over errors is that of a round normal error.
+    added = float(np.median(np.square(off / MEDIAN_OF_ROUND) - np.square(own)))
+    return np.hypot(errors, float(np.sqrt(np.clip(added, _LEAST_NOISE**2, most**2))))

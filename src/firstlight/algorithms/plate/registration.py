@@ -184,7 +184,8 @@ def _by_shift(
             # Near a turn that no shift follows, a part of the frame agrees by itself.
             if (
                 isinstance(answer, PlateSolution)
-                and answer.n_matched > _WHOLE * answer.n_expected
+                # A deeper frame expects stars of which the other one knows nothing.
+                and answer.n_matched > _WHOLE * min(answer.n_expected, len(first[0]))
                 and abs(np.sin(np.radians(answer.projection.rotation - start.rotation))) < _TURN
             ):
                 return answer

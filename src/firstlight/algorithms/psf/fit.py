@@ -19,6 +19,7 @@ from firstlight.algorithms.flags import UNUSABLE
 from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
 from firstlight.algorithms.psf.model import (
     MARGIN,
+    RELAXED,
     PsfModel,
     Stamp,
     draw_stars,
@@ -60,7 +61,6 @@ _DAMPING = 0.003
 _STRAY = 5.0  # sigma of the others, for a star of another width or shape
 _LEAST_SCATTER = 0.01  # of width and ellipticity among stars
 _DOUBT = 2.0  # chi-square that each more number must gain at stars left out
-_RELAXED = {"contract", "reassoc", "arcp"}  # infinities and NaN keep their meaning
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
@@ -472,7 +472,7 @@ def _totals(model: PsfModel) -> Floats:
     return np.asarray(np.linalg.lstsq(terms, sums, rcond=None)[0])
 
 
-@njit(cache=True, nogil=True, fastmath=_RELAXED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def _slopes(dx, dy, profile, out):  # type: ignore[no-untyped-def] # compiled
     """Moffat's relative change with ln(core), e1, e2 and ln(power - 1)."""
     core, e1, e2, power = profile[0], profile[1], profile[2], profile[3]
@@ -482,11 +482,12 @@ def _slopes(dx, dy, profile, out):  # type: ignore[no-untyped-def] # compiled
     out[0] = -2.0 + 2.0 * power * squared * inner
     out[1] = -e1 / rest - power * (dx * dx - dy * dy) * per_area * inner
     out[2] = -e2 / rest - power * 2.0 * dx * dy * per_area * inner
-    out[3] = 1.0 - (power - 1.0) * np.log1p(squared)
-    return (power - 1) * np.sqrt(rest) / np.pi * per_area * np.exp(-power * np.log1p(squared))
+    grown = np.log(1.0 + squared)
+    out[3] = 1.0 - (power - 1.0) * grown
+    return (power - 1) * np.sqrt(rest) / np.pi * per_area * np.exp(-power * grown)
 
 
-@njit(cache=True, nogil=True, fastmath=_RELAXED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def _compare(planes, stars, limit, normal, right, chi):  # type: ignore[no-untyped-def] # compiled
     """Normal equations of flux, sky and the four numbers of the profile, star by star."""
     light, weight, drawn = planes
@@ -530,7 +531,7 @@ def _compare(planes, stars, limit, normal, right, chi):  # type: ignore[no-untyp
                 normal[s, b, a] = normal[s, a, b]
 
 
-@njit(cache=True, nogil=True, fastmath=_RELAXED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def _load(planes, stars, rule, index, square, side):  # type: ignore[no-untyped-def] # compiled
     """Normal equations of the net, each star's in the fold of its number."""
     light, weight, shape, whole = planes
@@ -572,7 +573,7 @@ def _load(planes, stars, rule, index, square, side):  # type: ignore[no-untyped-
         _add_star(own, right, basis[s], square[s % square.shape[0]], side[s % square.shape[0]])
 
 
-@njit(cache=True, nogil=True, fastmath=_RELAXED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def _nodes_of_pixel(corner, weights, index, who, value):  # type: ignore[no-untyped-def] # compiled
     known = 0
     for a in range(4):
@@ -584,7 +585,7 @@ def _nodes_of_pixel(corner, weights, index, who, value):  # type: ignore[no-unty
     return known
 
 
-@njit(cache=True, nogil=True, fastmath=_RELAXED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def _add_star(own, right, basis, square, side):  # type: ignore[no-untyped-def] # compiled
     pair = 0
     for a in range(basis.size):

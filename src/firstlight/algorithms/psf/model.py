@@ -14,12 +14,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MARGIN", "PsfModel", "Stamp", "draw_stars", "place_terms", "profiles_at"]
+__all__ = ["MARGIN", "RELAXED", "PsfModel", "Stamp", "draw_stars", "place_terms", "profiles_at"]
 
 Floats = NDArray[np.float64]
 
 MARGIN = 2
 """Rows of zeros around the net, so that every look-up finds four nodes."""
+
+RELAXED = {"contract", "reassoc", "arcp"}
+"""How compiled arithmetic may be changed: infinities and NaN keep their meaning."""
 
 _MOST_ELLIPTIC = 0.9
 
@@ -193,16 +196,16 @@ def profiles_at(model: PsfModel, u: Floats, v: Floats) -> Floats:
     return np.stack([wide, first * shrink, second * shrink, np.full(len(u), power)], axis=1)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def moffat(dx, dy, profile):  # type: ignore[no-untyped-def] # compiled
     """Total one over the plane. The matrix (1 + e1, e2; e2, 1 - e1) has determinant 1 - |e|^2."""
     core, e1, e2, power = profile[0], profile[1], profile[2], profile[3]
     squared = ((1 + e1) * dx * dx + 2 * e2 * dx * dy + (1 - e1) * dy * dy) / (core * core)
     norm = (power - 1) * np.sqrt(1 - e1 * e1 - e2 * e2) / (np.pi * core * core)
-    return norm * np.exp(-power * np.log1p(squared))
+    return norm * np.exp(-power * np.log(1.0 + squared))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def nodes_near(t, weights):  # type: ignore[no-untyped-def] # compiled
     """The lowest of the four cubic B-splines that reach `t`, and their values there."""
     low = int(np.floor(t))
@@ -215,7 +218,7 @@ def nodes_near(t, weights):  # type: ignore[no-untyped-def] # compiled
     return low - 1
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def mixed_net(nets, mix, out):  # type: ignore[no-untyped-def] # compiled
     """The net at one place: `out` = sum of `mix` times `nets`."""
     out[:] = 0.0
@@ -225,32 +228,34 @@ def mixed_net(nets, mix, out):  # type: ignore[no-untyped-def] # compiled
                 out[a, b] += mix[k] * nets[k, a, b]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def draw_one(offset, profile, net, spacing, out):  # type: ignore[no-untyped-def] # compiled
     """Draw one star around the middle pixel of `out` ``(side, side)``."""
     side, m = out.shape[0], net.shape[0]
     half, first = side // 2, -(m // 2)
     across = np.empty((side, 4))
     left = np.empty(side, np.int64)
-    along = np.empty(4)
+    along, row = np.empty(4), np.empty(m)
     for i in range(side):
         left[i] = nodes_near((i - half - offset[0]) / spacing, across[i]) - first
     for j in range(side):
         dy = j - half - offset[1]
         top = nodes_near(dy / spacing, along) - first
         corrected = top >= 0 and top + 4 <= m
+        row[:] = 0.0
+        if corrected:
+            for a in range(4):
+                for b in range(m):
+                    row[b] += along[a] * net[top + a, b]
         for i in range(side):
             value = moffat(i - half - offset[0], dy, profile)
             if corrected and left[i] >= 0 and left[i] + 4 <= m:
-                for a in range(4):
-                    row, part = net[top + a], 0.0
-                    for b in range(4):
-                        part += across[i, b] * row[left[i] + b]
-                    value += along[a] * part
+                for b in range(4):
+                    value += across[i, b] * row[left[i] + b]
             out[j, i] = value
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def draw_stars(stars, nets, spacing, drawn):  # type: ignore[no-untyped-def] # compiled
     """Draw each star around the middle pixel of its stamp in `drawn` ``(n, side, side)``.
 
@@ -264,7 +269,7 @@ def draw_stars(stars, nets, spacing, drawn):  # type: ignore[no-untyped-def] # c
         draw_one(offsets[s], profiles[s], net, spacing, drawn[s])
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=RELAXED)
 def add_stars(image, stars, nets, spacing):  # type: ignore[no-untyped-def] # compiled
     """Add stars to `image` ``(ny, nx)``.
 

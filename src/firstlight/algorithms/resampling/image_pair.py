@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
 _TILE_SIDE = 512.0
+_LEAST_TILES, _LEAST_SIDE = 3, 160.0  # so many along each axis, where they are not below that
 
 
 @dataclass(frozen=True)
@@ -79,22 +80,28 @@ def _between(nodes: Floats, place: float) -> tuple[int, float]:
     """Number of the node before a place, and the share of the way to the next."""
     if len(nodes) < 2:
         return 0, 0.0
-    first = int(np.clip(np.searchsorted(nodes, place) - 1, 0, len(nodes) - 2))
-    share = (place - nodes[first]) / (nodes[first + 1] - nodes[first])
-    return first, float(np.clip(share, -0.5, 1.5))
+    first = min(max(int(nodes.searchsorted(place)) - 1, 0), len(nodes) - 2)
+    share = float((place - nodes[first]) / (nodes[first + 1] - nodes[first]))
+    return first, min(max(share, -0.5), 1.5)
 
 
 def tile_centres(shape: tuple[int, int], tiles: tuple[int, int] | None) -> tuple[Floats, Floats]:
     """Middles x ``(columns,)`` and y ``(rows,)`` of equal tiles of an image ``(ny, nx)``.
 
-    Without `tiles` (rows, columns) they are about 512 pixels on a side.
+    Without `tiles` (rows, columns) they are about 512 pixels on a side, or a third of a small
+    image: its PSF changes over the field as that of a large one does.
     """
-    told = tiles or tuple(max(1, round(side / _TILE_SIDE)) for side in shape)
+    told = tiles or tuple(_tiles_along(side) for side in shape)
     y, x = (
         (np.arange(count) + 0.5) * side / count - 0.5
         for side, count in zip(shape, told, strict=True)
     )
     return x, y
+
+
+def _tiles_along(side: int) -> int:
+    few = min(_LEAST_TILES, round(side / _LEAST_SIDE))
+    return max(1, few, round(side / _TILE_SIDE))
 
 
 def psf_grid(

@@ -35,7 +35,7 @@ def smooth_fill(plane: NDArray[np.float32], hidden: NDArray[np.bool_]) -> None:
     hidden
         True where the value is not to be believed.
     """
-    places = np.argwhere(hidden)
+    places = _places(hidden)
     if not len(places):
         return
     if len(places) == plane.size:
@@ -47,15 +47,48 @@ def smooth_fill(plane: NDArray[np.float32], hidden: NDArray[np.bool_]) -> None:
         _smooth(plane, near, _neighbours(near, plane.shape))
 
 
-def _neighbours(places: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
+@njit(cache=True, nogil=True)
+def _places(hidden):  # type: ignore[no-untyped-def] # compiled
+    """Rows and columns of the pixels that are True ``(n, 2)``, row by row."""
+    ny, nx = hidden.shape
+    rows = np.empty(ny, np.int64)
+    for y in range(ny):
+        count = 0
+        for x in range(nx):
+            count += hidden[y, x]
+        rows[y] = count
+    places = np.empty((rows.sum(), 2), np.int64)
+    n = 0
+    for y in range(ny):
+        # Most rows have none, and need not be looked at again.
+        if rows[y]:
+            for x in range(nx):
+                if hidden[y, x]:
+                    places[n, 0], places[n, 1] = y, x
+                    n += 1
+    return places
+
+
+@njit(cache=True, nogil=True)
+def _neighbours(places, shape):  # type: ignore[no-untyped-def] # compiled
     """Flat index of the thirteen pixels around each place; the image mirrors at its edges."""
-    parts = []
-    for axis, steps in enumerate((_ROWS, _COLUMNS)):
-        n = shape[axis]
-        index = places[:, axis, None] + steps
-        index = np.where(index < 0, -1 - index, index)
-        parts.append(np.clip(np.where(index >= n, 2 * n - 1 - index, index), 0, n - 1))
-    return np.asarray(parts[0] * shape[1] + parts[1])
+    ny, nx = shape
+    index = np.empty((places.shape[0], _WEIGHTS.size), np.int64)
+    for k in range(places.shape[0]):
+        for i in range(_WEIGHTS.size):
+            y = _mirrored(places[k, 0] + _ROWS[i], ny)
+            x = _mirrored(places[k, 1] + _COLUMNS[i], nx)
+            index[k, i] = y * nx + x
+    return index
+
+
+@njit(cache=True, nogil=True)
+def _mirrored(place, size):  # type: ignore[no-untyped-def] # compiled
+    if place < 0:
+        place = -1 - place
+    if place >= size:
+        place = 2 * size - 1 - place
+    return min(max(place, 0), size - 1)
 
 
 @njit(cache=True, nogil=True)

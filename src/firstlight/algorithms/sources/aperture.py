@@ -121,7 +121,7 @@ def aperture_fluxes(
     return ApertureFluxes(circles, flux, error, bits, masked, sky[:, 0], sky[:, 1])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _quarter_overlap(x0, y0, x1, y1, radius):  # type: ignore[no-untyped-def] # compiled
     """Area of a rectangle in the first quadrant that lies in a circle around the origin."""
     if x1 <= x0 or y1 <= y0 or x0 * x0 + y0 * y0 >= radius * radius:
@@ -143,7 +143,7 @@ def _quarter_overlap(x0, y0, x1, y1, radius):  # type: ignore[no-untyped-def] # 
     return (start - x0) * (y1 - y0) + under + r2 * bulge
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _overlap(dx, dy, radius):  # type: ignore[no-untyped-def] # compiled
     """Area of the unit pixel centred at (dx, dy) that lies in a circle around the origin."""
     x0, y0 = abs(dx) - 0.5, abs(dy) - 0.5
@@ -159,7 +159,7 @@ def _overlap(dx, dy, radius):  # type: ignore[no-untyped-def] # compiled
     return area
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _usable(image, noise, flags, i, j):  # type: ignore[no-untyped-def] # compiled
     if i < 0 or j < 0 or i >= image.shape[1] or j >= image.shape[0]:
         return False
@@ -169,7 +169,7 @@ def _usable(image, noise, flags, i, j):  # type: ignore[no-untyped-def] # compil
     return bool(np.isfinite(image[j, i]) and np.isfinite(spread))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _add_pixel(offset, radii, pixel, bit, partial, whole, bits):  # type: ignore[no-untyped-def] # compiled
     """Add one pixel to each circle whose rim it touches and, whole, to the next larger one.
 
@@ -196,11 +196,13 @@ def _add_pixel(offset, radii, pixel, bit, partial, whole, bits):  # type: ignore
         bits[k] |= bit
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sum_circles(planes, centres, radii, sky, sums, bits):  # type: ignore[no-untyped-def] # compiled
     image, noise, flags = planes
     ny, nx = image.shape
     reach = radii[-1]
+    # Of the smallest circle, where pixels are whole.
+    inner = max(radii[0] - 0.7072, 0.0) ** 2
     whole = np.zeros((radii.size, 4))
     for s in range(centres.shape[0]):
         x, y = centres[s]
@@ -216,7 +218,8 @@ def _sum_circles(planes, centres, radii, sky, sums, bits):  # type: ignore[no-un
         for j in range(max(int(y - reach), 0), min(int(y + reach) + 2, ny)):
             for i in range(max(int(x - reach), 0), min(int(x + reach) + 2, nx)):
                 dx, dy = i - x, j - y
-                if dx * dx + dy * dy >= (reach + 0.7072) ** 2:
+                squared = dx * dx + dy * dy
+                if squared >= (reach + 0.7072) ** 2:
                     continue
                 bit = flags[j, i] if flags.shape[0] > 1 else np.uint16(0)
                 ii, jj = i, j
@@ -228,6 +231,12 @@ def _sum_circles(planes, centres, radii, sky, sums, bits):  # type: ignore[no-un
                 if ok:
                     spread = noise[jj, ii] if noise.size > 1 else noise[0, 0]
                     pixel = (image[jj, ii] - level, float(spread), 2)
+                if squared < inner:
+                    whole[0, 0] += pixel[0]
+                    whole[0, 1] += pixel[1]
+                    whole[0, pixel[2]] += 1.0
+                    own_bits[0] |= bit
+                    continue
                 _add_pixel((dx, dy), radii, pixel, bit, part, whole, own_bits)
         for k in range(1, radii.size):
             whole[k] += whole[k - 1]
@@ -235,7 +244,7 @@ def _sum_circles(planes, centres, radii, sky, sums, bits):  # type: ignore[no-un
         sums[s] += whole
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _ring_sky(image, flags, centres, annulus, sky):  # type: ignore[no-untyped-def] # compiled
     """Clipped mean and its error of the pixels whose centres lie in the ring; NaN if too few."""
     ny, nx = image.shape

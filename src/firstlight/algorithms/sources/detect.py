@@ -9,10 +9,10 @@ import numpy as np
 import sep
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import label, maximum_filter
 
 from firstlight.algorithms.flags import DTYPE, Flag
 from firstlight.algorithms.sources.aperture import REPLACED, aperture_fluxes
+from firstlight.algorithms.sources.deblend import extract
 from firstlight.algorithms.sources.matched_filter import matched_filter, sky_variance
 from firstlight.algorithms.sources.moments import FWHM_OF_SIGMA, adaptive_shapes, windowed_positions
 from firstlight.algorithms.sources.sharpest_stars import ImageQuality, image_quality
@@ -172,6 +172,7 @@ def find_sources(
         The planes do not fit, or nothing in them can be used.
     """
     image, noise, hidden = _prepare(data, variance, flags)
+    _refuse_nothing(hidden)
     quiet = sky_variance(image, noise, hidden)
     width, seen = fwhm, None
     if width is None:
@@ -180,7 +181,9 @@ def find_sources(
     width = float(np.clip(width, 1.2, 25.0))
     snr_map = matched_filter(image, quiet, hidden, width / FWHM_OF_SIGMA)
     scale = _noise_scale(snr_map)
-    objects, footprints = _extract(snr_map, threshold * max(scale, 1.0), min_pixels, contrast)
+    objects, footprints = extract(
+        snr_map, threshold * max(scale, 1.0), min_pixels=min_pixels, contrast=contrast
+    )
     found = objects.size
     if found > limit:
         brightest = np.argsort(-objects["cflux"], kind="stable")[:limit]
@@ -213,8 +216,18 @@ def star_width(
     flags: NDArray[np.uint16] | None = None,
 ) -> ImageQuality:
     """Width of the bright stars of a sky-subtracted image: the first look of `find_sources`."""
-    image, noise, hidden = _prepare(data, variance, flags)
-    return _first_look(image, noise, sky_variance(image, noise, hidden), flags, hidden)
+    quality = None
+    for window in _first_windows(data.shape):
+        spread = variance if np.ndim(variance) == 0 else np.asarray(variance)[window]
+        bits = None if flags is None else np.ascontiguousarray(flags[window])
+        image, noise, hidden = _prepare(data[window], spread, bits)
+        quiet = sky_variance(image, noise, hidden)
+        quality = _bright_quality(image, noise, quiet, bits, hidden)
+        if quality.stars >= _FIRST_STARS:
+            return quality
+    assert quality is not None  # noqa: S101 # the loop ran
+    _refuse_nothing(hidden)
+    return quality
 
 
 def _prepare(
@@ -232,18 +245,59 @@ def _prepare(
             raise InvalidInput(
                 "The planes do not fit.", field=name, found=plane.shape, expected=image.shape
             )
-    lost = ~(np.isfinite(image) & (noise > 0) & np.isfinite(noise))
-    if flags is not None:
-        lost |= (flags & REPLACED) != 0
-    if lost.all():
-        raise InvalidInput("No pixel of the image can be used.", found=image.shape)
-    if not lost.any():
-        return image, np.ascontiguousarray(noise), None
-    return (
-        np.where(lost, np.float32(0.0), image),
-        np.where(lost, np.float32(np.inf), noise),
-        lost,
+    bits = np.zeros((1, 1), DTYPE) if flags is None else flags
+    noise = np.ascontiguousarray(noise)
+    lost = np.empty(image.shape, np.bool_)
+    count = _find_lost(image, noise, bits, lost)
+    if not count:
+        return image, noise, None
+    shown, spread = np.empty_like(image), np.empty_like(image)
+    _hide(image, noise, lost, shown, spread)
+    return shown, spread, lost
+
+
+def _refuse_nothing(hidden: NDArray[np.bool_] | None) -> None:
+    if hidden is not None and hidden.all():
+        raise InvalidInput("No pixel of the image can be used.", found=hidden.shape)
+
+
+@njit(cache=True, nogil=True)
+def _find_lost(image, noise, flags, lost):  # type: ignore[no-untyped-def] # compiled
+    """Pixels without a value, and how many."""
+    most = np.float32(np.finfo(np.float32).max)
+    flagged, replaced = flags.shape == image.shape, np.uint16(REPLACED)
+    count = 0
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            # Comparisons with NaN are false.
+            good = abs(image[y, x]) <= most and noise[y, x] > 0 and noise[y, x] <= most
+            lost[y, x] = not good
+        if flagged:
+            for x in range(image.shape[1]):
+                lost[y, x] |= (flags[y, x] & replaced) != 0
+        for x in range(image.shape[1]):
+            count += lost[y, x]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _hide(image, noise, lost, shown, spread):  # type: ignore[no-untyped-def] # compiled
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            shown[y, x] = np.float32(0.0) if lost[y, x] else image[y, x]
+            spread[y, x] = np.float32(np.inf) if lost[y, x] else noise[y, x]
+
+
+def _first_windows(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """The middle of a large image, and all of it."""
+    ny, nx = shape
+    side = int(np.sqrt(_FIRST_PIXELS))
+    whole = slice(0, ny), slice(0, nx)
+    middle = (
+        slice(max((ny - side) // 2, 0), min((ny + side) // 2, ny)),
+        slice(max((nx - side) // 2, 0), min((nx + side) // 2, nx)),
     )
+    return [whole] if middle == whole else [middle, whole]
 
 
 def _first_look(
@@ -254,20 +308,15 @@ def _first_look(
     hidden: NDArray[np.bool_] | None,
 ) -> ImageQuality:
     """Width of the bright stars, from the middle of a large image if that is enough."""
-    ny, nx = image.shape
-    side = int(np.sqrt(_FIRST_PIXELS))
-    middle = np.s_[
-        max((ny - side) // 2, 0) : (ny + side) // 2, max((nx - side) // 2, 0) : (nx + side) // 2
-    ]
     quality = None
-    for window in (middle, np.s_[:, :]):
+    for window in _first_windows(image.shape):
         part = np.ascontiguousarray(image[window])
         spread = np.ascontiguousarray(noise[window])
         calm = np.ascontiguousarray(quiet[window])
         masked = None if hidden is None else np.ascontiguousarray(hidden[window])
         bits = None if flags is None else np.ascontiguousarray(flags[window])
         quality = _bright_quality(part, spread, calm, bits, masked)
-        if quality.stars >= _FIRST_STARS or part.size == image.size:
+        if quality.stars >= _FIRST_STARS:
             break
     assert quality is not None  # noqa: S101 # the loop ran
     return quality
@@ -281,7 +330,8 @@ def _bright_quality(
     hidden: NDArray[np.bool_] | None,
 ) -> ImageQuality:
     snr_map = matched_filter(image, quiet, hidden, _FIRST_SIGMA)
-    objects, footprints = _extract(snr_map, _FIRST_SNR * max(_noise_scale(snr_map), 1.0), 1, 0.01)
+    limit = _FIRST_SNR * max(_noise_scale(snr_map), 1.0)
+    objects, footprints = extract(snr_map, limit, min_pixels=1, contrast=0.01)
     bits = np.zeros(int(footprints.max()) + 1, dtype=DTYPE)
     if flags is not None:
         _collect_flags(footprints, flags, bits)
@@ -302,50 +352,6 @@ def _noise_scale(snr_map: NDArray[np.float32]) -> float:
     # One and two sigma below the mean of a Gaussian; sources shift both, and so not the difference.
     lower, low = np.percentile(sample, [2.275, 15.866])
     return float(low - lower)
-
-
-def _extract(
-    snr_map: NDArray[np.float32], threshold: float, min_pixels: int, contrast: float
-) -> tuple[NDArray[np.void], NDArray[np.int32]]:
-    """Connected pixels above the threshold, deblended; never short of buffers."""
-    above = int(np.count_nonzero(snr_map > threshold))
-    # sep keeps every pixel of unfinished objects in a fixed buffer and fails when it is full.
-    sep.set_extract_pixstack(max(100_000, above + 10_000))
-    try:
-        objects, footprints = sep.extract(
-            snr_map,
-            threshold,
-            filter_kernel=None,
-            minarea=min_pixels,
-            clean=False,
-            deblend_cont=contrast,
-            segmentation_map=True,
-        )
-    except Exception as error:  # sep raises no narrower class
-        if "overflow" not in str(error):
-            raise InvalidInput(f"Extraction failed: {error}") from error
-        # More sub-objects than sep can hold (raising its limit has crashed the process).
-        return _peaks(snr_map, threshold)
-    return objects, footprints
-
-
-def _peaks(
-    snr_map: NDArray[np.float32], threshold: float
-) -> tuple[NDArray[np.void], NDArray[np.int32]]:
-    """Every local maximum above the threshold, for fields where all sources are one region."""
-    regions, _ = label(snr_map > threshold)
-    top = (snr_map == maximum_filter(snr_map, 3)) & (regions > 0)
-    y, x = np.nonzero(top)
-    names = ("x", "y", "xcpeak", "ycpeak", "xmin", "xmax", "ymin", "ymax")
-    values = (x, y, x, y, x, x, y, y)
-    kind = [(name, np.float64) for name in (*names, "cpeak", "cflux")]
-    objects = np.zeros(x.size, dtype=[*kind, ("npix", np.int64), ("flag", np.int64)])
-    for name, value in zip(names, values, strict=True):
-        objects[name] = value
-    objects["cpeak"] = objects["cflux"] = snr_map[y, x]
-    objects["npix"] = 1
-    objects["flag"] = sep.OBJ_MERGED
-    return objects, regions.astype(np.int32)
 
 
 @njit(cache=True, nogil=True)

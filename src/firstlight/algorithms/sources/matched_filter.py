@@ -6,9 +6,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from firstlight.algorithms.order_statistics import kth_smallest
+
 __all__ = ["gaussian_taps", "matched_filter", "sky_variance"]
 
 _TILE = 64  # pixels of the cells whose median variance stands for the sky's
+_STEP = 4  # every so many pixels of a cell are looked at
 
 
 def gaussian_taps(sigma: float) -> NDArray[np.float32]:
@@ -67,19 +70,31 @@ def sky_variance(
     to be part of a source, and gets the median; a noisy part of the detector keeps its own.
     """
     ny, nx = data.shape
-    rows, columns = -(-ny // _TILE), -(-nx // _TILE)
-    medians = np.full((rows, columns), np.nan, dtype=np.float32)
-    for j in range(rows):
-        for i in range(columns):
-            cell = np.s_[j * _TILE : (j + 1) * _TILE : 4, i * _TILE : (i + 1) * _TILE : 4]
-            values = variance[cell] if mask is None else variance[cell][~mask[cell]]
-            if values.size:
-                medians[j, i] = np.partition(values, values.size // 2, axis=None)[values.size // 2]
+    medians = np.full((-(-ny // _TILE), -(-nx // _TILE)), np.nan, dtype=np.float32)
+    _cell_medians(variance, np.zeros((1, 1), np.bool_) if mask is None else mask, medians)
     known = np.isfinite(medians)
     medians[~known] = np.median(medians[known]) if known.any() else np.float32(1.0)
     result = np.empty_like(data)
     _without_sources(data, variance, medians, result)
     return result
+
+
+@njit(cache=True, nogil=True)
+def _cell_medians(variance, hidden, medians):  # type: ignore[no-untyped-def] # compiled
+    ny, nx = variance.shape
+    masked = hidden.shape == variance.shape
+    values = np.empty((_TILE // _STEP + 1) ** 2, np.float32)
+    for j in range(medians.shape[0]):
+        for i in range(medians.shape[1]):
+            count = 0
+            for y in range(j * _TILE, min((j + 1) * _TILE, ny), _STEP):
+                for x in range(i * _TILE, min((i + 1) * _TILE, nx), _STEP):
+                    lost = np.isnan(variance[y, x]) or (masked and hidden[y, x])
+                    if not lost:
+                        values[count] = variance[y, x]
+                        count += 1
+            if count:
+                medians[j, i] = kth_smallest(values, count, count // 2)
 
 
 @njit(cache=True, nogil=True)
@@ -93,7 +108,7 @@ def _without_sources(data, variance, medians, result):  # type: ignore[no-untype
             result[y, x] = typical if excess and stands_out else own
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _weigh(data, variance, hidden, weighted, weight):  # type: ignore[no-untyped-def] # compiled
     zero, one = np.float32(0.0), np.float32(1.0)
     for y in range(data.shape[0]):
@@ -102,9 +117,10 @@ def _weigh(data, variance, hidden, weighted, weight):  # type: ignore[no-untyped
             good = spread > zero and np.isfinite(spread) and np.isfinite(data[y, x])
             if hidden.shape[0] > 1:
                 good = good and not hidden[y, x]
-            w = one / spread if good else zero
-            weight[y, x] = w
-            weighted[y, x] = w * data[y, x] if good else zero
+            inverse = one / spread
+            light = inverse * data[y, x]
+            weight[y, x] = inverse if good else zero
+            weighted[y, x] = light if good else zero
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -137,9 +153,10 @@ def _smooth(plane, taps):  # type: ignore[no-untyped-def] # compiled
                 out[x] += tap * shifted[x]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _divide(weighted, weight):  # type: ignore[no-untyped-def] # compiled
     for y in range(weighted.shape[0]):
         for x in range(weighted.shape[1]):
             w = weight[y, x]
-            weighted[y, x] = weighted[y, x] / np.sqrt(w) if w > 0 else np.float32(0.0)
+            told = weighted[y, x] / np.sqrt(w)
+            weighted[y, x] = told if w > 0 else np.float32(0.0)

@@ -118,7 +118,7 @@ def adaptive_shapes(
     return Shapes(np.sqrt(mean + half), minor, 0.5 * np.arctan2(2 * xy, xx - yy))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _pixel(data, variance, x, y, i, j):  # type: ignore[no-untyped-def] # compiled
     """Value and variance of a pixel, or of the one opposite the centre; zero if neither."""
     if np.isfinite(variance[j, i]):
@@ -130,7 +130,7 @@ def _pixel(data, variance, x, y, i, j):  # type: ignore[no-untyped-def] # compil
     return np.float32(0.0), np.float32(0.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sums(data, variance, x, y, sigma):  # type: ignore[no-untyped-def] # compiled
     """Light, first moments, and the derivatives and variances that a Newton step needs."""
     ny, nx = data.shape
@@ -163,7 +163,7 @@ def _sums(data, variance, x, y, sigma):  # type: ignore[no-untyped-def] # compil
     return sx, sy, dx2, dy2, vx, vy
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _window(data, variance, start, sigma, result, converged):  # type: ignore[no-untyped-def] # compiled
     ny, nx = data.shape
     for s in range(start.shape[0]):
@@ -192,7 +192,7 @@ def _window(data, variance, start, sigma, result, converged):  # type: ignore[no
             result[s, 2], result[s, 3] = np.nan, np.nan
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _seen(data, variance, x, y, window):  # type: ignore[no-untyped-def] # compiled
     """Light seen through an elliptical window: its second moments."""
     ny, nx = data.shape
@@ -230,7 +230,7 @@ def _seen(data, variance, x, y, window):  # type: ignore[no-untyped-def] # compi
     return scale * mxx, scale * myy, scale * mxy
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _behind(moments, window):  # type: ignore[no-untyped-def] # compiled
     """Covariance C of a Gaussian with these moments in this window: 1/C = 1/M - 1/W.
 
@@ -248,7 +248,7 @@ def _behind(moments, window):  # type: ignore[no-untyped-def] # compiled
     return iyy / i, ixx / i, -ixy / i
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _adapt(data, variance, centres, limits, matrices):  # type: ignore[no-untyped-def] # compiled
     start, largest = limits[0] ** 2, limits[1] ** 2
     floor = _NARROWEST * _NARROWEST

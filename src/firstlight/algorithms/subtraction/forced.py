@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.subtraction.interpolation import lagrange_taps
+
 __all__ = ["ForcedFluxes", "Pixels", "forced_fluxes"]
 
 Floats = NDArray[np.float64]
-_TAPS = 6  # pixels along each axis that interpolation uses
 _NEAR = 1  # pixels on each side whose flags count
 
 
@@ -70,8 +71,8 @@ def forced_fluxes(
     if not len(inside):
         return ForcedFluxes(flux, error, bits)
     x, y = x[inside], y[inside]
-    columns, across = _taps(x, nx)
-    rows, along = _taps(y, ny)
+    columns, across = lagrange_taps(x, nx)
+    rows, along = lagrange_taps(y, ny)
     index = rows[:, :, None], columns[:, None, :]
     errors = flux_error[index].astype(np.float64)
     known = np.isfinite(errors)
@@ -94,17 +95,3 @@ def forced_fluxes(
     )
     bits[inside] = np.bitwise_or.reduce(flags[around].reshape(len(x), -1), axis=1)
     return ForcedFluxes(flux, error, bits)
-
-
-def _taps(place: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
-    """The pixels that a place is interpolated from and Lagrange's weights, each ``(n, 6)``."""
-    count = min(_TAPS, size)
-    first = np.clip(np.floor(place).astype(np.int64) - count // 2 + 1, 0, size - count)
-    pixels = first[:, None] + np.arange(count)
-    apart = place[:, None] - pixels
-    weights = np.ones((len(place), count))
-    for one in range(count):
-        for other in range(count):
-            if other != one:
-                weights[:, one] *= apart[:, other] / (one - other)
-    return pixels, weights

@@ -8,6 +8,7 @@ a hole of one image, on a star as elsewhere, is what the other image says is the
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
@@ -21,6 +22,9 @@ Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
 _SWEEPS = 3
+# Of the diagonal, by which every pixel of the reference holds to its first value: what the
+# difference hardly sees is left as it was. Times what makes the form definite, and besides.
+_SAFE, _HELD = 1.1, 0.02
 
 
 def fill_alike(
@@ -50,7 +54,10 @@ def fill_alike(
     Notes
     -----
     The sum of squares of the difference is a positive definite form of the hidden pixels. Each
-    of them in turn is put to its minimum (Gauss-Seidel), three times over. What lies beyond the
+    of them in turn is put to its minimum (Gauss-Seidel), three times over. Where the reference is
+    the sharper image its fine structure hardly shows in the difference, and kernels that were cut
+    off make the form a little indefinite: without something that holds its pixels, they would
+    grow without bound across a wide hole. As in a transform, planes go round. What lies beyond the
     reach of the kernels from any pixel that is known in both images stays as it is: nothing can
     be known there, and nothing beside it depends on it.
     """
@@ -60,8 +67,26 @@ def fill_alike(
         holes, trust = holes[kept], trust[kept]
     before = pixels[1][holes[:, 0], holes[:, 1]]
     stamps = (kernels.nn, kernels.nr, kernels.rr, kernels.rn)
+    held = trust + np.float32(_held(kernels))
     for _ in range(_SWEEPS):
-        _sweep(pixels, hidden, holes, stamps, (trust, before))
+        _sweep(pixels, hidden, holes, stamps, (held, before))
+
+
+def _held(kernels: StaticKernels) -> float:
+    """What is added to the diagonal of the reference's pixels."""
+    size = scipy.fft.next_fast_len(2 * kernels.nn.shape[0], real=True)
+    middle = kernels.nn.shape[0] // 2
+    scale = float(kernels.nn[middle, middle]), float(kernels.rr[middle, middle])
+    # Both are even about their middles, so their transforms are real but for this phase.
+    phase = np.exp(2j * np.pi * middle * scipy.fft.fftfreq(size))
+    shift = phase[:, None] * phase[: size // 2 + 1]
+    nn, rr = (
+        (scipy.fft.rfft2(kernel, (size, size)) * shift).real / own
+        for kernel, own in zip((kernels.nn, kernels.rr), scale, strict=True)
+    )
+    both = np.square(np.abs(scipy.fft.rfft2(kernels.nr, (size, size)))) / (scale[0] * scale[1])
+    least = (nn + rr - np.sqrt(np.square(nn - rr) + 4.0 * both)) / 2.0
+    return scale[1] * (_HELD + _SAFE * max(0.0, -float(least.min())))
 
 
 def _beyond_reach(hidden: Bools, reach: int) -> Bools:
@@ -94,7 +119,7 @@ def _sweep(pixels, hidden, holes, stamps, prior):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _around(plane, y, x, kernel):  # type: ignore[no-untyped-def] # compiled
-    """A convolution at one pixel; the plane goes on beyond its border as it is there."""
+    """A convolution at one pixel; beyond its border the plane begins anew."""
     ny, nx = plane.shape
     reach = kernel.shape[0] // 2
     total = np.float32(0.0)
@@ -106,7 +131,7 @@ def _around(plane, y, x, kernel):  # type: ignore[no-untyped-def] # compiled
                 total += taps[i] * row[i]
         return total
     for j in range(-reach, reach + 1):
-        v = min(max(y - j, 0), ny - 1)
+        row = plane[(y - j) % ny]
         for i in range(-reach, reach + 1):
-            total += kernel[j + reach, i + reach] * plane[v, min(max(x - i, 0), nx - 1)]
+            total += kernel[j + reach, i + reach] * row[(x - i) % nx]
     return total

@@ -43,6 +43,7 @@ Plane = NDArray[np.float32]
 _MOST = 250
 _FEWEST = 5
 _FOR_SLOPES, _FOR_CURVES = 20, 60  # sources, for kernels that change over the image
+_TILE_SIDE = 512.0  # pixels
 _INNER = 12  # pixels around a source that are fitted
 _LEAST_CORE, _MOST_CORE = 2.5, 7.5  # radius within which each pixel is free
 _RINGS = (1.5, 2.2, 3.1, 4.3)  # outer radii of the rings around, of that radius
@@ -119,7 +120,11 @@ def kernel_match(
     """
     hidden = hidden_pixels(new, reference)
     fit = fit_kernel(new, reference, hidden)
-    x, y = tile_centres(new.shape, tiles)
+    # Few sources tell how a kernel changes less well than they tell how a PSF does.
+    ny, nx = new.shape
+    x, y = tile_centres(
+        new.shape, tiles or (max(1, round(ny / _TILE_SIDE)), max(1, round(nx / _TILE_SIDE)))
+    )
     stamps = np.stack([np.stack([fit.at(i, j) for i in x]) for j in y]).astype(np.float32)
     kernel = PsfGrid(stamps, x, y)
     one = PsfGrid(np.ones((len(y), len(x), 1, 1), np.float32), x, y)

@@ -4,10 +4,11 @@ In one exposure a faint track has to be told from anything that may stand in the
 difference what stands there is gone, and whatever is new has the known shape of a point source.
 So each peak of the score is fitted with a point source, and pixels that stand out of the fit as
 no source can are taken out of it, the strongest first, until the rest agrees. Then the source
-has to explain what is left better than single pixels that are hit would, each of them at a
-price (as in the criterion of Schwarz 1978, Annals of Statistics 6, 461). What pixels that are hit
-add to the maps of flux and score around them is taken away again, and they count as unusable: a
-new source that was hit stays, with what is left of its light.
+has to explain what is left better than single pixels that are hit would, and better than a
+straight track would, each of them at a price (as in the criterion of Schwarz 1978, Annals of
+Statistics 6, 461). What pixels that are hit add to the maps of flux and score around them is
+taken away again, and they count as unusable: a new source that was hit stays, with what is left
+of its light.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.resampling.image_pair import PsfGrid
+from firstlight.algorithms.subtraction.ray_tracks import TRACKS
 
 __all__ = ["Maps", "clear_rays"]
 
@@ -31,11 +33,18 @@ _GO_ON = 2.5  # sigma of one that touches a pixel that is hit
 _PSF_ERROR = 0.1  # of a source's light in a pixel
 _WIDE = 1.5  # FWHM around a peak that are looked at
 # What a free pixel must gain in chi squared. So dear, one source of 5 sigma in a thousand is
-# better explained by pixels; beside a pixel that is known to be hit charge has spilled.
+# better explained by pixels; beside a pixel that is known to be hit charge has spilled. All such
+# limits are for sources of four pixels: in wider ones there are more pixels for chance.
 _PRICE, _PRICE_BESIDE = 4.7, 1.0
+_LIMITS_FOR = 4.6  # pixels, FWHM as `_width` has it
+# What a track must gain over the source in chi squared; one that goes on from a hit, less.
+_TRACK_PRICE, _TRACK_PRICE_BESIDE = 11.0, 5.0
+_TRACK_HIGHEST = 30.0  # score of a peak in which it is sought: brighter pixels stand out singly
+_HIT = 1.0  # sigma of a track's pixel that is taken out
 _MOST = 40  # pixels of one peak
 _FLANK = 2.0  # FWHM around a source, within which other peaks are its own
 _LEAST_KNOWN = 0.3  # share of a source that must be seen
+_COUNTED = 2  # in the plane of hits
 _RAY, _FILLED = int(Flag.COSMIC_RAY), int(Flag.INTERPOLATED)
 # Steps (down, right) from a pixel to the others of the shapes that tracks have.
 _SHAPES = np.array(
@@ -76,13 +85,15 @@ class Maps(NamedTuple):
     score: Plane
 
 
-def clear_rays(maps: Maps, psfs: PsfGrid) -> int:
+def clear_rays(maps: Maps, psfs: PsfGrid, hidden: NDArray[np.uint8]) -> int:
     """Flag what is too sharp for a source, and take it out of the maps, in place.
 
     Parameters
     ----------
     psfs
         Of the difference: a source of one electron.
+    hidden
+        1, 2 or 3 where the new image, the reference or both have no value, else 0.
 
     Returns
     -------
@@ -99,6 +110,7 @@ def clear_rays(maps: Maps, psfs: PsfGrid) -> int:
     hit = np.zeros(maps.score.shape, np.uint8)
     found = _search(tuple(maps), stamps, net, places, hit)
     lost = np.zeros(maps.score.shape, np.float32)
+    _count_lost(hidden, stamps, net, found, (hit, lost))
     _take_out(tuple(maps), stamps, net, found, lost)
     return len(found)
 
@@ -190,13 +202,18 @@ def _hits(maps, psf, hit, sources, place):  # type: ignore[no-untyped-def] # com
             break
         which, top, left = _strongest(light, spread, good, ray, model, width)
         if which < 0:
-            if not _is_ray(light, spread, good, ray, model, width):
+            rest = np.zeros((0, 2), np.int64)
+            if _is_ray(light, spread, good, ray, model, width):
+                rest = _all_free(light, spread, good, ray, width)
+            elif height < _TRACK_HIGHEST:
+                rest = _track(light, spread, good, ray, near, height)
+            if not rest.size:
                 break
-            for j, i in _all_free(light, spread, good, ray, width):
-                good[j, i] = False
+            for k in range(rest.shape[0]):
+                j, i = rest[k]
+                good[j, i], ray[j, i] = False, True
                 found.append((y + j - half, x + i - half))
-            height = _fit(light, spread, good, psf, near, model, source)
-            break
+            continue
         for step in range(-1, _COUNTS[which]):
             j = top + (_SHAPES[which, step, 0] if step >= 0 else 0)
             i = left + (_SHAPES[which, step, 1] if step >= 0 else 0)
@@ -341,7 +358,7 @@ def _strongest(light, spread, good, ray, model, width):  # type: ignore[no-untyp
     """The pattern that stands out most over its limit: its number, or -1, and first pixel."""
     side = light.shape[0]
     half, reach = side // 2, (_WIDE * width) ** 2
-    power = 0.0
+    power, begin = 0.0, np.sqrt(_BEGIN**2 + _chance(width))
     for j in range(side):
         for i in range(side):
             power += model[j, i] ** 2 if good[j, i] else 0.0
@@ -350,13 +367,13 @@ def _strongest(light, spread, good, ray, model, width):  # type: ignore[no-untyp
         for i in range(1, side - 1):
             if (j - half) ** 2 + (i - half) ** 2 > reach or not good[j, i]:
                 continue
-            limit = _GO_ON if ray[j - 1 : j + 2, i - 1 : i + 2].any() else _BEGIN
+            limit = _GO_ON if ray[j - 1 : j + 2, i - 1 : i + 2].any() else begin
             for k in range(_COUNTS.size):
                 height = _stands_out(light, spread, good, model, power, k, j, i)
                 if height > best * limit:
                     best, which, top, left = height / limit, k, j, i
                 # Patterns begin a hit; it grows by single pixels.
-                limit = _BEGIN
+                limit = begin
     return which, top, left
 
 
@@ -379,6 +396,12 @@ def _stands_out(light, spread, good, model, power, k, j, i):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
+def _chance(width):  # type: ignore[no-untyped-def] # compiled
+    """By how much the largest square among a source's pixels grows with their number."""
+    return max(0.0, 4.0 * np.log(width / _LIMITS_FOR))
+
+
+@njit(cache=True, nogil=True)
 def _gain(light, spread, good, ray, width, j, i):  # type: ignore[no-untyped-def] # compiled
     """Chi squared that a pixel gains when it is free, less its price."""
     half = light.shape[0] // 2
@@ -386,7 +409,8 @@ def _gain(light, spread, good, ray, width, j, i):  # type: ignore[no-untyped-def
         return 0.0
     beside = ray[j - 1 : j + 2, i - 1 : i + 2].any()
     value = max(light[j, i], 0.0)
-    return max(value * value / spread[j, i] - (_PRICE_BESIDE if beside else _PRICE), 0.0)
+    price = _PRICE_BESIDE if beside else _PRICE + _chance(width)
+    return max(value * value / spread[j, i] - price, 0.0)
 
 
 @njit(cache=True, nogil=True)
@@ -397,6 +421,50 @@ def _all_free(light, spread, good, ray, width):  # type: ignore[no-untyped-def] 
         for i in range(1, light.shape[1] - 1):
             gain[j, i] = _gain(light, spread, good, ray, width, j, i)
     return np.argwhere(gain > 0)
+
+
+@njit(cache=True, nogil=True)
+def _track(light, spread, good, ray, near, height):  # type: ignore[no-untyped-def] # compiled
+    """Pixels ``(n, 2)`` of the track that explains more than the source does; none if none does."""
+    half = light.shape[0] // 2
+    best, which, top, left = height * height, -1, 0, 0
+    for j in range(half - near, half + near + 1):
+        for i in range(half - near, half + near + 1):
+            for k in range(TRACKS.sizes.size):
+                told = _track_gain(light, spread, good, ray, k, (j, i))
+                if told > best:
+                    best, which, top, left = told, k, j, i
+    found = np.empty((TRACKS.most, 2), np.int64)
+    count = 0
+    for n in range(TRACKS.sizes[which] if which >= 0 else 0):
+        v, u = top + TRACKS.rows[which, n], left + TRACKS.columns[which, n]
+        if _seen(good, v, u) and light[v, u] > _HIT * np.sqrt(spread[v, u]):
+            found[count, 0], found[count, 1] = v, u
+            count += 1
+    return found[:count]
+
+
+@njit(cache=True, nogil=True)
+def _track_gain(light, spread, good, ray, which, place):  # type: ignore[no-untyped-def] # compiled
+    """Chi squared that a track explains, less its price."""
+    match, power, beside = 0.0, 0.0, False
+    for n in range(TRACKS.sizes[which]):
+        v, u = place[0] + TRACKS.rows[which, n], place[1] + TRACKS.columns[which, n]
+        if _seen(good, v, u):
+            told = TRACKS.weight[which, n] / spread[v, u]
+            match += told * light[v, u]
+            power += told * TRACKS.weight[which, n]
+        elif 0 <= v < ray.shape[0] and 0 <= u < ray.shape[1]:
+            beside = beside or ray[v, u]
+    if match <= 0.0 or power <= 0.0:
+        return 0.0
+    return match * match / power - (_TRACK_PRICE_BESIDE if beside else _TRACK_PRICE)
+
+
+@njit(cache=True, nogil=True)
+def _seen(good, row, column):  # type: ignore[no-untyped-def] # compiled
+    side = good.shape[0]
+    return 0 <= row < side and 0 <= column < side and good[row, column]
 
 
 @njit(cache=True, nogil=True)
@@ -414,6 +482,34 @@ def _is_ray(light, spread, good, ray, model, width):  # type: ignore[no-untyped-
             softened = spread[j, i] + (_PSF_ERROR * model[j, i]) ** 2
             source += light[j, i] ** 2 / spread[j, i] - rest * rest / softened
     return pixels > source
+
+
+@njit(cache=True, nogil=True)
+def _count_lost(hidden, stamps, net, found, planes):  # type: ignore[no-untyped-def] # compiled
+    """Add up what of a source lies on pixels that the new image lacks, around those found.
+
+    Fluxes are divided by what is seen: without it a hit beside a hole would stay in part.
+    """
+    counted, lost = planes
+    ny, nx = hidden.shape
+    reach = stamps.shape[1] // 2
+    for n in range(found.shape[0]):
+        y, x = found[n]
+        psf = stamps[_nearest(net[0], y) * net[1].size + _nearest(net[1], x)]
+        for v in range(max(y - 2 * reach, 0), min(y + 2 * reach + 1, ny)):
+            for u in range(max(x - 2 * reach, 0), min(x + 2 * reach + 1, nx)):
+                if hidden[v, u] & 1 and counted[v, u] != _COUNTED:
+                    counted[v, u] = _COUNTED
+                    _add_square(lost, psf, v, u)
+
+
+@njit(cache=True, nogil=True)
+def _add_square(lost, psf, y, x):  # type: ignore[no-untyped-def] # compiled
+    ny, nx = lost.shape
+    reach = psf.shape[0] // 2
+    for j in range(max(y - reach, 0), min(y + reach + 1, ny)):
+        for i in range(max(x - reach, 0), min(x + reach + 1, nx)):
+            lost[j, i] += psf[y - j + reach, x - i + reach] ** 2
 
 
 @njit(cache=True, nogil=True)

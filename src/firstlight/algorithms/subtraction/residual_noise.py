@@ -21,11 +21,14 @@ Plane = NDArray[np.float32]
 
 _BRIGHT = 100.0  # signal-to-noise ratio of a static source that tells of errors
 _FEWEST = 10
+_FAINTER = 30.0  # signal-to-noise ratio that must do where bright ones are few
+_FEWEST_SHIFTS = 3  # sources that tell of positions
 _MOST = 100  # of the brightest: on fainter ones photons hide what is looked for
 _AROUND = 3  # pixels around a source that are looked at
 _CHANCE = 4.0  # variances that noise alone makes of the largest residual of a source
 _SPREAD = 1.2  # of the median residual; with it 49 of 50 bright stars stay below 4 sigma
 _UNKNOWN = 0.005  # of a source's light, where too few sources tell
+_HALVINGS = 20
 _NORMAL = 0.4549  # median of the square of a normal variate
 
 
@@ -67,13 +70,16 @@ def measure_residual(
     since some of them have changed. Where fewer than ten sources are bright enough half a percent
     is taken to be uncertain.
     """
-    rows, columns = _static_maxima(static, variance, hidden, _BRIGHT)
-    if len(rows) < _FEWEST:
+    places = _static_maxima(static, variance, hidden, _BRIGHT)
+    few = len(places[0]) < _FEWEST
+    if few:
+        places = _static_maxima(static, variance, hidden, _FAINTER)
+    if few and len(places[0]) < _FEWEST_SHIFTS:
         return ResidualNoise(0.0, _UNKNOWN)
-    order = np.argsort(-static[rows, columns], kind="stable")[:_MOST]
+    order = np.argsort(-static[places], kind="stable")[:_MOST]
     steps = np.arange(-_AROUND, _AROUND + 1)
-    j = rows[order][:, None, None] + steps[:, None]
-    i = columns[order][:, None, None] + steps
+    j = places[0][order][:, None, None] + steps[:, None]
+    i = places[1][order][:, None, None] + steps
     light, value = static[j, i].astype(np.float64), flux[j, i].astype(np.float64)
     noise = variance[j, i].astype(np.float64)
     slopes = [
@@ -83,9 +89,9 @@ def measure_residual(
     shifts = np.stack(
         [(value * each).sum(axis=(1, 2)) / np.square(each).sum(axis=(1, 2)) for each in slopes]
     )
-    error = _shift_variance(light, noise)
-    square = float(np.median(np.square(shifts).ravel()) / _NORMAL)
-    position = max(square - float(np.median(error)), 0.0)
+    position = _excess(shifts, _shift_variance(light, noise))
+    if few:
+        return ResidualNoise(float(np.sqrt(position)), _UNKNOWN)
     steep = position * (np.square(slopes[0]) + np.square(slopes[1]))
     # Places on the wings say little of a share of the light that is not there.
     inner = light > 0.3 * light.max(axis=(1, 2), keepdims=True)
@@ -93,6 +99,25 @@ def measure_residual(
     largest = np.sqrt(np.maximum(np.where(inner, excess, 0.0).max(axis=(1, 2)), 0.0))
     relative = _SPREAD * float(np.median(largest))
     return ResidualNoise(float(np.sqrt(position)), relative)
+
+
+def _excess(shifts: Floats, error: Floats) -> float:
+    """Variance that shifts ``(2, n)`` have beyond that of their errors ``(n,)``.
+
+    The one with which the median square of shift over error is a normal variate's: a source
+    that has moved does not matter, nor that fainter ones have larger errors.
+    """
+    square = np.square(shifts)
+    low, high = 0.0, float(np.median(square)) / _NORMAL
+    if np.median(square / error) <= _NORMAL:
+        return 0.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        if np.median(square / (error + middle)) > _NORMAL:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def _shift_variance(light: Floats, noise: Floats) -> Floats:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.resampling.image_pair import AlignedImage, Matching, PsfGrid, shifted
 from firstlight.algorithms.subtraction.flux_ratio import FluxRatio
+from firstlight.algorithms.subtraction.interpolation import lagrange_taps
 from firstlight.algorithms.subtraction.rays_left import Maps, clear_rays
 from firstlight.algorithms.subtraction.residual_noise import ResidualNoise, measure_residual
 from firstlight.algorithms.subtraction.tile_filter import filter_tiles
@@ -27,7 +28,6 @@ __all__ = ["Subtraction", "Subtractor", "subtract"]
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
-_REACH = 3  # pixels on each side of a place that interpolation uses
 _FILLED, _EDGE = int(Flag.INTERPOLATED), int(Flag.EDGE)
 
 
@@ -100,7 +100,7 @@ def _interpolate(plane: Plane, x: Floats, y: Floats) -> Floats:
     inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
     if not inside.any():
         return result
-    (i, across), (j, along) = _taps(x[inside], nx), _taps(y[inside], ny)
+    (i, across), (j, along) = lagrange_taps(x[inside], nx), lagrange_taps(y[inside], ny)
     values = plane[j[:, :, None], i[:, None, :]].astype(np.float64)
     known = np.isfinite(values)
     told = np.einsum("nj,nji,ni->n", along, np.where(known, values, 0.0), across)
@@ -108,19 +108,6 @@ def _interpolate(plane: Plane, x: Floats, y: Floats) -> Floats:
     nearest = plane[np.rint(y[inside]).astype(int), np.rint(x[inside]).astype(int)]
     result[inside] = np.where(known.all(axis=(1, 2)), told, nearest)
     return result
-
-
-def _taps(place: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
-    """The pixels that a place is interpolated from, and their weights, each ``(n, 6)``."""
-    count = min(2 * _REACH, size)
-    first = np.clip(np.floor(place).astype(np.int64) - _REACH + 1, 0, size - count)
-    pixels = first[:, None] + np.arange(count)
-    weights = np.ones((len(place), count))
-    for one in range(count):
-        for other in range(count):
-            if other != one:
-                weights[:, one] *= (place - pixels[:, other]) / (one - other)
-    return pixels, weights
 
 
 def subtract(
@@ -155,7 +142,7 @@ def subtract(
     _judge(filtered.flux, error, score, (residual.position, residual.relative))
     flags = _flags((new.flags, reference.flags), hidden, matching.psf.radius)
     planes = filtered.difference, filtered.variance, flags, filtered.flux, error, score
-    clear_rays(Maps(*planes), filtered.psfs)
+    clear_rays(Maps(*planes), filtered.psfs, hidden)
     return Subtraction(
         difference=filtered.difference,
         variance=filtered.variance,

@@ -41,6 +41,7 @@ _BLEND = 8  # half the width of the band in which two tiles go over into each ot
 _STEP = 7  # every so many pixels are looked at for the level of the noise
 _LEAST_KNOWN = np.float32(0.3)  # share of a source that must be seen
 _BRIGHT, _DEEP = 10.0, 8  # of the noise, and pixels: whose mirror image may do harm
+_RELAXED = {"contract", "reassoc", "arcp", "nsz"}  # infinities keep their meaning
 _SPARE = 4  # pixels around a tile beyond the reach of its kernels
 
 
@@ -144,11 +145,12 @@ def filter_tiles(
                 place = (float(matching.psf.x[i]), float(matching.psf.y[j]))
                 psfs = tuple(each.psfs.at(*place).astype(np.float32) for each in (new, reference))
                 trust = fill_pixels(pieces, (psfs[0], psfs[1]), own)
-            told = _one_tile(pieces, matching, (j, i), own)
-            _share_known(told, pieces, (own, trust), (y, x))
+            parts, unit = _one_tile(pieces, matching, (j, i), own)
+            seen = _share_known(parts[3], pieces, (own, trust), (y, x))
             stamps[j, i] = own.psf
-            for plane, part in zip(planes, told, strict=True):
-                _place(plane, part, (y.start, x.start), (y.weight, x.weight), _overlap(y, x))
+            scales = (1.0 / unit, *own.shares)
+            lit = seen.known, seen.shares, seen.noise
+            _place(planes, (*parts, *pieces.variances), scales, lit, _aims(y, x))
     psfs_there = PsfGrid(stamps, matching.psf.x, matching.psf.y)
     return Filtered(difference, variance, flux, flux_variance, static, psfs_there)
 
@@ -176,9 +178,11 @@ def _tiles(length: int, count: int, matching: Matching) -> list[_Tile]:
     return found
 
 
-def _overlap(y: _Tile, x: _Tile) -> tuple[int, int, int, int]:
-    """Rows and columns that earlier tiles have written, and where the tile is in its grid."""
-    return y.shared, x.shared, y.start - y.origin, x.start - x.origin
+def _aims(y: _Tile, x: _Tile) -> tuple[tuple[int, int, int, Plane], ...]:
+    """Where the tile is in the image and in its grid, what earlier tiles have written, weights."""
+    return tuple(
+        (tile.start, tile.start - tile.origin, tile.shared, tile.weight) for tile in (y, x)
+    )
 
 
 def _pieces(
@@ -201,39 +205,52 @@ def _noise(pieces: Pieces) -> tuple[float, float]:
     return new or reference or 1.0, reference or new or 1.0
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What is seen of a source centred on each pixel of a tile, and of its noise.
+
+    Attributes
+    ----------
+    known
+        Share that does not lie in holes, ``(ny, nx)``, or a single 1 where there are none.
+    shares
+        Of what lies within the image's borders, along y and along x.
+    noise
+        Variance of the score over that elsewhere, over the share, along y and along x.
+    """
+
+    known: Plane
+    shares: tuple[Plane, Plane]
+    noise: tuple[Plane, Plane]
+
+
 def _share_known(
-    told: tuple[Plane, ...],
+    flux_variance: Plane,
     pieces: Pieces,
     fill: tuple[TileKernels, Plane],
     place: tuple[_Tile, _Tile],
-) -> None:
-    """Divide fluxes and variances by the share of a source that can be seen, in place."""
-    _, _, flux, flux_variance, static = told
+) -> _Seen:
+    """The share of sources that is seen; doubt is added to the variance in place."""
     own, trust = fill
-    outside = [tile.beyond() for tile in place]
-    bordering = any(each.any() for each in outside)
-    if not bordering and not len(pieces.holes):
-        return
+    known = np.ones((1, 1), np.float32)
+    shares, noise = ([np.ones(tile.size, np.float32) for tile in place] for _ in range(2))
     if len(pieces.holes):
         # A hole of the new image alone is filled from the reference.
         between = (trust > 0) | (pieces.hidden[tuple(pieces.holes.T)] == 1)
         add_doubt(flux_variance, pieces, own, pieces.holes, between)
-    if bordering:
-        # A star on the border is mirrored as if it were symmetric.
-        light = pieces.pixels[0] > _BRIGHT * np.sqrt(own.noise[0])
-        light &= outside[0][:, None] | outside[1]
-        places = np.argwhere(light)
-        add_doubt(flux_variance, pieces, own, places, np.zeros(len(places), np.bool_))
-    known, noise = np.ones_like(flux), [np.ones(tile.size, np.float32) for tile in place]
-    if len(pieces.holes):
+        known = np.ones_like(flux_variance)
         take_away(known, pieces, own, trust)
-    for axis, tile in enumerate(place):
-        seen = np.ones(tile.size, np.float32)
-        _along_border(seen, tile, own.edge_seen[1 - axis])
-        _along_border(noise[axis], tile, own.edge_noise[1 - axis])
-        known *= seen[:, None] if axis == 0 else seen
-        noise[axis] /= seen
-    _divide((flux, flux_variance, static), known, (noise[0], noise[1]))
+    outside = [tile.beyond() for tile in place]
+    if any(each.any() for each in outside):
+        # A star on the border is mirrored as if it were symmetric.
+        limit = np.float32(_BRIGHT * np.sqrt(own.noise[0]))
+        places = _bright_beyond(pieces.pixels[0], limit, outside[0], outside[1])
+        add_doubt(flux_variance, pieces, own, places, np.zeros(len(places), np.bool_))
+        for axis, tile in enumerate(place):
+            _along_border(shares[axis], tile, own.edge_seen[1 - axis])
+            _along_border(noise[axis], tile, own.edge_noise[1 - axis])
+            noise[axis] /= shares[axis]
+    return _Seen(known, (shares[0], shares[1]), (noise[0], noise[1]))
 
 
 def _along_border(factors: Plane, tile: _Tile, profile: Plane) -> None:
@@ -251,36 +268,37 @@ def _mirrored(tile: _Tile, length: int) -> NDArray[np.int64]:
 
 def _one_tile(
     pieces: Pieces, matching: Matching, place: tuple[int, int], own: TileKernels
-) -> tuple[Plane, ...]:
-    """Difference, its variance, flux, its variance, static flux."""
+) -> tuple[tuple[Plane, Plane, Plane, Plane], float]:
+    """Difference, score, that of static sources, variance of a flux; score of one electron."""
     ny, nx = pieces.hidden.shape
     told = spectra(matching, place, (ny, nx))
     new, reference = (scipy.fft.rfft2(plane) for plane in pieces.pixels)
     score = np.empty_like(new)
-    unit = _mix(told.new, told.reference, told.psf, own.noise, (new, reference, score))
+    scales = (*own.noise, 1.0 / own.peak)
+    unit = _mix(told.new, told.reference, told.psf, scales, (new, reference, score))
     # new holds the difference now, and reference the static part of the score.
     unit /= ny * nx
     new_kernel, reference_kernel = (
-        spectrum(cropped(kernel, (min(ny, nx) - 1) // 2), (ny, nx)) for kernel in own.squares
+        spectrum(cropped(kernel, (min(ny, nx) - 1) // 2) / np.float32(unit**2), (ny, nx))
+        for kernel in own.squares
     )
     spread, other = (scipy.fft.rfft2(plane) for plane in pieces.variances)
-    spread *= new_kernel
-    other *= reference_kernel
-    spread += other
+    _add_products(spread, new_kernel, other, reference_kernel)
     back = {"s": (ny, nx), "overwrite_x": True}
     difference, score_map, static, variance = (
         scipy.fft.irfft2(each, **back) for each in (new, score, reference, spread)
     )
-    planes = (difference, score_map, static, variance)
-    noise = _scale_in_place(planes, pieces.variances, (1.0 / own.peak, 1.0 / unit, *own.shares))
-    return difference, noise, score_map, variance, static
+    return (difference, score_map, static, variance), unit
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _mix(a, b, p, noise, planes):  # type: ignore[no-untyped-def] # compiled
-    """D over N, S, and the static part of S over R; returns the sum of |A P|^2 / Q."""
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _mix(a, b, p, scales, planes):  # type: ignore[no-untyped-def] # compiled
+    """D over N, S, and the static part of S over R; returns the sum of |A P|^2 / Q.
+
+    `scales` are both variances of the sky, and what D is multiplied by.
+    """
     new, reference, score = planes
-    v_n, v_r = np.float32(noise[0]), np.float32(noise[1])
+    v_n, v_r, scale = np.float32(scales[0]), np.float32(scales[1]), np.float32(scales[2])
     one = np.float32(1.0)
     last = a.shape[1] - 1
     total = 0.0
@@ -295,7 +313,7 @@ def _mix(a, b, p, noise, planes):  # type: ignore[no-untyped-def] # compiled
             rest = u * new[j, i] - fixed
             source = u * shape
             matched = source.conjugate() * inverse
-            new[j, i] = rest * np.sqrt(inverse)
+            new[j, i] = rest * (np.sqrt(inverse) * scale)
             score[j, i] = matched * rest
             reference[j, i] = matched * fixed
             power = (source.real * source.real + source.imag * source.imag) * inverse
@@ -306,35 +324,27 @@ def _mix(a, b, p, noise, planes):  # type: ignore[no-untyped-def] # compiled
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _scale_in_place(planes, variances, scales):  # type: ignore[no-untyped-def] # compiled
-    difference, score, static, spread = planes
-    ny, nx = difference.shape
-    result = np.empty((ny, nx), np.float32)
-    scale, unit = np.float32(scales[0]), np.float32(scales[1])
-    of_new, of_reference = np.float32(scales[2]), np.float32(scales[3])
-    for y in range(ny):
-        for x in range(nx):
-            difference[y, x] *= scale
-            score[y, x] *= unit
-            static[y, x] *= unit
-            spread[y, x] *= unit * unit
-            result[y, x] = of_new * variances[0][y, x] + of_reference * variances[1][y, x]
-    return result
+def _add_products(a, b, c, d):  # type: ignore[no-untyped-def] # compiled
+    """``a = a b + c d``, in place."""
+    for j in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            a[j, i] = a[j, i] * b[j, i] + c[j, i] * d[j, i]
 
 
 @njit(cache=True, nogil=True)
-def _divide(planes, known, noise):  # type: ignore[no-untyped-def] # compiled
-    flux, variance, static = planes
-    along, across = noise
-    zero, one, infinite = np.float32(0.0), np.float32(1.0), np.float32(np.inf)
-    for y in range(known.shape[0]):
-        for x in range(known.shape[1]):
-            share = known[y, x]
-            factor = one / share if share >= _LEAST_KNOWN else zero
-            flux[y, x] *= factor
-            static[y, x] *= factor
-            spread = variance[y, x] * along[y] * across[x] * factor
-            variance[y, x] = spread if factor > zero else infinite
+def _bright_beyond(pixels, limit, rows, columns):  # type: ignore[no-untyped-def] # compiled
+    """Rows and columns of pixels above a limit in some rows and columns ``(n, 2)``."""
+    every, chosen = np.arange(columns.size), np.flatnonzero(columns)
+    most = 0
+    for y in range(rows.size):
+        most += every.size if rows[y] else chosen.size
+    places, count = np.empty((most, 2), np.int64), 0
+    for y in range(rows.size):
+        for x in every if rows[y] else chosen:
+            if pixels[y, x] > limit:
+                places[count, 0], places[count, 1] = y, x
+                count += 1
+    return places[:count]
 
 
 @njit(cache=True, nogil=True)
@@ -355,16 +365,70 @@ def _take(plane, rows, columns, piece):  # type: ignore[no-untyped-def] # compil
             target[x] = source[columns[x]]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _place(plane, part, start, weights, overlap):  # type: ignore[no-untyped-def] # compiled
-    """Write a tile, or add it where an earlier tile has written its share."""
-    along, across = weights
+@njit(cache=True, nogil=True, fastmath=_RELAXED, error_model="numpy")
+def _place(planes, parts, scales, seen, aims):  # type: ignore[no-untyped-def] # compiled
+    """Write a tile, or add it where an earlier tile has written its share.
+
+    Fluxes and variances are divided by the share of a source that can be seen.
+    """
+    difference, variance, flux, flux_variance, static = planes
+    light, score, still, spread, new, reference = parts
+    top, from_row, rows_before, along = aims[0]
+    left, first, columns_before, across = aims[1]
+    unit = np.float32(scales[0])
+    of_new, of_reference = np.float32(scales[1]), np.float32(scales[2])
+    columns = across.size
+    source = slice(first, first + columns)
+    weight, factor, line = (
+        np.empty(columns, np.float32), np.empty(columns, np.float32), np.empty(columns, np.float32)
+    )  # fmt: skip
     for y in range(along.size):
-        weight = along[y]
-        source = part[y + overlap[2], overlap[3] : overlap[3] + across.size]
-        target = plane[start[0] + y, start[1] : start[1] + across.size]
-        written = across.size if y < overlap[0] else overlap[1]
-        for x in range(written):
-            target[x] += source[x] * weight * across[x]
-        for x in range(written, across.size):
-            target[x] = source[x] * weight * across[x]
+        row, target = from_row + y, (top + y, slice(left, left + columns))
+        written = columns if y < rows_before else columns_before
+        _share_of_row(seen, row, first, factor)
+        noise, noises = seen[2][0][row], seen[2][1][source]
+        for x in range(columns):
+            weight[x] = along[y] * across[x]
+        _put(difference[target], light[row, source], weight, written)
+        own, other = new[row, source], reference[row, source]
+        for x in range(columns):
+            line[x] = of_new * own[x] + of_reference * other[x]
+        _put(variance[target], line, weight, written)
+        own = spread[row, source]
+        for x in range(columns):
+            value = own[x] * (noise * noises[x]) * factor[x]
+            line[x] = value if factor[x] > 0 else np.float32(np.inf)
+        _put(flux_variance[target], line, weight, written)
+        for x in range(columns):
+            factor[x] *= unit
+        own, other = score[row, source], still[row, source]
+        for x in range(columns):
+            line[x] = own[x] * factor[x]
+        _put(flux[target], line, weight, written)
+        for x in range(columns):
+            line[x] = other[x] * factor[x]
+        _put(static[target], line, weight, written)
+
+
+@njit(cache=True, nogil=True, fastmath=_RELAXED, error_model="numpy")
+def _share_of_row(seen, row, first, factor):  # type: ignore[no-untyped-def] # compiled
+    """What fluxes of a row are multiplied by: 0 where too little is seen."""
+    known, shares, _ = seen
+    nothing, one = np.float32(0.0), np.float32(1.0)
+    here, across = shares[0][row], shares[1][first : first + factor.size]
+    for x in range(factor.size):
+        factor[x] = here * across[x]
+    if known.size > 1:
+        holes = known[row, first : first + factor.size]
+        for x in range(factor.size):
+            factor[x] *= holes[x]
+    for x in range(factor.size):
+        factor[x] = one / factor[x] if factor[x] >= _LEAST_KNOWN else nothing
+
+
+@njit(cache=True, nogil=True, fastmath=_RELAXED)
+def _put(target, line, weight, written):  # type: ignore[no-untyped-def] # compiled
+    for x in range(written):
+        target[x] += line[x] * weight[x]
+    for x in range(written, target.size):
+        target[x] = line[x] * weight[x]

@@ -104,30 +104,28 @@ def tile_kernels(
     reach = max(grid.radius for grid in (matching.new, matching.reference, matching.psf))
     size = fast_length(_SMALL * (2 * reach + 1))
     told = spectra(matching, place, (size, size))
-    both = noise[0] * np.abs(told.new) ** 2 + noise[1] * np.abs(told.reference) ** 2
-    root = np.sqrt(both)
+    root = np.sqrt(noise[0] * _power(told.new) + noise[1] * _power(told.reference))
     of_new, of_reference, source = (
         each / root for each in (told.new, told.reference, told.new * told.psf)
     )
     peak = float(np.abs(of_new[0, 0]))
-    back = {"s": (size, size)}
+    inverse = np.conj(source)
+    between = np.conj(of_new) * of_reference
+    group = (
+        inverse * of_new, inverse * of_reference,
+        of_new / peak, of_reference / peak, source / peak,
+        _power(of_new), between, _power(of_reference), np.conj(between),
+        _power(source),
+    )  # fmt: skip
+    kernels = scipy.fft.irfft2(np.stack(group), s=(size, size), overwrite_x=True)
+    score = kernels[9]
     squares, white, static = (
-        [_centred(scipy.fft.irfft2(each, **back)) for each in group]
-        for group in (
-            (np.conj(source) * of_new, np.conj(source) * of_reference),
-            (of_new / peak, of_reference / peak, source / peak),
-            (
-                np.abs(of_new) ** 2,
-                np.conj(of_new) * of_reference,
-                np.abs(of_reference) ** 2,
-                np.conj(of_reference) * of_new,
-            ),
-        )
+        [_centred(kernel) for kernel in kernels[part]]
+        for part in (slice(0, 2), slice(2, 5), slice(5, 9))
     )
     widest = size // 2 - 1
     first, second = (np.square(cropped(kernel, widest)) for kernel in squares)
     shares = [float(np.square(kernel.astype(np.float64)).sum()) for kernel in white[:2]]
-    score = scipy.fft.irfft2(np.abs(source) ** 2, **back)
     return TileKernels(
         noise,
         (first, second),
@@ -138,6 +136,11 @@ def tile_kernels(
         *_at_border(score, first),
         StaticKernels(*(cropped(kernel, min(_FILL_RADIUS, widest)) for kernel in static)),
     )
+
+
+def _power(transform: NDArray[np.complexfloating]) -> NDArray[np.floating]:
+    """Its squared modulus."""
+    return np.asarray(np.square(transform.real) + np.square(transform.imag))
 
 
 def _at_border(score: Plane, square: Plane) -> tuple[Plane, Plane]:

@@ -17,6 +17,7 @@ from firstlight.algorithms.photometry.growth_curve import (
 from firstlight.algorithms.sources.aperture import ApertureFluxes, aperture_fluxes
 from firstlight.algorithms.sources.detect import Detection, find_sources
 from firstlight.formats.tables import TableData
+from firstlight.models.base import finite_or_none
 from firstlight.models.image import Image
 from firstlight.models.sources import SourceList
 from firstlight.pipeline.image_sky import map_sky
@@ -96,8 +97,8 @@ class FindSources(Step):
         growth = _growth(fluxes, detection, width, (residual, image.variance))
         made = SourceList(
             image_id=image.id,
-            fwhm=_known(detection.fwhm),
-            elongation=_known(detection.elongation),
+            fwhm=finite_or_none(detection.fwhm),
+            elongation=finite_or_none(detection.elongation),
             background=sky.median_level,
             noise=sky.median_rms,
             aperture_radii=[float(radius) for radius in fluxes.radii],
@@ -193,8 +194,8 @@ def _facts(growth: GrowthCurve) -> dict[str, float | int | None]:
     """What a person may want to know of the wings."""
     return {
         "stars": growth.stars,
-        "core": _known(growth.core),
-        "power": _known(growth.power),
+        "core": finite_or_none(growth.core),
+        "power": finite_or_none(growth.power),
         "beyond": growth.beyond,
         "beyond_err": growth.beyond_err,
     }
@@ -203,7 +204,3 @@ def _facts(growth: GrowthCurve) -> dict[str, float | int | None]:
 def _limiting_flux(noise: float, fwhm: float) -> float:
     """Five sigma in an aperture of one FWHM radius, electrons."""
     return float(5.0 * noise * np.sqrt(np.pi) * fwhm)
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,14 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.candidates.cuts import DELETION_CUTS, Cut, apply_cuts
 from firstlight.algorithms.candidates.measures import KnownStars, Measures, saturated_pixels
-from firstlight.algorithms.photometry.magnitudes import AB_ZERO_POINT_UJY
+from firstlight.algorithms.photometry.magnitudes import (
+    AB_ZERO_POINT_UJY,
+    flux_ujy,
+    magnitude_error,
+)
 from firstlight.algorithms.sources.sharpest_stars import point_sources
 from firstlight.formats.cutout_file import CutoutRows
+from firstlight.models.base import finite_or_none
 from firstlight.models.measurement import Measurement, MeasurementSet
 from firstlight.models.sky_search import place
 from firstlight.models.zero_point import ZeroPoint
@@ -23,7 +29,6 @@ from firstlight.pipeline.step import Step, Workpiece
 __all__ = ["MeasureChanges"]
 
 UNLIKE = "it does not look like the new sources that the model was trained on"
-MAG_OF_RELATIVE = 2.5 / np.log(10.0)
 _OWN_COLUMNS = frozenset({"flux", "flux_error", "x", "y"})
 
 
@@ -136,7 +141,7 @@ def _rows(
             filter=image.filter,
             x=float(measures.x[n]),
             y=float(measures.y[n]),
-            position_err=_known(error[n]),
+            position_err=finite_or_none(error[n]),
             score=float(rows.found.score[n]),
             flux=float(flux[n]),
             flux_err=float(flux_err[n]),
@@ -154,19 +159,15 @@ def _rows(
 
 def _brightness(flux: float, error: float, zero: ZeroPoint) -> dict[str, float | None]:
     """µJy and AB magnitudes; magnitudes of what is below no noise are left out."""
-    scale = 10.0 ** (0.4 * (AB_ZERO_POINT_UJY - zero.zero_point - zero.ab_offset))
-    size = abs(flux)
-    bright = size > 0 and np.isfinite(error)
+    light, noise = flux_ujy((flux, error), zero.zero_point, zero.ab_offset).tolist()
+    size = abs(light)
+    bright = size > 0 and math.isfinite(noise)
     return {
-        "flux_ujy": _known(flux * scale),
-        "flux_err_ujy": _known(error * scale),
-        "mag": float(AB_ZERO_POINT_UJY - 2.5 * np.log10(size * scale)) if bright else None,
-        "mag_err": float(MAG_OF_RELATIVE * error / size) if bright else None,
+        "flux_ujy": finite_or_none(light),
+        "flux_err_ujy": finite_or_none(noise),
+        "mag": AB_ZERO_POINT_UJY - 2.5 * math.log10(size) if bright else None,
+        "mag_err": finite_or_none(magnitude_error(size, noise)) if bright else None,
     }
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _json(value: Any) -> Any:

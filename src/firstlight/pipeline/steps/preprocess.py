@@ -47,7 +47,7 @@ class Preprocess(Step):
     """
 
     name = "preprocess"
-    version = "4"
+    version = "5"
     makes = "image"
     product_class = Image
 

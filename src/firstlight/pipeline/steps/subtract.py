@@ -38,7 +38,7 @@ class Subtract(Step):
     """
 
     name = "subtract"
-    version = "1"
+    version = "2"
     makes = "difference"
     product_class = Image
     after = ("preprocess", "find_sources", "fit_psf", "solve_astrometry")
@@ -131,8 +131,11 @@ def _reference_frame(used: ReferenceProducts) -> SkyFrame:
 def _frame(name: str, planes: tuple[Any, Any, Any], sources: SourceList, psf: PSF) -> SkyFrame:
     table = sources.table
     x, y, snr, light = (np.asarray(table[c], np.float64) for c in ("x", "y", "snr", "total_flux"))
-    error = star_errors(snr, psf.fwhm, np.asarray(table["flags"]).astype(np.uint16))
     known = np.isfinite(light)
+    clear = np.flatnonzero(point_sources(table) & known)
+    width = np.asarray(table["fwhm"], np.float64)
+    flags = np.asarray(table["flags"]).astype(np.uint16)
+    error = star_errors(snr, psf.fwhm, flags, width, clear)
     return SkyFrame(
         name=name,
         pixels=planes[0],
@@ -141,7 +144,7 @@ def _frame(name: str, planes: tuple[Any, Any, Any], sources: SourceList, psf: PS
         psf=psf.model,
         fwhm=psf.fwhm,
         sources=FrameStars(x, y, np.where(known, light, snr), error),
-        clear=np.flatnonzero(point_sources(table) & known),
+        clear=clear,
     )
 
 

@@ -1,0 +1,61 @@
+"""Noise of a difference on the scale of a star, where that of single pixels does not tell it.
+
+Images that were resampled before have noise that neighbouring pixels share: each pixel scatters
+less than the sky does over the area of a star, and errors made from the scatter of pixels are
+too small (Fruchter & Hook 2002, PASP 114, 144, section 7). In one image faint sources look the
+same as shared noise; in the difference of two there are none of them left, so it is there that
+it is measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
+from firstlight.algorithms.subtraction.empty_sky import empty_sky
+from firstlight.algorithms.subtraction.subtract import Subtraction
+
+__all__ = ["sky_scatter", "with_sky_scatter"]
+
+Plane = NDArray[np.float32]
+
+_QUIET = 1.05  # of the median error
+_ENOUGH = 1_000_000  # pixels tell a width to a few thousandths
+_FEWEST = 2000  # pixels, of some fifty to a star
+
+
+def sky_scatter(found: Subtraction) -> float:
+    """Width of the score in empty sky: 1 where the errors are right, above where they are small.
+
+    1 where there is hardly any empty sky.
+    """
+    score, _ = _quiet(found)
+    if len(score) < _FEWEST:
+        return 1.0
+    return MAD_TO_SIGMA * float(np.median(np.abs(score)))
+
+
+def with_sky_scatter(found: Subtraction, scatter: float) -> Subtraction:
+    """The same with the sky's part of the errors larger by a factor, and the scores smaller.
+
+    Photons of sources have the noise that they have: only the sky's is measured by pixels.
+    """
+    if not scatter > 1.0:
+        return found
+    _, quiet_errors = _quiet(found)
+    sky = float(np.median(quiet_errors))
+    error = np.hypot(found.flux_error, np.float32(sky * np.sqrt(scatter**2 - 1.0)))
+    known = np.isfinite(error)
+    score = np.zeros_like(found.score)
+    score[known] = found.score[known] * found.flux_error[known] / error[known]
+    return replace(found, flux_error=error, score=score)
+
+
+def _quiet(found: Subtraction) -> tuple[Plane, Plane]:
+    """Scores and errors of flux in empty sky, ``(n,)``: of large images those of some pixels."""
+    step = max(1, round(np.sqrt(found.score.size / _ENOUGH)))
+    quiet = empty_sky(found, step, _QUIET)
+    return found.score[::step, ::step][quiet], found.flux_error[::step, ::step][quiet]

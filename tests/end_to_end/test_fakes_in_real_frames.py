@@ -1,0 +1,81 @@
+"""Transients put into frames of a 6-inch telescope are found as theory says, at their S/N.
+
+The frames of HAT-P-32 have stars 1.8 to 2.6 pixels wide, hot pixels, no dark and no flat, and
+drift over half of the field during the night.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from house import make_house
+from pyarrow.parquet import read_table
+from scipy.special import erf
+
+pytestmark = [pytest.mark.sample, pytest.mark.nightly]
+
+SETTINGS = """
+[recipe.solve_astrometry]
+solve_field = false
+
+[references]
+older_by_days = 0.0
+"""
+REFERENCE, LATER = slice(0, 9), (12, 19, 26)
+THRESHOLD = 5.0
+
+
+@pytest.fixture(scope="module")
+def tried(samples: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Columns of all fakes of three frames, and what the command tells of each frame."""
+    frames = sorted((samples / "hatp32_microobs").glob("*.FITS"))
+    house = make_house(tmp_path_factory.mktemp("hatp32") / "w", settings=SETTINGS)
+    house.run("ingest", *frames[REFERENCE])
+    house.run("reduce", "--workers", "1")
+    house.run("reference", "build", "--workers", "1")
+    house.run("ingest", *(frames[number] for number in LATER))
+    house.run("reduce", "--workers", "1")
+    told = house.json("fakes", "--number", "120", "--hosted", "0")
+    tables = [
+        read_table(path).to_pydict()
+        for path in sorted((house.folder / "data" / "fakes").rglob("*.parquet"))
+    ]
+    names = tables[0]
+    return {n: np.concatenate([np.asarray(t[n]) for t in tables]) for n in names}, told
+
+
+def test_every_frame_is_tried(tried):
+    columns, told = tried
+    assert [each["error"] for each in told] == [None] * len(LATER)
+    assert all(each["fakes"] == 120 for each in told)
+    # What looks like a cosmic ray once it is there has no flux: hardly any does.
+    assert np.isfinite(columns["forced_err"]).mean() > 0.98
+
+
+def test_they_are_found_as_often_as_noise_allows(tried):
+    columns, _ = tried
+    snr = columns["flux"] / columns["forced_err"]
+    expected = 0.5 * (1.0 + erf((snr - THRESHOLD) / np.sqrt(2.0)))
+    for low, high in ((0.5, 4.0), (4.0, 6.0), (6.0, 8.0), (8.0, 100.0)):
+        here = (snr >= low) & (snr < high)
+        found, theory = columns["found"][here].mean(), expected[here].mean()
+        chance = np.sqrt(max(theory * (1.0 - theory), 0.02) / here.sum())
+        assert here.sum() >= 15
+        assert abs(found - theory) < 3.0 * chance, (low, high, found, theory)
+    assert columns["found"][snr > 10.0].mean() >= 0.99
+    assert columns["kept"][snr > 12.0].mean() >= 0.95
+
+
+def test_their_fluxes_are_right(tried):
+    columns, told = tried
+    snr = columns["flux"] / columns["forced_err"]
+    pull = (columns["forced"] - columns["flux"]) / columns["forced_err"]
+    assert np.std(pull[snr < 20]) == pytest.approx(1.0, abs=0.3)
+    seen = columns["found"] & (snr > 8)
+    ratio = columns["measured"][seen] / columns["flux"][seen] - 1.0
+    weight = (columns["flux"][seen] / columns["measured_err"][seen]) ** 2
+    assert abs(np.average(ratio, weights=weight)) < 0.01
+    for each in told:
+        assert abs(each["flux_bias"]) < 0.03  # measured -0.020 to 0.006, with errors of 0.003
