@@ -39,11 +39,13 @@ VIEWS: dict[str, dict[str, Any]] = {
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
 }
-ALSO_DARK = ("home", "exposure", "object", "sky-map")
-ON_PHONE = ("home", "exposures", "exposure", "object", "site")
+ALSO_DARK = ("home", "exposure", "object", "sky-map", "candidates")
+ON_PHONE = ("home", "exposures", "exposure", "object", "site", "candidates")
+FIRST_NIGHT = "2026-01-15"
 SETTLE_MS = {
     "viewer": 6000,
     "object": 1500,
+    "object-changed": 1500,
     "object-analyses": 2500,
     "analysis": 2500,
     "analyses-compared": 2500,
@@ -95,6 +97,21 @@ def make_workspace(folder: Path) -> Path:
     for night in ("demo", "colours"):
         run("-w", str(workspace), "ingest", str(folder / night))
     run("-w", str(workspace), "reduce")
+    return workspace
+
+
+def make_survey(folder: Path) -> Path:
+    """Nights of a mosaic camera in which things change, compared with the first of them."""
+    workspace, survey = folder / "survey-workspace", folder / "survey"
+    run("simulate-survey", str(survey), "--nights", "3")
+    run("init", str(workspace))
+    with (workspace / "firstlight.toml").open("a") as settings:
+        settings.write((survey / "settings.toml").read_text())
+    run("-w", str(workspace), "ingest", str(survey / "raw"))
+    run("-w", str(workspace), "reduce")
+    run("-w", str(workspace), "reference", "build", "--to", FIRST_NIGHT)
+    run("-w", str(workspace), "reduce")
+    run("-w", str(workspace), "fakes", "--number", "30")
     return workspace
 
 
@@ -205,6 +222,16 @@ def pages(server: Server) -> dict[str, str]:
     return found
 
 
+def survey_pages(server: Server) -> dict[str, str]:
+    """Name and path of the pages that tell of what changed."""
+    (first,) = server.get("/api/candidates?numPerPage=1")["candidates"]
+    return {
+        "candidates": "/candidates",
+        "quality": "/quality",
+        "object-changed": f"/objects/{quote(first['object'])}",
+    }
+
+
 def explode(server: Server) -> None:
     """A supernova that somebody has followed: it rises, fades, and reddens."""
     telescope = server.add("/api/telescope", name="Survey", nickname="S", diameter=1.2, lat=33.0,
@@ -297,6 +324,28 @@ def shoot(context: BrowserContext, server: Server, name: str, path: str) -> tupl
     return png, complaints
 
 
+def shoot_all(server: Server, chosen: dict[str, str], asked: argparse.Namespace) -> int:
+    """Pictures of pages, light, dark and on a phone; returns how many pages complained."""
+    wrong = 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=asked.chromium)
+        for view, options in VIEWS.items():
+            context = browser.new_context(**options)
+            for name, path in chosen.items():
+                wanted = {"light": tuple(chosen), "dark": ALSO_DARK, "phone": ON_PHONE}[view]
+                if name not in wanted or (asked.only and name not in asked.only):
+                    continue
+                png, complaints = shoot(context, server, name, path)
+                end = "" if view == "light" else f"-{view}"
+                content = picture(png)
+                (asked.folder / f"{name}{end}.png").write_bytes(content)
+                wrong += bool(complaints)
+                print(f"{name}{end}: {len(content) / 1000:.0f} kB", *complaints, flush=True)
+            context.close()
+        browser.close()
+    return wrong
+
+
 def main() -> int:
     """Write the pictures; tells how many pages complained."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -307,27 +356,14 @@ def main() -> int:
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    wrong = 0
     with tempfile.TemporaryDirectory(prefix="firstlight-") as folder:
         workspace = asked.workspace or make_workspace(Path(folder))
-        with served(workspace) as server, sync_playwright() as playwright:
+        with served(workspace) as server:
             fill(server)
-            browser = playwright.chromium.launch(executable_path=asked.chromium)
-            chosen = pages(server)
-            for view, options in VIEWS.items():
-                context = browser.new_context(**options)
-                for name, path in chosen.items():
-                    wanted = {"light": chosen, "dark": ALSO_DARK, "phone": ON_PHONE}[view]
-                    if name not in wanted or (asked.only and name not in asked.only):
-                        continue
-                    png, complaints = shoot(context, server, name, path)
-                    end = "" if view == "light" else f"-{view}"
-                    content = picture(png)
-                    (asked.folder / f"{name}{end}.png").write_bytes(content)
-                    wrong += bool(complaints)
-                    print(f"{name}{end}: {len(content) / 1000:.0f} kB", *complaints, flush=True)
-                context.close()
-            browser.close()
+            wrong = shoot_all(server, pages(server), asked)
+        if asked.workspace is None:
+            with served(make_survey(Path(folder))) as server:
+                wrong += shoot_all(server, survey_pages(server), asked)
     return int(wrong > 0)
 
 
