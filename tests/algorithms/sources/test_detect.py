@@ -259,3 +259,10 @@ def test_only_regions_with_several_peaks_are_split():
     np.testing.assert_array_equal(footprints > 0, snr_map > 5.0)
     whole, _ = extract(snr_map, 5.0, min_pixels=1, contrast=1.0)
     assert len(whole) == 3
+
+
+def test_the_buffer_of_sep_is_left_as_it_was():
+    """It is one for the process, so whoever else extracts would fail in the small one."""
+    before = sep.get_extract_pixstack()
+    extract(np.zeros((20, 20), np.float32), 5.0, min_pixels=1, contrast=0.001)
+    assert sep.get_extract_pixstack() == before > 20_000

@@ -6,6 +6,10 @@ but a region with one peak alone has none. So only those with several are looked
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
 import numpy as np
 import sep
 from numba import njit
@@ -21,6 +25,8 @@ Labels = NDArray[np.int32]
 Objects = NDArray[np.void]
 
 _ALONG_X, _ALONG_Y = ("x", "xcpeak", "xmin", "xmax"), ("y", "ycpeak", "ymin", "ymax")
+# The size of sep's buffer holds for the whole process.
+_BUFFER = Lock()
 _PLACES = (*_ALONG_X, *_ALONG_Y)
 _COLUMNS = np.dtype(
     [(name, np.float64) for name in (*_PLACES, "cpeak", "cflux")]
@@ -111,20 +117,18 @@ def _sep(
 ) -> tuple[Objects, Labels] | None:
     """Objects and labels, never short of buffers; None with more objects than ``sep`` can hold."""
     above = int(np.count_nonzero(snr_map > threshold))
-    # sep keeps every pixel of unfinished objects in a fixed buffer and fails when it is full.
-    # To make a large one costs more than to search a small image.
-    sep.set_extract_pixstack(above + 1000)
     try:
-        found, labels = sep.extract(
-            snr_map,
-            threshold,
-            filter_kernel=None,
-            minarea=min_pixels,
-            clean=False,
-            deblend_nthresh=levels,
-            deblend_cont=contrast,
-            segmentation_map=True,
-        )
+        with _buffer_of(above + 1000):
+            found, labels = sep.extract(
+                snr_map,
+                threshold,
+                filter_kernel=None,
+                minarea=min_pixels,
+                clean=False,
+                deblend_nthresh=levels,
+                deblend_cont=contrast,
+                segmentation_map=True,
+            )
     except Exception as error:  # sep raises no narrower class
         if "overflow" not in str(error):
             raise InvalidInput(f"Extraction failed: {error}") from error
@@ -134,6 +138,22 @@ def _sep(
     for name in _COLUMNS.names or ():
         objects[name] = found[name]
     return objects, labels
+
+
+@contextmanager
+def _buffer_of(pixels: int) -> Iterator[None]:
+    """While inside, ``sep`` has room for so many pixels; others find its buffer as it was.
+
+    ``sep`` keeps every pixel of unfinished objects there and fails when it is full. To make a
+    large one costs more than to search a small image.
+    """
+    with _BUFFER:
+        before = sep.get_extract_pixstack()
+        sep.set_extract_pixstack(pixels)
+        try:
+            yield
+        finally:
+            sep.set_extract_pixstack(before)
 
 
 def _peaks(snr_map: Plane, threshold: float) -> tuple[Objects, Labels]:
