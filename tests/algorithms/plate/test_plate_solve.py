@@ -101,6 +101,33 @@ def test_missing_and_false_stars(missing, false):
         assert_right(field, plate_solve(*field.stars, stars_near, prior=hint(truth, rng)))
 
 
+@pytest.mark.parametrize("reach", [0.1, 3.0])
+def test_a_catalogue_of_one_field_alone(reach):
+    """Its stars end a third of a frame beyond the frame, deep within the cone that is asked for."""
+    solved = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        truth = Projection((150.0, 2.2), (1535.5, 1023.5), np.diag([-0.25, 0.25]) / 3600)
+        x = rng.uniform(-1000, 4000, 2000)
+        y = rng.uniform(-700, 2700, 2000)
+        mag = 15.0 + 6.0 * rng.uniform(size=2000) ** 0.4
+        catalogue = stars_from_arrays(*truth.pixel_to_sky(x, y), mag + rng.normal(0, 0.05, 2000))
+        seen = (x > 0) & (x < 3071) & (y > 0) & (y < 2047) & (rng.uniform(size=2000) > 0.1)
+        detected = np.column_stack([x, y])[seen] + rng.normal(0, 0.05, (seen.sum(), 2))
+        answer = plate_solve(
+            *detected.T,
+            10 ** (-0.4 * mag[seen]),
+            (2048, 3072),
+            catalogue,
+            prior=Prior(150.001, 2.2005, reach, 0.2, 0.3),
+        )
+        if isinstance(answer, PlateSolution):
+            middle = answer.projection.sky_to_pixel(150.0, 2.2)
+            np.testing.assert_allclose(middle, (1535.5, 1023.5), atol=0.1)
+            solved += 1
+    assert solved == 20
+
+
 def test_a_bright_nebula_in_one_corner():
     rng = np.random.default_rng(5)
     field = star_field(rng, optics(rng, (84.0, -5.0), 4.0))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from firstlight.algorithms.plate.astrometry import (
     AstrometricFit,
@@ -29,7 +30,7 @@ from firstlight.algorithms.plate.quads import (
     plane_codes,
 )
 from firstlight.algorithms.sky.projection import Projection, tangent_plane
-from firstlight.algorithms.sky.sky_index import angular_separation, sky_position
+from firstlight.algorithms.sky.sky_index import angular_separation, sky_position, unit_vectors
 
 __all__ = [
     "NotSolved",
@@ -55,6 +56,8 @@ _SWEEP = ((10, 84), (16, 165), (25, 84), (40, 35), (60, 35), (100, 35), (150, 35
 _FEWEST = 5
 _REFINED_PER_SWEEP = 8
 _LOCAL_STARS = 20_000
+_COUNTED = 4000
+"""Stars from which the area of a catalogue is reckoned."""
 
 
 @dataclass(frozen=True)
@@ -329,15 +332,30 @@ def _local_table(
     near = stars_from_arrays(ra, dec, mag)
     if len(ra) < _FEWEST:
         return None, near
-    area = float(2.0 * np.pi * (1.0 - np.cos(np.radians(radius))) * np.degrees(1.0) ** 2)
+    bright = np.argsort(mag, kind="stable")
+    area = _covered(ra[bright], dec[bright], radius)
     # Stars much fainter than the frame's own only make the table large.
     smallest = field.area * (_scales(field, prior)[0] / 3600.0) ** 2
     stars_per_frame = 3.0 * min(len(field.x), _SWEEP[-1][0])
     enough = int(min(_LOCAL_STARS, max(400.0, stars_per_frame * area / smallest)))
-    bright = np.argsort(mag, kind="stable")[:enough]
+    bright = bright[:enough]
     triples = (20,) if len(bright) < 1000 else (4, 4, 10)
     table = build_quad_table(ra[bright], dec[bright], mag[bright], area=area, triples=triples)
     return (table if len(table.members) else None), near
+
+
+def _covered(ra: Floats, dec: Floats, radius: float) -> float:
+    """Square degrees of a cone that have stars, which are sorted by brightness.
+
+    A catalogue may end within the cone. Each star stands for a fifth of the circle that reaches
+    to its fifth neighbour, in crowded parts as in sparse ones.
+    """
+    cone = float(2.0 * np.pi * (1.0 - np.cos(np.radians(radius))))
+    vectors = unit_vectors(ra[:_COUNTED], dec[:_COUNTED])
+    near = min(5, len(vectors) - 1)
+    reach = cKDTree(vectors).query(vectors, k=near + 1)[0][:, -1]
+    covered = float(np.sum(np.pi * reach**2 / near))
+    return min(cone, covered) * np.degrees(1.0) ** 2
 
 
 def _search(
