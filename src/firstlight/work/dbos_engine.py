@@ -45,9 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DbosEngine"]
 
-_EAGER_S = 0.05  # between looks at the queue while there is work, and for a while after
-_IDLE_S = 0.5
-_IDLE_AFTER_S = 10.0
+_EAGER_S, _IDLE_S = 0.05, 0.5  # between looks at a queue, at least and at most
+_SHARE = 10  # of the time for which nothing has moved in a lane, the next look waits for one part
 _LOOK_AFTER_S = 1.0  # between looks for the cancelled and the dead
 _BEAT_S = 5.0
 _SETTLE_S = 2.0  # what a stop waits for the last results to be written
@@ -96,7 +95,7 @@ class DbosEngine:
         self._ended: set[str] = set()  # their end is known here, and perhaps not yet written down
         self._listeners: set[SimpleQueue[JobOutcome]] = set()
         self._stopping = threading.Event()
-        self._last_work = 0.0
+        self._moved = dict.fromkeys(Lane, 0.0)
         self._store: JobStore | None = None
         self._registry: Registry | None = None
         self._runner: Runner | None = None
@@ -123,7 +122,7 @@ class DbosEngine:
         if self._store is not None:
             return
         self._stopping.clear()
-        self._last_work = time.monotonic()
+        self._stir(*Lane)
         try:
             if self._workers:
                 # Workers load their modules while this process loads DBOS.
@@ -201,6 +200,7 @@ class DbosEngine:
         """Write the requests down; see `Engine`."""
         store = self._running_store()
         checked = {request.job_id: request for request in check_requests(requests, self._jobs)}
+        self._stir(*(self._jobs[request.name].lane for request in checked.values()))
         known = store.outcomes(checked)
         store.add(request for job_id, request in checked.items() if job_id not in known)
         for job_id, outcome in known.items():
@@ -263,11 +263,13 @@ class DbosEngine:
             pausing = sum(hand.pausing for hand in self._hands.values() if hand.lane is lane)
         return 2 * self._crew().get(lane, 0) + pausing
 
-    def _polling_s(self) -> float:
-        now = time.monotonic()
-        if self._listeners or self._hands:
-            self._last_work = now
-        return _EAGER_S if now - self._last_work < _IDLE_AFTER_S else _IDLE_S
+    def _stir(self, *lanes: Lane) -> None:
+        """Remember that something moves in these lanes: their queues are looked at eagerly."""
+        self._moved.update(dict.fromkeys(lanes, time.monotonic()))
+
+    def _polling_s(self, lane: Lane) -> float:
+        quiet = time.monotonic() - self._moved[lane]
+        return min(max(quiet / _SHARE, _EAGER_S), _IDLE_S)
 
     def _has_in_hand(self, job_id: str) -> bool:
         with self._lock:
@@ -294,6 +296,7 @@ class DbosEngine:
 
         with self._lock:
             self._hands[job_id] = hand
+        self._stir(hand.lane)
         try:
             report, made = run_attempts(attempt, {} if kind is None else kind.retries, pause)
             outcome = JobOutcome(
@@ -311,6 +314,7 @@ class DbosEngine:
         finally:
             with self._lock:
                 del self._hands[job_id]
+            self._stir(hand.lane)
         self._announce(outcome)
         return outcome.as_dict()
 

@@ -36,9 +36,9 @@ class OneRunnerOnly(ConflictError):
 
 
 class Pace:
-    """How much and how eagerly this executor takes from the queue, at this moment."""
+    """How much and how eagerly this executor takes from each queue, at this moment."""
 
-    def __init__(self, width: Callable[[Lane], int], polling_s: Callable[[], float]) -> None:
+    def __init__(self, width: Callable[[Lane], int], polling_s: Callable[[Lane], float]) -> None:
         self.width = width
         self.polling_s = polling_s
 
@@ -116,8 +116,9 @@ def _keep_own_pace(dbos: DBOS, pace: Pace) -> None:
     def own(name: str, **options: Any) -> Queue | None:
         queue = shared(name, **options)
         if queue is not None and name in lanes:
-            queue._worker_concurrency = pace.width(lanes[name])  # noqa: SLF001 - no public way, see above
-            queue._polling_interval_sec = pace.polling_s()  # noqa: SLF001 - no public way
+            lane = lanes[name]
+            queue._worker_concurrency = pace.width(lane)  # noqa: SLF001 - no public way, see above
+            queue._polling_interval_sec = pace.polling_s(lane)  # noqa: SLF001 - no public way
         return queue
 
     system.get_queue = own  # type: ignore[method-assign]  # an override for this one object
