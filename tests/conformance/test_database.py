@@ -82,7 +82,7 @@ def test_an_empty_database_is_brought_to_the_models(url):
 
 def test_all_migrations_together_make_the_models(url):
     opened = Database(url)
-    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006", "0007"):
         opened.upgrade(revision)
     assert opened.revision() == opened.head()
     assert _differences(opened) == []
@@ -99,7 +99,7 @@ def test_all_migrations_together_make_the_very_tables_of_the_models(tmp_path):
         opened.dispose()
         return {name: _clauses(sql) for name, sql in rows if sql and name != "alembic_version"}
 
-    assert tables("migrated", "0001", "0002", "0003", "0004", "0005", "0006") == tables(
+    assert tables("migrated", "0001", "0002", "0003", "0004", "0005", "0006", "0007") == tables(
         "made", "head"
     )
 

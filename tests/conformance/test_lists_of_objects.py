@@ -119,6 +119,39 @@ def test_an_object_in_several_lists_is_told_once_by_its_latest_entry(database, p
         assert numbered == names
 
 
+def test_objects_in_several_lists_are_counted_once_and_no_further_than_asked(database, people):
+    for n in range(4):
+        save(database, f"object {n}", [(1, n, True), (2, n + 5, True)])
+    lists, query = ObjectList(database=database), ObjectQuery(saved=SavedWhen())
+    order = Order("saved_at")
+    for most, wanted in ((1, 1), (3, 3), (4, 4), (9, 4)):
+        page = lists.search(people[3], query, order, limit=1, count_to=most)
+        assert page.total == wanted
+        assert lists.count(people[3], query, most) == wanted
+
+
+def test_names_are_sought_in_any_case(database, people):
+    everyone, lists = people[3], ObjectList(database=database)
+    with database.begin() as session:
+        for name, others in (("Ärger ABC", []), ("ñandú xyz", []), ("third", ["Mira CETI"])):
+            audience = audience_of(session, groups=[1])
+            row = Object(
+                id=uuid.uuid4(), name=name, aliases=others, origin="test", audience_id=audience
+            )
+            place(row, 1.0, 2.0)
+            session.add(row)
+    for sought, wanted in (
+        ("aBc", ["Ärger ABC"]),
+        ("ÑANDÚ", ["ñandú xyz"]),
+        ("mira c", ["third"]),
+        ("r", ["Ärger ABC", "third"]),
+        ("_", []),
+        ("rgér", []),
+    ):
+        found = lists.search(everyone, ObjectQuery(name=sought)).rows
+        assert sorted(row.name for row in found) == sorted(wanted)
+
+
 def test_members_see_whatever_is_in_the_list_of_their_group(database, people):
     """Lists of saved objects rest on this: see `SavedObject`."""
     a, b, c, everyone = people

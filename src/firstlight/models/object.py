@@ -96,7 +96,14 @@ class SavedObject(Changing, Base):
     unsaved_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
 
 
-_LISTED_BY = ("n_points", "last_detected_mjd", "last_detected_mag", "peak_mag", "mean_mag")
+_AND_WHO = ("object_id", "only_audience_id")
+_LISTED_BY = {
+    "n_points": _AND_WHO,
+    "last_detected_mjd": _AND_WHO,
+    "last_detected_mag": (*_AND_WHO, "peak_mag"),
+    "peak_mag": _AND_WHO,
+    "mean_mag": _AND_WHO,
+}
 
 
 class PhotometrySummary(Changing, Base):
@@ -112,10 +119,11 @@ class PhotometrySummary(Changing, Base):
 
     __tablename__ = "photometry_summaries"
     __table_args__ = (
-        # Lists by a number are walked by one of these, which tells at once who sees it all.
+        # Lists by a number are walked by one of these, which tells at once who sees it all, and
+        # by its peak whether a part of it can be as bright as is asked.
         *(
-            Index(f"ix_photometry_summaries_{name}", name, "object_id", "only_audience_id")
-            for name in _LISTED_BY
+            Index(f"ix_photometry_summaries_{name}", name, *columns)
+            for name, columns in _LISTED_BY.items()
         ),
         Index("ix_photometry_summaries_only_audience_id", "only_audience_id"),
     )

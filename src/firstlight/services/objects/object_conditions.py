@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnCollection,
     ColumnElement,
+    ScalarSelect,
     Select,
     Text,
     and_,
@@ -31,7 +32,9 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from firstlight.algorithms.sky.sky_index import angular_separation, cone_ranges
 from firstlight.models.exposure_search import escaped
@@ -106,13 +109,13 @@ class Way:
             return self.condition
         return OBJECT_ID.in_(select(self.table.object_id).where(self.condition))
 
-    def size(self, session: Session, at_most: int) -> int:
+    def counted(self, at_most: int) -> ScalarSelect[int]:
         """How many rows it leads along, counted no further than `at_most`."""
         one = select(literal(1)).select_from(self.table)
         # Read from the index alone, as rows that fulfil one condition or another are not.
         parts = [one.where(each) for each in self.apart] or [one.where(*self.where)]
         some = parts[0] if len(parts) == 1 else union_all(*parts)
-        return session.scalar(select(func.count()).select_from(some.limit(at_most).subquery())) or 0
+        return select(func.count()).select_from(some.limit(at_most).subquery()).scalar_subquery()
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ class Sought:
     def bounds(self, by: str, of: ColumnCollection[str, Any]) -> list[Condition]:
         """Where a list by a number begins and ends, for an index that leads along it.
 
-        Light curves that the viewer may see in part are let through.
+        Light curves that the viewer may see in part are let through where a part may be so.
 
         Parameters
         ----------
@@ -232,13 +235,12 @@ class Sought:
         if self.audiences is None or bounds == ANY:
             return between(of[column], bounds) if column else []
         only = opaque(of.only_audience_id)
-        within = [*between(opaque(of[column]), bounds), _one_of(only, self.audiences)]
-        return [or_(and_(*within), only.is_(None))]
+        whole = [*between(opaque(of[column]), bounds), _one_of(only, self.audiences)]
+        part = [only.is_(None), *_possible(column, bounds, lambda name: opaque(of[name]))]
+        return [or_(and_(*whole), and_(*part))]
 
     def number_ways(self, *, whole: bool = False) -> list[Way]:
         """Conditions on statistics that an index leads to.
-
-        What a viewer sees of a light curve is never brighter than the whole of it, nor later.
 
         Parameters
         ----------
@@ -256,10 +258,7 @@ class Sought:
             if self.audiences is None or whole:
                 ways.append(Way(PhotometrySummary, exact))
                 continue
-            if column is SUMMARY.last_detected_mjd:
-                possible = between(column, (bounds[0], None))
-            else:
-                possible = between(SUMMARY.peak_mag, (None, bounds[1]))
+            possible = _possible(column.name, bounds, SUMMARY.__getitem__)
             # Who sees the whole is not asked here: that takes longer than to read a few more.
             ways.append(Way(PhotometrySummary, apart=[and_(*exact), and_(*possible, _MIXED)]))
         return ways
@@ -289,7 +288,8 @@ class Sought:
         query, viewer, found = self.query, self.viewer, []
 
         def there(table: Any, *conditions: Any) -> Condition:
-            inner = select(table.id).where(table.object_id == opaque(OBJECT_ID), *conditions)
+            # Nothing is read that an index does not have.
+            inner = select(table.object_id).where(table.object_id == opaque(OBJECT_ID), *conditions)
             return is_there(inner.correlate(Object))
 
         seen = readable(viewer, Classification)
@@ -312,6 +312,23 @@ class Sought:
             said = func.lower(Comment.text).contains(query.comment.lower(), autoescape=True)
             found.append(there(Comment, said, readable(viewer, Comment)))
         return found
+
+
+def _possible(
+    column: str, bounds: Range, of: Callable[[str], ColumnElement[Any]]
+) -> list[Condition]:
+    """What a light curve fulfils of which a part may have a number within bounds.
+
+    No part is brighter than the whole, nor later.
+
+    Parameters
+    ----------
+    of
+        The columns of the whole, by their names.
+    """
+    if column == "last_detected_mjd":
+        return between(of(column), (bounds[0], None))
+    return between(of("peak_mag"), (None, bounds[1]))
 
 
 # What a list by a number of the summary is sought by, and its column there.
@@ -337,11 +354,29 @@ def between(column: Any, bounds: Range) -> list[Condition]:
     return found if high is None else [*found, column <= high]
 
 
+class _AsciiLower(FunctionElement[str]):
+    """A text with its ASCII letters in lower case, which PostgreSQL does in half the time."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(_AsciiLower)
+def _lower(element: _AsciiLower, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_AsciiLower, "postgresql")
+def _lower_of_bytes(element: _AsciiLower, compiler: SQLCompiler, **options: Any) -> str:
+    return f'lower({compiler.process(element.clauses, **options)} COLLATE "C")'
+
+
 def named(name: str) -> Condition:
     """The condition that a part of the name, or of another name, is so; in any case."""
     pattern = f"%{escaped(name.lower())}%"
-    others = func.lower(cast(OBJECT.aliases, Text)).like(pattern, escape="\\")
-    return or_(func.lower(OBJECT.name).like(pattern, escape="\\"), others)
+    lower: Any = _AsciiLower if name.isascii() else func.lower
+    others = lower(cast(OBJECT.aliases, Text)).like(pattern, escape="\\")
+    return or_(lower(OBJECT.name).like(pattern, escape="\\"), others)
 
 
 def _one_of(column: ColumnElement[int], numbers: Collection[int]) -> Condition:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput
+from firstlight.models.account import Group
 from firstlight.models.database import Database
-from firstlight.models.notes import Classification
-from firstlight.models.object import Object
+from firstlight.models.notes import Classification, ObjectTag, Tag
+from firstlight.models.object import Object, SavedObject
 from firstlight.models.spectrum import Spectrum
 from firstlight.services.access import Viewer
 from firstlight.services.objects.object_facts import object_facts
@@ -32,9 +34,8 @@ from firstlight.services.objects.object_query import (
     write_mark,
 )
 from firstlight.services.objects.object_search import ObjectSearch
-from firstlight.services.objects.saved_objects import saved_groups
+from firstlight.services.objects.saved_objects import SavedWhen
 from firstlight.services.objects.sharing import readable
-from firstlight.services.objects.tags import tag_rows
 from firstlight.services.visibility import seen_by
 
 __all__ = ["ObjectList", "ObjectPage", "ObjectRow"]
@@ -142,7 +143,7 @@ class ObjectList:
                 total = min(len(marks), count_to)  # all of them are on this page
             else:
                 total = search.count(count_to)
-            rows = _rows(session, viewer, _load(search, marks[:limit]))
+            rows = _rows(search, viewer, _load(search, marks[:limit]))
         return ObjectPage(rows, write_mark(order, marks[limit - 1]) if more else None, total)
 
     def count(self, viewer: Viewer, query: ObjectQuery, at_most: int = 1_000) -> int:
@@ -196,22 +197,14 @@ def _load(search: ObjectSearch, marks: Sequence[Mark]) -> list[Object]:
     return [rows[ident] for ident in wanted if ident in rows]
 
 
-def _rows(session: Session, viewer: Viewer, objects: Sequence[Object]) -> tuple[ObjectRow, ...]:
-    named = {row.id: row.name for row in objects}
-    if not named:
+def _rows(search: ObjectSearch, viewer: Viewer, objects: Sequence[Object]) -> tuple[ObjectRow, ...]:
+    idents = [row.id for row in objects]
+    if not idents:
         return ()
-    idents = list(named)
-    seen = summaries_of(session, viewer, idents)
-    tags = tag_rows(session, viewer, named)
-    groups = saved_groups(session, viewer, idents)
+    session = search.session
+    seen = summaries_of(session, viewer, idents, search.audiences)
+    tags, groups, classes = _notes(session, viewer, idents)
     spectra = with_rows(session, Spectrum, idents, seen_by(viewer, Spectrum.audience_id))
-    classes: dict[uuid.UUID, list[tuple[str, float | None]]] = {}
-    for ident, name, probability in session.execute(
-        select(Classification.object_id, Classification.classification, Classification.probability)
-        .where(Classification.object_id.in_(idents), readable(viewer, Classification))
-        .order_by(Classification.id)
-    ):
-        classes.setdefault(ident, []).append((name, probability))
     return tuple(
         ObjectRow(
             id=row.id,
@@ -222,10 +215,39 @@ def _rows(session: Session, viewer: Viewer, objects: Sequence[Object]) -> tuple[
             origin=row.origin,
             created_at=row.created_at,
             numbers=seen[row.id][1] if row.id in seen else None,
-            classes=tuple(sorted(classes.get(row.id, ()), key=lambda one: -(one[1] or 0.0))),
-            tags=tuple((tag["name"], tag["objtagoption"]["color"]) for tag in tags.get(row.id, ())),
-            groups=tuple((group["id"], group["name"]) for group in groups.get(row.id, ())),
+            classes=tuple(sorted(classes[row.id], key=lambda one: -(one[1] or 0.0))),
+            tags=tuple(tags[row.id]),
+            groups=tuple(groups[row.id]),
             has_spectrum=row.id in spectra,
         )
         for row in objects
     )
+
+
+def _notes(
+    session: Session, viewer: Viewer, idents: Sequence[uuid.UUID]
+) -> list[dict[uuid.UUID, list[Any]]]:
+    """Tags, groups and classifications of objects, as `ObjectRow` tells of them."""
+    tags = (
+        select(ObjectTag.object_id, Tag.name, Tag.color)
+        .join(Tag, Tag.id == ObjectTag.tag_id)
+        .where(ObjectTag.object_id.in_(idents), seen_by(viewer, ObjectTag.audience_id))
+        .order_by(ObjectTag.id)
+    )
+    groups = (
+        select(SavedObject.object_id, Group.id, Group.name)
+        .join(Group, Group.id == SavedObject.group_id)
+        .where(SavedObject.object_id.in_(idents), SavedWhen().condition(viewer))
+        .order_by(SavedObject.group_id)
+    )
+    classes = (
+        select(Classification.object_id, Classification.classification, Classification.probability)
+        .where(Classification.object_id.in_(idents), readable(viewer, Classification))
+        .order_by(Classification.id)
+    )
+    found: list[dict[uuid.UUID, list[Any]]] = []
+    for query in (tags, groups, classes):
+        found.append(by_object := defaultdict(list))
+        for ident, *told in session.execute(query):
+            by_object[ident].append(tuple(told))
+    return found

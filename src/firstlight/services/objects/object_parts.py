@@ -115,10 +115,20 @@ def own_audiences(session: Session, viewer: Viewer) -> frozenset[int] | None:
 
 
 def summaries_of(
-    session: Session, viewer: Viewer, objects: Collection[uuid.UUID]
+    session: Session,
+    viewer: Viewer,
+    objects: Collection[uuid.UUID],
+    audiences: frozenset[int] | None = None,
 ) -> dict[uuid.UUID, tuple[PhotometrySummary, dict[str, Any]]]:
-    """The summary of each object that has one, and its numbers for the viewer."""
-    audiences = own_audiences(session, viewer)
+    """The summary of each object that has one, and its numbers for the viewer.
+
+    Parameters
+    ----------
+    audiences
+        `own_audiences`, where these are known already.
+    """
+    if audiences is None:
+        audiences = own_audiences(session, viewer)
     rows = session.scalars(
         select(PhotometrySummary).where(PhotometrySummary.object_id.in_(objects))
     )

@@ -46,7 +46,9 @@ _FAR = (40_000, 160_000)
 _NEARER = (20_000,)
 # How often a place far down is sought.
 _GUESSES = 4
-_JUDGED_AT_ONCE = 500
+_JUDGED_AT_ONCE, _FEW_MORE = 500, 20
+# The server hands over no more rows than are fetched.
+_AS_WANTED = {"stream_results": True, "max_row_buffer": 1}
 _MOST_NAMES = 2_000
 _OF_OBJECTS = {"name", "ra", "dec", "redshift", "created_at"}
 _OF_SUMMARIES = {
@@ -141,6 +143,7 @@ class ObjectSearch:
     audiences: frozenset[int] | None
     _sorts: bool = field(default=True, init=False)
     _must_walk: bool = field(default=False, init=False)
+    _borders: list[Mark | None] = field(default_factory=list, init=False)
 
     @classmethod
     def begin(cls, session: Session, viewer: Viewer, query: ObjectQuery) -> ObjectSearch:
@@ -182,8 +185,7 @@ class ObjectSearch:
         if sought.is_impossible:
             return 0
         if self.query == ObjectQuery(saved=self.query.saved) and self.query.saved is not None:
-            every = self.query.saved.count_objects(self.session, self.viewer)
-            return every if at_most is None else min(every, at_most)
+            return self.query.saved.count_objects(self.session, self.viewer, at_most)
         chosen = self._chosen(self._narrow or self._long(self._ways, at_most))
         if sought.is_exact:
             return self._counted(chosen, at_most)
@@ -209,15 +211,19 @@ class ObjectSearch:
     def _count_fitting(self, chosen: Select[Any], at_most: int | None) -> int:
         """As `_counted`, where what SQL finds is a little more than what is sought."""
         self._plan(sorting=True)
-        count = 0
         evidence = chosen.with_only_columns(*self._sought.evidence())
-        found = self.session.execute(evidence, execution_options={"yield_per": _JUDGED_AT_ONCE})
-        for rows in found.partitions():
+        found = self.session.execute(evidence, execution_options=_AS_WANTED)
+        count, wanted = 0, _JUDGED_AT_ONCE
+        while at_most is None or count < at_most:
+            if at_most is not None:
+                # A few more than are missing, as some of them do not fit.
+                wanted = min(_JUDGED_AT_ONCE, at_most - count + _FEW_MORE)
+            rows = found.fetchmany(wanted)
             count += int(self._sought.fit(rows).sum())
-            if at_most is not None and count >= at_most:
-                found.close()
-                return at_most
-        return count
+            if len(rows) < wanted:
+                break
+        found.close()
+        return count if at_most is None else min(count, at_most)
 
     def _fitting(self, order: Order, after: Mark | None, wanted: int) -> Iterator[Mark]:
         """Objects that are sought indeed, in order, read in portions."""
@@ -318,13 +324,15 @@ class ObjectSearch:
         return place, passed
 
     def _border(self, order: Order, after: Mark | None) -> Mark | None:
-        """The place so many objects further on; None where there are fewer."""
-        table = OBJECT if order.by in _OF_OBJECTS else SUMMARY
-        bounded = self._every(order).where(*self._sought.bounds(order.by, table))
-        statement = bounded.after(order, after).sorted(order)
-        self._plan(sorting=False)
-        row = self.session.execute(statement.limit(1).offset(NEXT - 1)).first()
-        return None if row is None else Mark(row[1], row[0])
+        """The place so many objects further on than the list begins; None where there are fewer."""
+        if not self._borders:
+            table = OBJECT if order.by in _OF_OBJECTS else SUMMARY
+            bounded = self._every(order).where(*self._sought.bounds(order.by, table))
+            statement = bounded.after(order, after).sorted(order)
+            self._plan(sorting=False)
+            row = self.session.execute(statement.limit(1).offset(NEXT - 1)).first()
+            self._borders.append(None if row is None else Mark(row[1], row[0]))
+        return self._borders[0]
 
     def _every(self, order: Order, summary: Any = SUMMARY) -> _Listed:
         """All objects that have what the list is sorted by.
@@ -476,15 +484,16 @@ class ObjectSearch:
         return best
 
     def _narrowest(self, ways: Sequence[Way]) -> tuple[Way | None, int]:
-        """The first of few, or else that of the fewest; None with `FEW` where all have more."""
-        best, size = None, FEW
-        for way in ways:
-            count = way.size(self.session, size + 1)
-            if count <= size:
-                best, size = way, count
-            if size < FEW // 10:
-                break
-        return best, size
+        """The first of the fewest; None with `FEW` where all have more."""
+        sizes = self._sizes(ways, FEW + 1)
+        size = min(sizes, default=FEW + 1)
+        return (None, FEW) if size > FEW else (ways[sizes.index(size)], size)
+
+    def _sizes(self, ways: Sequence[Way], at_most: int) -> list[int]:
+        """How many rows each leads along, counted no further than `at_most`."""
+        if not ways:
+            return []
+        return list(self.session.execute(select(*(way.counted(at_most) for way in ways))).one())
 
     def _names(self, name: str, wanted: int) -> Way | None:
         """The objects of a name, if they are few: no index leads to a part of one."""
@@ -498,7 +507,7 @@ class ObjectSearch:
         # Where the count ends soon, the first is good enough.
         bounds = _FAR if at_most is None or at_most > NEXT else _NEARER
         for bound in bounds if len(long) > 1 else ():
-            sizes = [way.size(self.session, bound) for way in long]
+            sizes = self._sizes(long, bound)
             if min(sizes) < bound:
                 return long[sizes.index(min(sizes))]
         return long[0] if long else None

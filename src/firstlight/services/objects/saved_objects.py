@@ -123,8 +123,8 @@ class SavedWhen:
         # As a value, which is never made into a join.
         return and_(mine, there.correlate(entry).limit(1).scalar_subquery().is_(None))
 
-    def count_objects(self, session: Session, viewer: Viewer) -> int:
-        """How many objects are in these lists."""
+    def count_objects(self, session: Session, viewer: Viewer, at_most: int | None = None) -> int:
+        """How many objects are in these lists, counted no further than `at_most`."""
         entries = select(SavedObject.object_id).where(self.condition(viewer))
         if not self.has_each_once(viewer):
             some = entries.limit(_FEW).subquery()
@@ -132,6 +132,8 @@ class SavedWhen:
                 # Then all entries in the order of objects, from an index that has all columns.
                 entries = select(SavedObject.object_id).where(self.condition(viewer, hidden=True))
             entries = entries.distinct()
+        if at_most is not None:
+            entries = entries.limit(at_most)
         return session.scalar(select(func.count()).select_from(entries.subquery())) or 0
 
     def has_each_once(self, viewer: Viewer) -> bool:
