@@ -5,8 +5,8 @@
 
 Points a second are those of the jobs alone, in one process, with the pages of the files in the
 cache of the system: sections are read, measured and their rows written; then the objects' light
-curves are summarised, and it is looked whether a point is missing. A server's CPU is its own. A few
-files serve all images.
+curves are summarised, and it is looked whether a point is missing. CPU is that of this process and
+of a PostgreSQL server on this machine, each also alone. A few files serve all images.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from firstlight.work.engine import JobRequest
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "services" / "transients"))
 from transient_world import Survey
 
+from server_meter import BothMeter
+
 FILES = 4
 ERROR = 10.0
 
@@ -49,6 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="forced-", dir=options.work) as name:
         folder = Path(name)
         database = Database(options.url or f"sqlite:///{folder / 'forced.sqlite'}")
+        meter = BothMeter(database)
         database.upgrade()
         survey = Survey(database, folder=folder, shape=(options.side, options.side))
         ids = add_objects(survey, options.objects)
@@ -58,11 +61,11 @@ def main() -> None:
             f"{database.url.get_backend_name()}: {len(ids)} objects, {options.images} images, "
             f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
         )
-        first = tell("sections", service, service.plan)
-        then = tell("objects, nothing new", service, service.plan_objects)
+        first = tell(meter, "sections", service, service.plan)
+        then = tell(meter, "objects, nothing new", service, service.plan_objects)
         print_rate("both", first + then)
         late = add_objects(survey, options.objects // 10, seed=2)
-        tell("new objects, their past", service, service.plan_objects)
+        tell(meter, "new objects, their past", service, service.plan_objects)
         check(database, ids + late, options.images)
         again = service.measure_sections(sections(database))
         check(database, ids + late, options.images)
@@ -133,35 +136,40 @@ class Spent:
 
     points: int
     cpu: float
+    server: float
     wall: float
 
     def __add__(self, other: Spent) -> Spent:
         """Of both."""
-        return Spent(self.points + other.points, self.cpu + other.cpu, self.wall + other.wall)
+        points, cpu = self.points + other.points, self.cpu + other.cpu
+        return Spent(points, cpu, self.server + other.server, self.wall + other.wall)
 
 
 def tell(
-    what: str, service: ForcedPhotometryService, plan: Callable[[], list[JobRequest]]
+    meter: BothMeter,
+    what: str,
+    service: ForcedPhotometryService,
+    plan: Callable[[], list[JobRequest]],
 ) -> Spent:
     """Do what is planned, and print how long it took."""
     requests = plan()
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu, server, wall = time.process_time(), meter.server(), time.perf_counter()
     points = 0
     for request in requests:
         done = service.run(request.payload)
         assert not done["failures"], done["failures"]
         points += done["points"]
-    spent = Spent(points, time.process_time() - cpu, time.perf_counter() - wall)
+    cpu, server = time.process_time() - cpu, meter.server() - server
+    spent = Spent(points, cpu, server, time.perf_counter() - wall)
     print_rate(what, spent)
     return spent
 
 
 def print_rate(what: str, spent: Spent) -> None:
     """A line of the table."""
-    rate = (
-        f"{spent.points / spent.cpu:7.0f} points/s of CPU, {spent.points / spent.wall:.0f} of wall"
-    )
-    times = f"CPU {spent.cpu:6.2f} s  wall {spent.wall:6.2f} s"
+    both = spent.cpu + spent.server
+    rate = f"{spent.points / both:7.0f} points/s of CPU, {spent.points / spent.wall:.0f} of wall"
+    times = f"CPU {spent.cpu:5.2f} + {spent.server:5.2f} s  wall {spent.wall:6.2f} s"
     print(f"{what:24} {spent.points:7d} points  {times}  {rate if spent.points else ''}")
 
 

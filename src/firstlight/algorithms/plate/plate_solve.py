@@ -355,7 +355,7 @@ def _covered(ra: Floats, dec: Floats, radius: float) -> float:
     near = min(5, len(vectors) - 1)
     reach = cKDTree(vectors).query(vectors, k=near + 1)[0][:, -1]
     covered = float(np.sum(np.pi * reach**2 / near))
-    return min(cone, covered) * np.degrees(1.0) ** 2
+    return float(min(cone, covered) * np.degrees(1.0) ** 2)
 
 
 def _search(
