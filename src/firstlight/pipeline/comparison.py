@@ -32,7 +32,7 @@ from firstlight.pipeline.image_sky import detection_variance
 from firstlight.pipeline.real_bogus_model import default_real_bogus
 from firstlight.pipeline.sky_frame import SkyFrame, star_errors
 
-__all__ = ["Comparison", "compare_images", "prepare"]
+__all__ = ["Comparison", "compare_images", "prepare", "sky_frame"]
 
 OnStage = Callable[[str, float], None]
 """Told each stage that is done, and its seconds."""
@@ -131,7 +131,7 @@ def compare_images(
         if on_stage is not None:
             on_stage(stage, seconds[stage])
 
-    here, there = _frame(new), _frame(reference)
+    here, there = sky_frame(new), sky_frame(reference)
     alignment = align_frames(here, there)
     done("align")
     on_new = on_new_pixels(here, there, alignment)
@@ -151,7 +151,8 @@ def compare_images(
     )  # fmt: skip
 
 
-def _frame(bench: Bench) -> SkyFrame:
+def sky_frame(bench: Bench) -> SkyFrame:
+    """What `prepare` has made of an image, as the subtraction takes it."""
     assert bench.psf is not None  # noqa: S101, `prepare` comes before
     assert bench.sky is not None  # noqa: S101, likewise
     assert bench.detection is not None  # noqa: S101, likewise

@@ -48,10 +48,16 @@ DELETION_CUTS = (
     Cut("negative", "it is more negative than positive", highest=0.6),
     Cut("elongation", "it is drawn out", highest=2.5),
     Cut("width", "it is too wide or too narrow for a star", lowest=0.6, highest=1.5),
+    Cut("below_sky", "the image without it is darker there than the sky: noise", highest=3.0),
     Cut("full_widths", "it is at a saturated star", lowest=1.5),
 )
 """For differences of images whose noise is known; wide enough to keep what has a S/N of 5, and what
-lies on a galaxy that is left over a little. The score tells finer differences."""
+lies on a galaxy that is left over a little. The score tells finer differences.
+
+What has gone was in the reference, and the new image holds what is left of it; what is new was not
+there before. So the image without the source shows its sky, or more: one in a thousand shows, by
+chance, a sky that is three sigma too dark. Peaks of noise do as a rule where most noise comes
+from that image."""
 
 
 def apply_cuts(measures: Measures, cuts: tuple[Cut, ...] = DELETION_CUTS) -> Judgement:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from firstlight.algorithms.candidates.darkness import below_sky
 from firstlight.algorithms.candidates.fits import (
     companions,
     fit_points,
@@ -98,6 +99,9 @@ class Measures:
         Score less the signal-to-noise ratio of the fit.
     new_light, reference_light
         Flux in the circle in either image, in units of the error of `aperture`.
+    below_sky
+        How far the reference is below the sky at the place, in sigma of its own noise: no source
+        makes it darker. From `darkness.below_sky`.
     change
         Flux over that in the reference's circle; at most 100.
     profiles
@@ -137,6 +141,7 @@ class Measures:
     agreement: Floats
     new_light: Floats
     reference_light: Floats
+    below_sky: Floats
     change: Floats
     profiles: Floats
     star_distance: Floats
@@ -235,6 +240,7 @@ def measure_candidates(
         agreement=np.abs(score) - significance,
         new_light=np.nan_to_num(light[0] / aperture_error),
         reference_light=np.nan_to_num(light[1] / aperture_error),
+        below_sky=below_sky(window),
         change=np.clip(np.nan_to_num(change), -100.0, 100.0),
         profiles=_profiles(window, points.flux),
         **_neighbours(x, y, widths, known),
