@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from injected_sky import make_sky
+from scipy.ndimage import median_filter
 
 from firstlight.algorithms.detector.hot_pixels import (
     dead_pixels_from_flat,
@@ -37,6 +38,19 @@ def test_dead_pixels_of_a_vignetted_flat():
     flat[10, 10] = np.nan
     truth[10, 10] = True
     np.testing.assert_array_equal(dead_pixels_from_flat(flat), truth)
+
+
+def test_dead_pixels_are_those_that_the_median_around_them_tells():
+    rng = np.random.default_rng(3)
+    flat = rng.normal(1, 0.3, (60, 90)).astype(np.float32)
+    flat[rng.uniform(size=flat.shape) < 0.02] = np.nan
+    flat[20:32, 40:55] = 0.0
+    around = median_filter(np.where(np.isfinite(flat), flat, 0.0), 7, mode="reflect")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = flat / around
+        expected = ~((ratio >= 0.6) & (ratio <= 1.4))
+    assert 0.1 < expected.mean() < 0.5
+    np.testing.assert_array_equal(dead_pixels_from_flat(flat), expected)
 
 
 @pytest.mark.parametrize("fwhm", [1.5, 2.0, 3.0])

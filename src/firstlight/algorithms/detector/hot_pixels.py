@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, median_filter
 from scipy.special import erf
@@ -21,6 +22,7 @@ __all__ = [
     "hot_pixels_from_sequence",
 ]
 
+_REACH = 3  # pixels to each side that are the surroundings in a flat
 _RING = np.ones((3, 3), dtype=bool)
 _RING[1, 1] = False
 _MOST = 4.0  # sigma that one frame may add to the mean: a passing star counts no more
@@ -62,10 +64,9 @@ def dead_pixels_from_flat(
     Pixels that are not finite, or without response around them, are flagged too.
     """
     image = np.asarray(flat, dtype=np.float32)
-    around = median_filter(np.where(np.isfinite(image), image, 0.0), 7, mode="reflect")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = image / around
-        return np.asarray(~((ratio >= low) & (ratio <= high)), dtype=np.bool_)
+    clean = np.where(np.isfinite(image), image, np.float32(0.0))
+    around = np.pad(clean, _REACH, mode="symmetric")
+    return np.asarray(_unlike_median(clean, around, np.float32(low), np.float32(high)))
 
 
 def hot_pixels_from_frame(
@@ -148,6 +149,32 @@ def hot_pixels_from_sequence(
 def _above_neighbours(image: NDArray[np.float32]) -> NDArray[np.float32]:
     clean = np.where(np.isfinite(image), image, np.float32(np.nanmedian(image)))
     return np.asarray(clean - median_filter(clean, footprint=_RING, mode="reflect"))
+
+
+@njit(cache=True)
+def _unlike_median(image, around, low, high):  # type: ignore[no-untyped-def] # compiled
+    """Whether pixels are outside of `low` to `high` times the median of their surroundings.
+
+    A median is at most a value where half of its numbers are, so these need only be counted.
+    """
+    ny, nx = image.shape
+    width = around.shape[0] - ny + 1
+    half = width * width // 2 + 1
+    unlike = np.ones(image.shape, np.bool_)
+    for y in range(ny):
+        for x in range(nx):
+            value = image[y, x]
+            if value <= 0.0:
+                continue
+            most, least = value / low, value / high
+            below, above = 0, 0
+            for j in range(width):
+                for i in range(width):
+                    other = around[y + j, x + i]
+                    below += other <= most
+                    above += other >= least
+            unlike[y, x] = below < half or above < half
+    return unlike
 
 
 def _scatter(contrast: NDArray[np.float32]) -> float:
