@@ -1,6 +1,7 @@
 """Points are written many at a time, and once for each key, on both databases."""
 
 import uuid
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import select
@@ -75,6 +76,38 @@ def test_numbers_come_back_to_the_last_digit(tables, star):
     flux = [0.1 + 0.2, -1e-300, 1.7976931348623157e308, None]
     write(tables, star, KEYS[:4], flux_ujy=flux)
     assert [row.flux_ujy for row in read(tables)] == flux
+
+
+@pytest.mark.parametrize("already", [0, 1])
+def test_values_of_every_kind_come_back(tables, star, already):
+    """Whether there is a point among them before or not, which are written in different ways."""
+    write(tables, star, KEYS[1 : 1 + already])
+    born = datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-3)))
+    shared = {
+        "audience_id": star.audience_id, "created_at": born, "modified_at": born, "origin": "",
+        "filter": "µ band", "mjd": 2.0 / 3.0, "mag_system": None, "airmass": None,
+        "image_id": None, "instrument_id": None, "limit_sigma": 5.0,
+    }  # fmt: skip
+    own = {
+        "key": [key.hex for key in KEYS[:3]], "object_id": [star.id.hex] * 3,
+        "flags": [0, -1, 2**31 - 1], "mag": [None, -0.0, 1e-300], "ra": [None, None, None],
+        "mag_err": [1.0, None, 2.0],
+    }  # fmt: skip
+    with tables.begin() as session:
+        upsert_points(session, shared, own)
+    rows = read(tables)
+    assert [row.key for row in rows] == KEYS[:3]
+    for name, values in own.items():
+        if name not in ("key", "object_id"):
+            assert [getattr(row, name) for row in rows] == values
+    for name, value in shared.items():
+        for row in rows[::2]:
+            assert getattr(row, name) == value
+
+
+def test_no_points_are_written_by_no_statement(tables, star):
+    write(tables, star, [])
+    assert read(tables) == []
 
 
 def test_a_point_that_is_there_keeps_its_number_its_birth_and_what_was_said_of_it(tables, star):

@@ -254,16 +254,14 @@ def _pieces(
 ) -> dict[uuid.UUID, list[Piece]]:
     """The numbers of each object, filter and audience."""
     stored = _StoredIds(session)
-    rows = session.execute(
-        select(
-            type_coerce(Photometry.object_id, NullType()),
-            type_coerce(Photometry.set_id, NullType()),
-            Photometry.filter,
-            Photometry.audience_id,
-            Photometry.mjd,
-            *(getattr(Photometry, name) for name in _NUMBERS),
-        ).where(Photometry.object_id.in_(batch))
-    ).all()
+    known = Photometry.__table__.c
+    query = select(
+        type_coerce(known.object_id, NullType()),
+        type_coerce(known.set_id, NullType()),
+        *(known[name] for name in ("filter", "audience_id", "mjd", *_NUMBERS)),
+    ).where(known.object_id.in_(batch))
+    # There may be very many, and the session would look at each.
+    rows = session.connection().execute(query).all()
     current = {stored.of(ident): set(map(stored.of, some)) for ident, some in sets.items()}
     none: set[Any] = set()
     # A star has many points in few sets: what belongs together is found by its triple.
