@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
+from firstlight.algorithms.detector.growth import disc, grown
 from firstlight.errors import InvalidInput
 
 __all__ = ["find_bleed"]
@@ -75,8 +75,7 @@ def find_bleed(
     trail = np.zeros(core.shape, dtype=np.bool_)
     _follow_all(pixels, spread, core, np.float32(threshold), trail)
     if growth > 0:
-        y, x = np.ogrid[-growth : growth + 1, -growth : growth + 1]
-        trail = binary_dilation(trail | core, structure=x * x + y * y <= growth * growth)
+        trail = grown(trail | core, disc(growth))
     trail = (trail & ~core)[:, _PAD:-_PAD]
     return np.ascontiguousarray(trail.T if turned else trail)
 

@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d
 
+from firstlight.algorithms.detector.growth import disc, grown
 from firstlight.algorithms.detector.linearity import Linearity
 from firstlight.algorithms.flags import DTYPE, Flag
 from firstlight.algorithms.order_statistics import kth_smallest
@@ -395,16 +396,7 @@ def _initial_flags(
 def _grow_saturation(flags: NDArray[np.uint16], radius: int) -> None:
     """Flag the neighbours of saturated pixels as bleed, in place."""
     saturated = (flags & _SATURATED) != 0
-    if not saturated.any():
-        return
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    disc = x * x + y * y <= radius * radius
-    # Few pixels are saturated: only the surroundings of their rows are looked at.
-    rows = np.flatnonzero(saturated.any(axis=1))
-    for block in np.split(rows, np.flatnonzero(np.diff(rows) > 2 * radius + 1) + 1):
-        near = slice(max(block[0] - radius, 0), block[-1] + radius + 1)
-        grown = binary_dilation(saturated[near], structure=disc)
-        flags[near][grown & ~saturated[near]] |= DTYPE(Flag.BLEED)
+    flags[grown(saturated, disc(radius)) & ~saturated] |= DTYPE(Flag.BLEED)
 
 
 @njit(cache=True, nogil=True)

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
 from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.detector.cosmic_ray_shapes import REACH, SIDE, RayShapes, ray_shapes
+from firstlight.algorithms.detector.growth import grown
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.order_statistics import median_in_place
 from firstlight.algorithms.sources.aperture import REPLACED
@@ -190,7 +190,7 @@ def _near_saturated(flags: NDArray[np.uint16] | None, shape: tuple[int, ...]) ->
         return np.zeros(shape, dtype=np.bool_)
     saturated = (flags & int(Flag.SATURATED | Flag.BLEED)) != 0
     if saturated.any():
-        saturated = binary_dilation(saturated, structure=np.ones((5, 5), dtype=np.bool_))
+        saturated = grown(saturated, np.ones((5, 5), dtype=np.bool_))
     return np.asarray(saturated, dtype=np.bool_)
 
 
