@@ -14,6 +14,7 @@ from firstlight.algorithms.resampling.coordinate_map import sample_map
 from firstlight.algorithms.resampling.image_pair import AlignedImage, psf_grid
 from firstlight.algorithms.subtraction.difference_sky import take_sky_away
 from firstlight.algorithms.subtraction.kernel_match import kernel_match
+from firstlight.algorithms.subtraction.sky_scatter import sky_scatter, with_sky_scatter
 from firstlight.algorithms.subtraction.subtract import Subtraction, Subtractor
 from firstlight.algorithms.subtraction.zogy import zogy
 from firstlight.formats.cutout_file import CutoutRows
@@ -111,10 +112,11 @@ def subtract_aligned(new: SkyFrame, reference: AlignedImage, method: str = "zogy
         One of `SUBTRACTORS`.
     """
     psfs = psf_grid(new.psf, new.shape, None, reference.psfs.radius)
-    here = AlignedImage(new.pixels, new.variance, new.flags, psfs)
+    here = AlignedImage(new.pixels, new.variance, new.flags, psfs, new.psf)
     found = SUBTRACTORS[method](here, reference)
     take_sky_away(found)
-    return found
+    # Nobody knows what images have gone through, nor what pixels of a camera share.
+    return with_sky_scatter(found, sky_scatter(found))
 
 
 def cut_changes(

@@ -16,7 +16,6 @@ from firstlight.algorithms.candidates.stamps import CandidateStamps
 from firstlight.algorithms.plate.star_alignment import Alignment, FrameStars
 from firstlight.algorithms.resampling.image_pair import AlignedImage
 from firstlight.algorithms.sources.sharpest_stars import point_sources
-from firstlight.algorithms.subtraction.sky_scatter import sky_scatter, with_sky_scatter
 from firstlight.algorithms.subtraction.subtract import Subtraction
 from firstlight.pipeline.changes import (
     TooFewStars,
@@ -59,7 +58,7 @@ class Comparison:
         a new source.
     scatter
         Of empty sky in the difference, by what pixels of both images scatter; above 1 where
-        neighbouring pixels share noise. Errors and scores hold it.
+        neighbouring pixels share noise, never below. Errors and scores hold it.
     seconds
         Of each stage.
     """
@@ -138,16 +137,14 @@ def compare_images(
     done("resample")
     del there  # its variance is not wanted any more: the memory is
     subtraction = subtract_aligned(here, on_new)
-    # Nobody knows what these files have gone through before.
-    scatter = sky_scatter(subtraction)
-    subtraction = with_sky_scatter(subtraction, scatter)
     done("subtract")
     rows = cut_changes(here, on_new, subtraction, threshold)
     measures = measure_changes(rows, here.fwhm, here.known_stars())
     done("candidates")
     return Comparison(
         new, reference, alignment, on_new, subtraction, rows.found, rows.stamps, measures,
-        apply_cuts(measures), default_real_bogus().score(measures), scatter, seconds,
+        apply_cuts(measures), default_real_bogus().score(measures),
+        subtraction.scatter, seconds,
     )  # fmt: skip
 
 

@@ -169,8 +169,8 @@ def inject_and_find(
     forced, forced_err = subtraction.flux_at(x, y)
     columns = {
         "x": x, "y": y, "mag": mag, "flux": flux, "hosted": hosted, "found": seen, "kept": kept,
-        "score": of_found(rows.found.score), "measured": of_found(measures.flux),
-        "measured_err": of_found(measures.flux_error), "real": of_found(real),
+        "score": of_found(rows.found.score), "measured": of_found(rows.found.flux),
+        "measured_err": of_found(rows.found.flux_error), "real": of_found(real),
         "forced": forced, "forced_err": forced_err,
     }  # fmt: skip
     electrons = dict.fromkeys(

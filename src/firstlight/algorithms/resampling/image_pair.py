@@ -141,12 +141,15 @@ class AlignedImage:
         Flags plane; unusable pixels are filled in.
     psfs
         Of this image.
+    model
+        What the PSF is at any place and between the pixels, where that is known.
     """
 
     pixels: Plane
     variance: Plane
     flags: NDArray[np.uint16]
     psfs: PsfGrid
+    model: PsfModel | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.algorithms.subtraction.interpolation import lagrange_taps
+from firstlight.algorithms.subtraction.response import PhaseResponse
 
 __all__ = ["ForcedFluxes", "Pixels", "forced_fluxes"]
 
@@ -45,7 +46,12 @@ class ForcedFluxes:
 
 
 def forced_fluxes(
-    score: Pixels, flux_error: Pixels, flags: Pixels, x: Floats, y: Floats
+    score: Pixels,
+    flux_error: Pixels,
+    flags: Pixels,
+    x: Floats,
+    y: Floats,
+    phases: PhaseResponse | None = None,
 ) -> ForcedFluxes:
     """Measure point sources at places of a difference.
 
@@ -58,6 +64,8 @@ def forced_fluxes(
         uint16.
     x, y
         Pixels, ``(n,)``.
+    phases
+        Of the difference, as in `Subtraction.phases`.
 
     Notes
     -----
@@ -86,6 +94,10 @@ def forced_fluxes(
     weights = along[:, :, None] * across[:, None, :]
     flux[inside] = np.where(whole, (fluxes * weights).sum(axis=(1, 2)), at_middle)
     error[inside] = np.where(whole, (errors * weights).sum(axis=(1, 2)), middle)
+    if phases is not None:
+        light, noise = phases.at(x, y)
+        flux[inside] /= light
+        error[inside] *= noise / light
     unknown = ~np.isfinite(error) | ~np.isfinite(flux) | ~(error > 0)
     flux[unknown] = error[unknown] = np.nan
     steps = np.arange(-_NEAR, _NEAR + 1)

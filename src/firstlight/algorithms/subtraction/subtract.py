@@ -21,6 +21,7 @@ from firstlight.algorithms.subtraction.flux_ratio import FluxRatio
 from firstlight.algorithms.subtraction.interpolation import lagrange_taps
 from firstlight.algorithms.subtraction.rays_left import Maps, clear_rays
 from firstlight.algorithms.subtraction.residual_noise import ResidualNoise, measure_residual
+from firstlight.algorithms.subtraction.response import PhaseResponse
 from firstlight.algorithms.subtraction.tile_filter import filter_tiles
 
 __all__ = ["Subtraction", "Subtractor", "subtract"]
@@ -56,6 +57,11 @@ class Subtraction:
         Light in the new image over that in the reference.
     residual
         Which the score and the errors hold.
+    phases
+        How the part of a pixel that a source is in changes what the maps tell of it between the
+        pixels; None where the PSF is not known there. The maps themselves hold the mean.
+    scatter
+        By what factor errors of the sky are larger than pixels tell: see `sky_scatter`.
     """
 
     difference: Plane
@@ -67,19 +73,26 @@ class Subtraction:
     psfs: PsfGrid
     ratio: FluxRatio
     residual: ResidualNoise
+    phases: PhaseResponse | None = None
+    scatter: float = 1.0
 
     def flux_at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Flux and error of point sources at any places, each ``(n,)``; NaN outside the image.
 
         The maps are smooth on the scale of a pixel, so a polynomial through the six nearest
-        columns and rows gives their values in between.
+        columns and rows gives their values in between; what these lose of a source there is
+        known by `phases`.
         """
         flux, error = _interpolate(self.flux, x, y), _interpolate(self.flux_error, x, y)
+        if self.phases is not None:
+            light, noise = self.phases.at(x, y)
+            flux, error = flux / light, error * (noise / light)
         return flux, np.where(np.isnan(flux), np.nan, error)
 
     def score_at(self, x: Floats, y: Floats) -> Floats:
         """Score of point sources at any places ``(n,)``; NaN outside the image."""
-        return _interpolate(self.score, x, y)
+        score = _interpolate(self.score, x, y)
+        return score if self.phases is None else np.asarray(score / self.phases.at(x, y)[1])
 
     def psf_at(self, x: float, y: float) -> Floats:
         """Stamp ``(k, k)`` of a source at a place, in the difference.
@@ -143,6 +156,8 @@ def subtract(
     flags = _flags((new.flags, reference.flags), hidden, matching.psf.radius)
     planes = filtered.difference, filtered.variance, flags, filtered.flux, error, score
     clear_rays(Maps(*planes), filtered.psfs, hidden)
+    if filtered.response is not None:
+        filtered.response.take_out(filtered.flux, error)
     return Subtraction(
         difference=filtered.difference,
         variance=filtered.variance,
@@ -153,6 +168,7 @@ def subtract(
         psfs=filtered.psfs,
         ratio=ratio,
         residual=residual,
+        phases=None if filtered.response is None else filtered.response.phases,
     )
 
 

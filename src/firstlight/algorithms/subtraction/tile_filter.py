@@ -14,7 +14,14 @@ import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
+from firstlight.algorithms.psf.model import PsfModel
 from firstlight.algorithms.resampling.image_pair import AlignedImage, Matching, PsfGrid
+from firstlight.algorithms.subtraction.response import (
+    FluxResponse,
+    PhaseResponse,
+    SourceReader,
+    mean_phases,
+)
 from firstlight.algorithms.subtraction.tile_holes import (
     Pieces,
     add_doubt,
@@ -42,6 +49,7 @@ _STEP = 7  # every so many pixels are looked at for the level of the noise
 _LEAST_KNOWN = np.float32(0.3)  # share of a source that must be seen
 _BRIGHT, _DEEP = 10.0, 8  # of the noise, and pixels: whose mirror image may do harm
 _RELAXED = {"contract", "reassoc", "arcp", "nsz"}  # infinities keep their meaning
+_TELLING = 9  # tiles, of how sources read that are not on the middle of a pixel
 _SPARE = 4  # pixels around a tile beyond the reach of its kernels
 
 
@@ -60,6 +68,9 @@ class Filtered:
         electrons in the new image.
     psfs
         Of the difference.
+    response
+        Of `flux` to sources that are not in the middle of a tile and of a pixel; None where the
+        PSF is known there alone.
     """
 
     difference: Plane
@@ -68,13 +79,15 @@ class Filtered:
     flux_variance: Plane
     static: Plane
     psfs: PsfGrid
+    response: FluxResponse | None
 
 
 @dataclass(frozen=True)
 class _Tile:
     """Where a tile is along one axis: its pixels with the overlap, and the transform's.
 
-    The first `shared` pixels belong to the tile before as well; `length` is the image's.
+    The first `shared` pixels belong to the tile before as well; `length` is the image's. `inner`
+    are its borders without the overlap.
     """
 
     start: int
@@ -84,6 +97,7 @@ class _Tile:
     length: int
     shared: int
     weight: Plane
+    inner: tuple[int, int]
 
     def places(self) -> NDArray[np.int64]:
         """Pixels of the image that the transform's are, also beyond its border."""
@@ -134,6 +148,7 @@ def filter_tiles(
         np.empty(shape, np.float32) for _ in range(5)
     )
     stamps = np.empty((len(ys), len(xs), *matching.psf.stamps.shape[2:]), np.float32)
+    looked_at = None if new.model is None else _LookedAt(new.model, (ys, xs))
     for j, y in enumerate(ys):
         for i, x in enumerate(xs):
             pieces = _pieces((new, reference), hidden, y, x)
@@ -148,11 +163,50 @@ def filter_tiles(
             parts, unit = _one_tile(pieces, matching, (j, i), own)
             seen = _share_known(parts[3], pieces, (own, trust), (y, x))
             stamps[j, i] = own.psf
+            if looked_at is not None:
+                looked_at.look(j, i, own)
             scales = (1.0 / unit, *own.shares)
             lit = seen.known, seen.shares, seen.noise
             _place(planes, (*parts, *pieces.variances), scales, lit, _aims(y, x))
     psfs_there = PsfGrid(stamps, matching.psf.x, matching.psf.y)
-    return Filtered(difference, variance, flux, flux_variance, static, psfs_there)
+    response = None if looked_at is None else looked_at.response()
+    return Filtered(difference, variance, flux, flux_variance, static, psfs_there, response)
+
+
+class _LookedAt:
+    """What has been read of sources through the filters of the tiles so far."""
+
+    def __init__(self, shapes: PsfModel, tiles: tuple[list[_Tile], list[_Tile]]) -> None:
+        self._shapes, self._tiles = shapes, tiles
+        rows, columns = (len(along) for along in tiles)
+        self._nodes: list[list[Floats]] = [[] for _ in range(rows)]
+        self._phases: list[PhaseResponse] = []
+        self._mean = 1.0
+        # Parts of a pixel are much the same in all tiles: some of them tell.
+        self._every = -(-rows * columns // _TELLING)
+
+    def look(self, row: int, column: int, own: TileKernels) -> None:
+        """Look through the filter of the next tile."""
+        y, x = self._tiles[0][row], self._tiles[1][column]
+        reader = SourceReader(self._shapes, (y.inner, x.inner), own.flux)
+        if (row * len(self._tiles[1]) + column) % self._every == 0:
+            phases, self._mean = reader.phases(own.alike)
+            self._phases.append(phases)
+        self._nodes[row].append(self._mean * reader.nodes())
+
+    def response(self) -> FluxResponse:
+        """Of all tiles."""
+        edges, blends = [], []
+        for along in self._tiles:
+            borders = [tile.inner[0] for tile in along] + [along[-1].inner[1]]
+            edges.append(np.array(borders, np.float64))
+            blends.append(along[-1].shared // 2)
+        return FluxResponse(
+            np.block(self._nodes),
+            (edges[0], edges[1]),
+            (blends[0], blends[1]),
+            mean_phases(self._phases),
+        )
 
 
 def _tiles(length: int, count: int, matching: Matching) -> list[_Tile]:
@@ -174,7 +228,8 @@ def _tiles(length: int, count: int, matching: Matching) -> list[_Tile]:
             weight[len(weight) - 2 * blend :] = ramp[::-1]
         origin = start - (size - (stop - start)) // 2
         shared = 2 * blend if first > 0 else 0
-        found.append(_Tile(start, stop, origin, size, length, shared, weight))
+        borders = int(first), int(last)
+        found.append(_Tile(start, stop, origin, size, length, shared, weight, borders))
     return found
 
 

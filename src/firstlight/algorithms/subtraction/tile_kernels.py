@@ -9,6 +9,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from firstlight.algorithms.resampling.image_pair import Matching
+from firstlight.algorithms.subtraction.response import REACH
 
 __all__ = [
     "Spectra",
@@ -84,6 +85,11 @@ class TileKernels:
         ``(2, n)``.
     static
         For the filling of holes.
+    flux
+        By which the new image becomes the map of fluxes, a stamp: `REACH` pixels larger on every
+        side than two thirds of the PSF's, beyond which there is hardly any information.
+    alike
+        Correlation of the noise of fluxes at a distance, a stamp.
     """
 
     noise: tuple[float, float]
@@ -95,6 +101,8 @@ class TileKernels:
     edge_seen: Plane
     edge_noise: Plane
     static: StaticKernels
+    flux: Plane
+    alike: Plane
 
 
 def tile_kernels(
@@ -125,6 +133,7 @@ def tile_kernels(
     )
     widest = size // 2 - 1
     first, second = (np.square(cropped(kernel, widest)) for kernel in squares)
+    unit = score[0, 0]
     shares = [float(np.square(kernel.astype(np.float64)).sum()) for kernel in white[:2]]
     return TileKernels(
         noise,
@@ -132,9 +141,11 @@ def tile_kernels(
         peak,
         (shares[0], shares[1]),
         cropped(white[2], matching.psf.radius),
-        float(score[0, 0]),
+        float(unit),
         *_at_border(score, first),
         StaticKernels(*(cropped(kernel, min(_FILL_RADIUS, widest)) for kernel in static)),
+        cropped(squares[0] / unit, -(-2 * matching.psf.radius // 3) + REACH),
+        cropped(_centred(score / unit), 2 * REACH),
     )
 
 

@@ -72,12 +72,13 @@ class Subtract(Step):
             "flux_ratio": found.ratio.at((image.nx - 1) / 2.0, (image.ny - 1) / 2.0),
             "position_noise": found.residual.position,
             "relative_noise": found.residual.relative,
+            "sky_scatter": found.scatter,
         }
         piece.notes |= facts
         made = Image(
             kind=ImageKind.DIFFERENCE.value,
             exposure_id=image.exposure_id,
-            calibration={"subtract": facts},
+            calibration={"subtract": facts | {"phases": found.phases and found.phases.lists()}},
             header=dict(image.header),
             **{name: getattr(image, name) for name in _SHARED},
         )

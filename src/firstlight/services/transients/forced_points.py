@@ -23,6 +23,7 @@ from firstlight.algorithms.sky.barycentre import bjd_tdb
 from firstlight.algorithms.sky.projection import Projection
 from firstlight.algorithms.sky.sky_index import unit_vectors
 from firstlight.algorithms.subtraction.forced import forced_fluxes
+from firstlight.algorithms.subtraction.response import PhaseResponse
 from firstlight.formats.mapped_planes import map_planes
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.base import utc_now
@@ -57,6 +58,7 @@ class Frame:
     projection: Projection
     zero_point: ZeroPoint | None
     reference: Reference | None
+    phases: PhaseResponse | None = None
 
 
 def load_frames(session: Session, sections: Collection[Present]) -> dict[SectionKey, Frame]:
@@ -69,7 +71,8 @@ def load_frames(session: Session, sections: Collection[Present]) -> dict[Section
     image_rows = _rows(session, Image, images, Image.header, Image.calibration)
     wcs_rows = _rows(session, WorldCoordinates, {each.wcs_id for each in sections})
     zero_rows = _rows(session, ZeroPoint, zeros)
-    references = _references(session, {each.difference_id for each in sections})
+    differences = {each.difference_id for each in sections}
+    references, phases = _references(session, differences), _phases(session, differences)
     found = {}
     for present in sections:
         zero, wcs = present.zero_point_id, wcs_rows[present.wcs_id]
@@ -82,7 +85,20 @@ def load_frames(session: Session, sections: Collection[Present]) -> dict[Section
             projection=wcs.projection,
             zero_point=None if zero is None else zero_rows.get(zero),
             reference=references.get(present.difference_id),
+            phases=phases.get(present.difference_id),
         )
+    return found
+
+
+def _phases(session: Session, differences: Collection[uuid.UUID]) -> dict[uuid.UUID, PhaseResponse]:
+    """What differences lose of sources between their pixels, of those that tell."""
+    found: dict[uuid.UUID, PhaseResponse] = {}
+    for some in some_of(differences):
+        rows = session.execute(select(Image.id, Image.calibration).where(Image.id.in_(some)))
+        for ident, calibration in rows:
+            told = calibration.get("subtract", {}).get("phases")
+            if told is not None:
+                found[ident] = PhaseResponse.from_lists(told)
     return found
 
 
@@ -218,7 +234,7 @@ def measure_frame(
         return NO_POINTS
     planes = map_planes(frame.difference.get_fullpath(as_list=True), _PLANES)
     score, flux_error, flags = (planes[name] for name in _PLANES)
-    found = forced_fluxes(score, flux_error, flags, x[there], y[there])
+    found = forced_fluxes(score, flux_error, flags, x[there], y[there], frame.phases)
     good = np.isfinite(found.flux)
     there = there[good]
     zero = frame.zero_point
