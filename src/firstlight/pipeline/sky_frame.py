@@ -12,6 +12,7 @@ from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.plate.star_alignment import FrameStars
 from firstlight.algorithms.psf.model import PsfModel
 from firstlight.algorithms.resampling.image_pair import AlignedImage
+from firstlight.algorithms.sources.sharpest_stars import POINTLIKE
 from firstlight.algorithms.subtraction.subtract import Subtraction
 
 __all__ = ["SkyFrame", "Subtracted", "star_errors"]
@@ -20,7 +21,6 @@ Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
 POSITION_ERROR = 0.6  # FWHM over the signal-to-noise ratio: what a star's image allows
-POINTLIKE = 1.22  # times the width of the stars, as `point_sources` has it
 EXTENT_ERROR = 0.1  # of what a source is wider: where its middle seems to be depends on the seeing
 
 
@@ -98,7 +98,7 @@ def star_errors(
     is uncertain.
     """
     full = (flags & np.uint16(Flag.SATURATED)) != 0
-    star = POINTLIKE * float(np.median(width[clear])) if len(clear) else np.inf
+    star = float(np.exp(POINTLIKE) * np.median(width[clear])) if len(clear) else np.inf
     extent = np.sqrt(np.maximum(np.square(np.nan_to_num(width)) - star**2, 0.0))
     noise = POSITION_ERROR * fwhm / np.maximum(snr, 1.0)
     return np.where(full, np.nan, np.hypot(noise, EXTENT_ERROR * extent))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import excess_variance
 from firstlight.algorithms.sky.projection import polynomial_terms
 
 __all__ = [
@@ -289,6 +290,5 @@ def _with_excess(errors: Floats | None, off: Floats) -> Floats:
     best = errors <= np.median(errors)
     off, own = off[best], errors[best]
     most = max(float(np.median(off)), 2.0 * _LEAST_NOISE)
-    # With it the median of distances over errors is that of a round normal error.
-    added = float(np.median(np.square(off / MEDIAN_OF_ROUND) - np.square(own)))
+    added = excess_variance(np.square(off), np.square(own), MEDIAN_OF_ROUND**2)
     return np.hypot(errors, float(np.sqrt(np.clip(added, _LEAST_NOISE**2, most**2))))

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import UNUSABLE, Flag
 
-__all__ = ["ImageQuality", "half_sample_mode", "image_quality", "point_sources"]
+__all__ = ["POINTLIKE", "ImageQuality", "half_sample_mode", "image_quality", "point_sources"]
+
+POINTLIKE = 0.2
+"""By how much the logarithm of a point source's width may differ from that of most."""
 
 _MOST = 200  # stars in a profile; more gain nothing
 _LEAST_SNR = 20.0
@@ -68,7 +71,7 @@ def point_sources(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
         return bright
     mode = half_sample_mode(np.log(width[bright]))
     with np.errstate(invalid="ignore"):
-        near = np.abs(np.log(width) - mode) < 0.2
+        near = np.abs(np.log(width) - mode) < POINTLIKE
     return np.asarray(bright & near, dtype=np.bool_)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from firstlight.algorithms.median_deviation import excess_variance
+
 __all__ = ["ResidualNoise", "measure_residual"]
 
 Floats = NDArray[np.float64]
@@ -28,7 +30,6 @@ _AROUND = 3  # pixels around a source that are looked at
 _CHANCE = 4.0  # variances that noise alone makes of the largest residual of a source
 _SPREAD = 1.2  # of the median residual; with it 49 of 50 bright stars stay below 4 sigma
 _UNKNOWN = 0.005  # of a source's light, where too few sources tell
-_HALVINGS = 20
 _NORMAL = 0.4549  # median of the square of a normal variate
 
 
@@ -89,7 +90,9 @@ def measure_residual(
     shifts = np.stack(
         [(value * each).sum(axis=(1, 2)) / np.square(each).sum(axis=(1, 2)) for each in slopes]
     )
-    position = _excess(shifts, _shift_variance(light, noise))
+    # A source that has moved does not matter, nor that fainter ones have larger errors.
+    error = _shift_variance(light, noise)
+    position = max(excess_variance(np.square(shifts), error, _NORMAL), 0.0)
     if few:
         return ResidualNoise(float(np.sqrt(position)), _UNKNOWN)
     steep = position * (np.square(slopes[0]) + np.square(slopes[1]))
@@ -99,25 +102,6 @@ def measure_residual(
     largest = np.sqrt(np.maximum(np.where(inner, excess, 0.0).max(axis=(1, 2)), 0.0))
     relative = _SPREAD * float(np.median(largest))
     return ResidualNoise(float(np.sqrt(position)), relative)
-
-
-def _excess(shifts: Floats, error: Floats) -> float:
-    """Variance that shifts ``(2, n)`` have beyond that of their errors ``(n,)``.
-
-    The one with which the median square of shift over error is a normal variate's: a source
-    that has moved does not matter, nor that fainter ones have larger errors.
-    """
-    square = np.square(shifts)
-    low, high = 0.0, float(np.median(square)) / _NORMAL
-    if np.median(square / error) <= _NORMAL:
-        return 0.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        if np.median(square / (error + middle)) > _NORMAL:
-            low = middle
-        else:
-            high = middle
-    return high
 
 
 def _shift_variance(light: Floats, noise: Floats) -> Floats:
