@@ -120,7 +120,7 @@ class FakeService:
             found = [(row[0], row[1]) for row in session.execute(query)]
         if not found:
             raise NothingCompared(
-                subject=exposure, hint="firstlight reference build, then firstlight reduce"
+                subject=exposure, hint="firstlight status has the names; to compare: firstlight reference build, then reduce"
             )
         return found
 
