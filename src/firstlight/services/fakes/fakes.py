@@ -120,7 +120,8 @@ class FakeService:
             found = [(row[0], row[1]) for row in session.execute(query)]
         if not found:
             raise NothingCompared(
-                subject=exposure, hint="firstlight status has the names; to compare: firstlight reference build, then reduce"
+                subject=exposure,
+                hint="firstlight status has the names; reference build, then reduce compare",
             )
         return found
 
