@@ -4,6 +4,7 @@ import re
 import threading
 import time
 import uuid
+from contextlib import ExitStack, suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
@@ -32,6 +33,7 @@ from firstlight.models import (
     Software,
     StepRun,
 )
+from firstlight.models import database as database_module
 from firstlight.models.audience import public_audience
 from firstlight.models.base import UtcDateTime
 from firstlight.models.database import (
@@ -117,6 +119,28 @@ def _differences(database: Database) -> list[object]:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(compare_metadata(context, Base.metadata))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("rest", [0.0, 60.0])
+def test_connections_that_died_at_rest_are_made_anew(postgres_url, monkeypatch, rest):
+    monkeypatch.setattr(database_module, "_REST_S", rest)
+    opened, other = Database(postgres_url), Database(postgres_url)
+    with ExitStack() as several:
+        for _ in range(3):
+            several.enter_context(opened.reading()).scalar(select(1))
+    with other.reading() as session:
+        query = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE"
+        query += " datname = current_database() AND pid <> pg_backend_pid()"
+        assert session.scalar(text(query)) == 3
+    found = []
+    for _ in range(4):
+        with suppress(DatabaseUnreachable), opened.reading() as session:
+            found.append(session.scalar(select(1)))
+    # Who does not look is told once; then all connections are made anew.
+    assert len(found) == (4 if rest == 0.0 else 3)
+    opened.dispose()
+    other.dispose()
 
 
 def test_a_database_of_the_main_job_keeps_its_rows_and_learns_the_new_columns(url):

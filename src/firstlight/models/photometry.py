@@ -94,7 +94,7 @@ class Photometry(Changing, Base):
     image_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("images.id"), index=True)
     set_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("light_curve_sets.id"), index=True)
     # No provenance and no audience is ever removed, and to look for that of each point would take a
-    # server a quarter of the time in which it writes points.
+    # server a fifth of the time in which it writes points.
     provenance_id: Mapped[str | None] = mapped_column(String(26))
     image_analysis_id: Mapped[int | None] = mapped_column(
         ForeignKey("image_analyses.id"), index=True

@@ -1,7 +1,7 @@
 """New points into PostgreSQL's table of photometry, as its COPY takes them.
 
-The server reads numbers as they are in memory and puts many rows into a page at once, which takes
-it two thirds of the time of INSERT; and to make rows of arrays takes a tenth of the time of text.
+The server reads numbers as they are in memory and looks for no older row of each, which takes it
+a sixth less time than INSERT; to make rows of arrays takes a third less than to write them as text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lists by magnitude read no row for its peak; points are written with fewer checks.
 
 No audience and no provenance is ever removed, so that it gives nothing to look for that of each
-point, and takes a quarter of the time in which a server writes it.
+point, and takes a fifth of the time in which a server writes it.
 """
 
 from collections.abc import Sequence
