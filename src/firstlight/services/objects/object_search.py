@@ -212,7 +212,8 @@ class ObjectSearch:
         """As `_counted`, where what SQL finds is a little more than what is sought."""
         self._plan(sorting=True)
         evidence = chosen.with_only_columns(*self._sought.evidence())
-        found = self.session.execute(evidence, execution_options=_AS_WANTED)
+        # Not by the session, which would fetch all from SQLite.
+        found = self.session.connection().execute(evidence, execution_options=_AS_WANTED)
         count, wanted = 0, _JUDGED_AT_ONCE
         while at_most is None or count < at_most:
             if at_most is not None:
