@@ -210,13 +210,13 @@ def _places(
     hosts = _hosts(piece, frame)
     drawn: list[tuple[float, float, bool]] = []
     for _ in range(_TRIES):
-        short = wish.number - len(drawn)
-        if short <= 0:
+        if len(drawn) >= wish.number:
             break
         with_host = max(0, wanted - sum(each[2] for each in drawn)) if len(hosts) else 0
         picked = hosts[rng.integers(0, len(hosts), with_host)] if with_host else np.zeros((0, 3))
         spread = picked[:, 2:] * rng.normal(0.0, 0.6, (len(picked), 2))
-        free = np.column_stack([rng.uniform(0, nx - 1, short), rng.uniform(0, ny - 1, short)])
+        # As many as are wanted in all: where there is hardly any room few of them hit it.
+        free = rng.uniform(0.0, (nx - 1, ny - 1), (wish.number, 2))
         places = np.vstack([picked[:, :2] + spread, free])
         for number, (x, y) in enumerate(places):
             inside = margin < x < nx - 1 - margin and margin < y < ny - 1 - margin

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.psf.model import PsfModel
 from firstlight.algorithms.resampling.image_pair import AlignedImage, psf_grid
 from firstlight.algorithms.subtraction.flux_ratio import FluxRatio
@@ -132,3 +133,13 @@ def test_parts_of_a_pixel_come_again_with_every_pixel():
     x, y = (grid.ravel() for grid in np.meshgrid(part, part))
     for plane, told in zip((phases.light, phases.noise), phases.at(x + 17, y + 4), strict=True):
         np.testing.assert_allclose(told, plane.ravel(), rtol=1e-9)
+
+
+def test_sharp_stars_between_the_pixels_are_no_rays():
+    rng = np.random.default_rng(5)
+    x, y = (np.rint(place) + 0.5 + rng.uniform(-0.1, 0.1, place.size) for place in places())
+    psf = model(1.7, 0.0)
+    told = subtracted(*images(psf, (x, y), rng))
+    struck = (told.flags & np.uint16(Flag.COSMIC_RAY)) != 0
+    assert np.count_nonzero(struck) < 10
+    assert np.isfinite(told.flux_at(x, y)[1]).all()
