@@ -57,7 +57,7 @@ def test_ten_seeds(judged):
     assert mean["found"] >= 55.5  # asked: 56; measured 56.6 +- 0.5
     assert mean["S/N>8 %"] > 98
     assert mean["false + before"] < 22  # asked: 10, of both signs together
-    assert mean["false +"] + mean["false -"] < 5  # asked: 3; noise alone makes 3.4
+    assert mean["false +"] + mean["false -"] < 3  # asked: 3; measured 1.8, and 1.5 on ten others
     assert mean["width"] == pytest.approx(1, abs=0.01)
     assert mean["stars>5s %"] < 3
     assert mean["pull width"] == pytest.approx(1, abs=0.1)
