@@ -95,9 +95,7 @@ def forced_fluxes(
     flux[inside] = np.where(whole, (fluxes * weights).sum(axis=(1, 2)), at_middle)
     error[inside] = np.where(whole, (errors * weights).sum(axis=(1, 2)), middle)
     if phases is not None:
-        light, noise = phases.at(x, y)
-        flux[inside] /= light
-        error[inside] *= noise / light
+        flux[inside], error[inside] = phases.corrected(flux[inside], error[inside], x, y)
     unknown = ~np.isfinite(error) | ~np.isfinite(flux) | ~(error > 0)
     flux[unknown] = error[unknown] = np.nan
     steps = np.arange(-_NEAR, _NEAR + 1)

@@ -83,6 +83,11 @@ class PhaseResponse:
         )
         return light, noise
 
+    def corrected(self, flux: Floats, error: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Flux and error read at places, pixels, as they would be without this; all ``(n,)``."""
+        light, noise = self.at(x, y)
+        return flux / light, error * (noise / light)
+
 
 def _harmonics(place: Floats) -> Floats:
     """The five that five parts of a pixel tell apart, ``(n, 5)``."""

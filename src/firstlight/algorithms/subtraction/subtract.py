@@ -85,8 +85,7 @@ class Subtraction:
         """
         flux, error = _interpolate(self.flux, x, y), _interpolate(self.flux_error, x, y)
         if self.phases is not None:
-            light, noise = self.phases.at(x, y)
-            flux, error = flux / light, error * (noise / light)
+            flux, error = self.phases.corrected(flux, error, x, y)
         return flux, np.where(np.isnan(flux), np.nan, error)
 
     def score_at(self, x: Floats, y: Floats) -> Floats:
