@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, convolve, convolve1d
+from scipy.ndimage import convolve, convolve1d
 
 from firstlight.algorithms.detector.calibrate import CalibratedImage
+from firstlight.algorithms.detector.growth import grown
 from firstlight.algorithms.flags import Flag
 from firstlight.errors import InvalidInput
 
@@ -103,9 +104,8 @@ def without_checkerboard(planes: CalibratedImage) -> CalibratedImage:
     lost = ~np.isfinite(planes.variance)
     smooth = luminance(planes.data, np.where(lost, 0.0, planes.variance))
     flags = planes.flags.copy()
+    around = np.ones((3, 3), dtype=np.bool_)
     for bit in Flag:
-        marked = (planes.flags & bit) != 0
-        if marked.any():
-            flags[binary_dilation(marked, np.ones((3, 3), bool))] |= np.uint16(bit)
-    spread = binary_dilation(lost, np.ones((3, 3), bool)) if lost.any() else lost
+        flags[grown((planes.flags & bit) != 0, around)] |= np.uint16(bit)
+    spread = grown(lost, around)
     return CalibratedImage(smooth.data, np.where(spread, np.inf, smooth.variance), flags)

@@ -189,9 +189,7 @@ def _near_saturated(flags: NDArray[np.uint16] | None, shape: tuple[int, ...]) ->
     if flags is None:
         return np.zeros(shape, dtype=np.bool_)
     saturated = (flags & int(Flag.SATURATED | Flag.BLEED)) != 0
-    if saturated.any():
-        saturated = grown(saturated, np.ones((5, 5), dtype=np.bool_))
-    return np.asarray(saturated, dtype=np.bool_)
+    return grown(saturated, np.ones((5, 5), dtype=np.bool_))
 
 
 @njit(cache=True, nogil=True)
