@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.resampling.image_pair import PsfGrid
+from firstlight.algorithms.subtraction.between_pixels import drawn_between
 from firstlight.algorithms.subtraction.ray_tracks import TRACKS
 
 __all__ = ["Maps", "clear_rays"]
@@ -86,7 +87,9 @@ class Maps(NamedTuple):
     score: Plane
 
 
-def clear_rays(maps: Maps, psfs: PsfGrid, hidden: NDArray[np.uint8]) -> int:
+def clear_rays(
+    maps: Maps, psfs: PsfGrid, hidden: NDArray[np.uint8], between: PsfGrid | None = None
+) -> int:
     """Flag what is too sharp for a source, and take it out of the maps, in place.
 
     Parameters
@@ -95,6 +98,8 @@ def clear_rays(maps: Maps, psfs: PsfGrid, hidden: NDArray[np.uint8]) -> int:
         Of the difference: a source of one electron.
     hidden
         1, 2 or 3 where the new image, the reference or both have no value, else 0.
+    between
+        `psfs` at two points a pixel, of stars too sharp for pixels to tell what is between them.
 
     Returns
     -------
@@ -109,7 +114,10 @@ def clear_rays(maps: Maps, psfs: PsfGrid, hidden: NDArray[np.uint8]) -> int:
     places = np.stack([rows[order], columns[order]], axis=1)
     # Pages that nothing is written to cost nothing.
     hit = np.zeros(maps.score.shape, np.uint8)
-    found = _search(tuple(maps), stamps, net, places, hit)
+    points = np.zeros((len(stamps), 0, 0), np.float32)
+    if between is not None:
+        points = between.stamps.reshape(-1, *between.stamps.shape[2:])
+    found = _search(tuple(maps), (stamps, points), net, places, hit)
     lost = np.zeros(maps.score.shape, np.float32)
     _count_lost(hidden, stamps, net, found, (hit, lost))
     _take_out(tuple(maps), stamps, net, found, lost)
@@ -148,7 +156,7 @@ def _nearest(nodes, place):  # type: ignore[no-untyped-def] # compiled
 
 
 @njit(cache=True, nogil=True)
-def _search(maps, stamps, net, places, hit):  # type: ignore[no-untyped-def] # compiled
+def _search(maps, shapes, net, places, hit):  # type: ignore[no-untyped-def] # compiled
     """Pixels that are hit ``(n, 2)``, marked in `hit` as well; the strongest peaks come first."""
     found = [(0, 0)]
     found.pop()
@@ -156,8 +164,9 @@ def _search(maps, stamps, net, places, hit):  # type: ignore[no-untyped-def] # c
     sources, count = np.zeros((places.shape[0], 5)), 0
     for n in range(places.shape[0]):
         y, x = places[n]
-        psf = stamps[_nearest(net[0], y) * net[1].size + _nearest(net[1], x)]
-        apart, near = (_FLANK * _width(psf)) ** 2, False
+        tile = _nearest(net[0], y) * net[1].size + _nearest(net[1], x)
+        psf = shapes[0][tile], shapes[1][tile]
+        apart, near = (_FLANK * _width(psf[0])) ** 2, False
         for k in range(count):
             near = near or (sources[k, 0] - y) ** 2 + (sources[k, 1] - x) ** 2 < apart
         # On the flank of a source there are peaks that no source of their own explains.
@@ -182,7 +191,7 @@ def _hits(maps, psf, hit, sources, place):  # type: ignore[no-untyped-def] # com
     """Pixels around a peak that no point source explains; what is left of it, and the source."""
     error, score = maps[4], maps[5]
     y, x = place
-    width, power = _width(psf), np.sum(psf.astype(np.float64) ** 2)
+    width, power = _width(psf[0]), np.sum(psf[0].astype(np.float64) ** 2)
     near, half = max(1, int(width / 2 + 0.5)), max(3, int(np.ceil(2 * width)))
     side = 2 * half + 1
     sign = 1.0 if score[y, x] > 0 else -1.0
@@ -244,7 +253,7 @@ def _look(maps, hit, place, sign, window):  # type: ignore[no-untyped-def] # com
 @njit(cache=True, nogil=True)
 def _take_away(light, spread, psf, corner, source, sign):  # type: ignore[no-untyped-def] # compiled
     """Take a source that is known already out of a window."""
-    side, middle = light.shape[0], psf.shape[0] // 2
+    side, middle = light.shape[0], psf[0].shape[0] // 2
     top, left = int(source[0]) - corner[0], int(source[1]) - corner[1]
     reach = side + middle
     if abs(top - side // 2) > reach or abs(left - side // 2) > reach:
@@ -273,13 +282,13 @@ def _fit(light, spread, good, psf, near, model, source):  # type: ignore[no-unty
 
     Its place, flux and part of a pixel go into `source`.
     """
-    side, middle = light.shape[0], psf.shape[0] // 2
+    side, middle = light.shape[0], psf[0].shape[0] // 2
     half = side // 2
     best, down, right = -np.inf, 0, 0
     heights = np.full((2 * near + 3, 2 * near + 3), -np.inf)
     for b in range(-near - 1, near + 2):
         for a in range(-near - 1, near + 2):
-            flux, noise = _amplitude(light, spread, good, psf, b, a)
+            flux, noise = _amplitude(light, spread, good, psf[0], b, a)
             heights[b + near + 1, a + near + 1] = flux
             inside = abs(a) <= near and abs(b) <= near
             if noise > 0 and inside and flux / noise > best:
@@ -293,7 +302,7 @@ def _fit(light, spread, good, psf, near, model, source):  # type: ignore[no-unty
     for row in range(side):
         for column in range(side):
             v, u = row - half - down + middle, column - half - right + middle
-            known = 0 <= v < psf.shape[0] and 0 <= u < psf.shape[0]
+            known = 0 <= v < moved.shape[0] and 0 <= u < moved.shape[0]
             model[row, column] = flux * moved[v, u] if known else 0.0
     return flux / noise if noise > 0 else 0.0
 
@@ -333,8 +342,10 @@ def _vertex(before, here, after):  # type: ignore[no-untyped-def] # compiled
 
 @njit(cache=True, nogil=True)
 def _moved(psf, dy, dx):  # type: ignore[no-untyped-def] # compiled
-    """The stamp moved by part of a pixel."""
-    across = _slid(psf.astype(np.float64), dx)
+    """The stamp, which comes with its points between the pixels, moved by part of a pixel."""
+    if psf[1].size:
+        return drawn_between(psf[1], dy, dx)
+    across = _slid(psf[0].astype(np.float64), dx)
     return _slid(across.T.copy(), dy).T.copy()
 
 

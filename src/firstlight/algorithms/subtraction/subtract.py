@@ -62,6 +62,9 @@ class Subtraction:
         pixels; None where the PSF is not known there. The maps themselves hold the mean.
     scatter
         By what factor errors of the sky are larger than pixels tell: see `sky_scatter`.
+    between
+        `psfs` at two points a pixel, on the same net, every second of them those of `psfs`; None
+        where the stars are so wide that pixels tell as much.
     """
 
     difference: Plane
@@ -75,6 +78,7 @@ class Subtraction:
     residual: ResidualNoise
     phases: PhaseResponse | None = None
     scatter: float = 1.0
+    between: PsfGrid | None = None
 
     def flux_at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Flux and error of point sources at any places, each ``(n,)``; NaN outside the image.
@@ -154,7 +158,7 @@ def subtract(
     _judge(filtered.flux, error, score, (residual.position, residual.relative))
     flags = _flags((new.flags, reference.flags), hidden, matching.psf.radius)
     planes = filtered.difference, filtered.variance, flags, filtered.flux, error, score
-    clear_rays(Maps(*planes), filtered.psfs, hidden)
+    clear_rays(Maps(*planes), filtered.psfs, hidden, filtered.between)
     if filtered.response is not None:
         filtered.response.take_out(filtered.flux, error)
     return Subtraction(
@@ -168,6 +172,7 @@ def subtract(
         ratio=ratio,
         residual=residual,
         phases=None if filtered.response is None else filtered.response.phases,
+        between=filtered.between,
     )
 
 

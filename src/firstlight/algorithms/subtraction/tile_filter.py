@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.psf.model import PsfModel
 from firstlight.algorithms.resampling.image_pair import AlignedImage, Matching, PsfGrid
+from firstlight.algorithms.subtraction.between_pixels import points_between, undersampled
 from firstlight.algorithms.subtraction.response import (
     FluxResponse,
     PhaseResponse,
@@ -71,6 +72,9 @@ class Filtered:
     response
         Of `flux` to sources that are not in the middle of a tile and of a pixel; None where the
         PSF is known there alone.
+    between
+        `psfs` at two points a pixel (`points_between`), on the same net; None where pixels tell
+        as much.
     """
 
     difference: Plane
@@ -80,6 +84,7 @@ class Filtered:
     static: Plane
     psfs: PsfGrid
     response: FluxResponse | None
+    between: PsfGrid | None
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ def filter_tiles(
         np.empty(shape, np.float32) for _ in range(5)
     )
     stamps = np.empty((len(ys), len(xs), *matching.psf.stamps.shape[2:]), np.float32)
-    looked_at = None if new.model is None else _LookedAt(new.model, (ys, xs))
+    looked_at = None if new.model is None else _LookedAt(new.model, (ys, xs), matching.psf)
     for j, y in enumerate(ys):
         for i, x in enumerate(xs):
             pieces = _pieces((new, reference), hidden, y, x)
@@ -170,14 +175,22 @@ def filter_tiles(
             _place(planes, (*parts, *pieces.variances), scales, lit, _aims(y, x))
     psfs_there = PsfGrid(stamps, matching.psf.x, matching.psf.y)
     response = None if looked_at is None else looked_at.response()
-    return Filtered(difference, variance, flux, flux_variance, static, psfs_there, response)
+    between = None if looked_at is None else looked_at.between()
+    return Filtered(
+        difference, variance, flux, flux_variance, static, psfs_there, response, between
+    )
 
 
 class _LookedAt:
     """What has been read of sources through the filters of the tiles so far."""
 
-    def __init__(self, shapes: PsfModel, tiles: tuple[list[_Tile], list[_Tile]]) -> None:
-        self._shapes, self._tiles = shapes, tiles
+    def __init__(
+        self, shapes: PsfModel, tiles: tuple[list[_Tile], list[_Tile]], psfs: PsfGrid
+    ) -> None:
+        self._shapes, self._tiles, self._psfs = shapes, tiles, psfs
+        middle = float(psfs.x[len(psfs.x) // 2]), float(psfs.y[len(psfs.y) // 2])
+        self._sharp = undersampled(shapes, middle, psfs.radius)
+        self._points: list[Plane] = []
         rows, columns = (len(along) for along in tiles)
         self._nodes: list[list[Floats]] = [[] for _ in range(rows)]
         self._phases: list[PhaseResponse] = []
@@ -193,6 +206,17 @@ class _LookedAt:
             phases, self._mean = reader.phases(own.alike)
             self._phases.append(phases)
         self._nodes[row].append(self._mean * reader.nodes())
+        if self._sharp:
+            place = float(self._psfs.x[column]), float(self._psfs.y[row])
+            self._points.append(points_between(self._shapes, place, own.light, self._psfs.radius))
+
+    def between(self) -> PsfGrid | None:
+        """PSFs of the difference at two points a pixel, where these are needed."""
+        if not self._sharp:
+            return None
+        stamps = np.stack(self._points)
+        net = len(self._psfs.y), len(self._psfs.x)
+        return PsfGrid(stamps.reshape(*net, *stamps.shape[1:]), self._psfs.x, self._psfs.y)
 
     def response(self) -> FluxResponse:
         """Of all tiles."""

@@ -77,6 +77,8 @@ class TileKernels:
         difference in electrons.
     psf
         Of the difference in electrons, a stamp.
+    light
+        By which the new image becomes the difference in electrons, a stamp.
     unit
         Score of a source of one electron.
     edge_seen, edge_noise
@@ -97,6 +99,7 @@ class TileKernels:
     peak: float
     shares: tuple[float, float]
     psf: Plane
+    light: Plane
     unit: float
     edge_seen: Plane
     edge_noise: Plane
@@ -141,6 +144,7 @@ def tile_kernels(
         peak,
         (shares[0], shares[1]),
         cropped(white[2], matching.psf.radius),
+        cropped(white[0], widest),
         float(unit),
         *_at_border(score, first),
         StaticKernels(*(cropped(kernel, min(_FILL_RADIUS, widest)) for kernel in static)),
