@@ -211,7 +211,19 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     assert until(lambda: not any(map(alive, pids)))
 
 
-def test_libraries_are_held_to_one_thread(tmp_path: Path) -> None:
+def said_by(script: str) -> list[str]:
+    """Words that a program of its own prints, which has started no workers before."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_libraries_are_held_to_one_thread() -> None:
     script = """
         import os
         from firstlight.work.pool import ProcessPool
@@ -220,12 +232,18 @@ def test_libraries_are_held_to_one_thread(tmp_path: Path) -> None:
             print(pool.run("work_handlers:where", {}, key="k").result["threads"])
         print(os.environ.get("OMP_NUM_THREADS"))
     """
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["1", "None"]
+    assert said_by(script) == ["1", "None"]
+
+
+def test_workers_share_modules_that_no_collection_of_garbage_goes_through() -> None:
+    script = """
+        import gc
+        from firstlight.work.engine import WorkerSetup
+        from firstlight.work.pool import ProcessPool, load_modules
+        load_modules(("no_such_module", "work_handlers"))
+        with ProcessPool(1, WorkerSetup(preload=("come.too.late",))) as pool:
+            found = pool.run("work_handlers:memory", {}, key="k").result
+        print(found["collects"], found["kept"] > 1000, found["loaded_by"] != found["pid"])
+        print(gc.get_freeze_count())
+    """
+    assert said_by(script) == ["True", "True", "True", "0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.errors import BadFile, RemoteError
+
+LOADED_BY = os.getpid()
 
 
 def make_services(argument: Any) -> dict[str, Any]:
@@ -30,6 +33,15 @@ def where(payload: dict[str, Any], services: Any) -> dict[str, Any]:
         "pid": os.getpid(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "main": getattr(sys.modules["__main__"], "__file__", None),
+    }
+
+
+def memory(payload: dict[str, Any], services: Any) -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "loaded_by": LOADED_BY,
+        "collects": gc.isenabled(),
+        "kept": gc.get_freeze_count(),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 
 from firstlight.algorithms.sky.sky_index import ORDER, cone_ranges
 from firstlight.catalogs.base import ReferenceStars
@@ -141,6 +141,8 @@ class LocalCatalog:
 
     def _open(self) -> list[Any]:
         """One fragment a file; each keeps its footer once it has been read."""
+        import pyarrow.dataset as ds  # noqa: PLC0415, loads pandas where that is installed
+
         try:
             dataset = ds.dataset([str(path) for path in self._files], format="parquet")
         except (pa.ArrowException, OSError) as err:
@@ -161,7 +163,7 @@ class LocalCatalog:
     def _read(self, ra: float, dec: float, reach: float, faintest: float | None) -> pa.Table:
         wanted = _box(self._layout, ra, dec, reach)
         if faintest is not None:
-            wanted &= ds.field(self._layout.mag) <= faintest
+            wanted &= pc.field(self._layout.mag) <= faintest
         tables = []
         for fragment in self._overlapping(ra, dec, reach):
             try:
@@ -265,13 +267,13 @@ def _box(layout: StarLayout, ra: float, dec: float, reach: float) -> Any:
     """The condition that a row lies in the box around a cone, true of all rows in the cone."""
     margin = 1e-6  # float32 columns round; the exact cut comes later
     north, south = dec + reach + margin, dec - reach - margin
-    declination = ds.field(layout.dec)
+    declination = pc.field(layout.dec)
     inside = (declination >= south) & (declination <= north)
     if north >= 90.0 or south <= -90.0:
         return inside  # a pole lies in the cone: every right ascension does
     width = np.degrees(np.arcsin(min(1.0, np.sin(np.radians(reach)) / np.cos(np.radians(dec)))))
     width += 1e-4
-    longitude = ds.field(layout.ra)
+    longitude = pc.field(layout.ra)
     turns = None
     # Right ascension may run from -180 to 180 in the file, and the cone may cross 0.
     for turn in (-360.0, 0.0, 360.0):

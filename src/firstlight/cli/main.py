@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,8 @@ from firstlight.cli import (
 from firstlight.cli.console import guarded, out
 
 __all__ = ["app", "main"]
+
+_OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
 app = typer.Typer(
     name="firstlight",
@@ -124,5 +127,14 @@ for name, group in (
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point.
+
+    A command loads a few hundred thousand objects that live until its end. To look through them
+    for garbage again and again while they come, and once more at the end, takes a third of the
+    time of a short command.
+    """
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    try:
+        app()
+    finally:
+        gc.freeze()

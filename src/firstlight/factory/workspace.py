@@ -31,14 +31,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Factory"]
 
-# Imported once by the process that forks the workers.
+# Imported once by the process that forks the workers: what makes the parts that `jobs` asks for.
 PRELOADED = (
     "firstlight.factory.jobs",
     "firstlight.services.reduction",
+    "firstlight.pipeline.standard",
+    "firstlight.catalogs.registry",
     "firstlight.services.light_curves",
     "firstlight.services.intake.arrivals",
     "firstlight.services.image_analysis.image_analysis_run",
     "firstlight.services.analyses.delivery",
+    "firstlight.services.colour_pictures",
+    "firstlight.services.references.building",
+    "firstlight.services.registration",
+    "firstlight.services.stamp_light_curves",
+    "firstlight.services.transients.association",
+    "firstlight.services.transients.forced_photometry",
 )
 
 TIDY_S = 30.0
@@ -148,6 +156,10 @@ class Factory(TransientWiring, AnalysisWiring):
 
     def night(self, workers: int | None = None) -> NightService:
         """Everything that is still to be reduced."""
+        # Beside what the plans load here.
+        from firstlight.work.pool import load_modules
+
+        load_modules(PRELOADED)
         from firstlight.services.night import NightService
 
         return NightService(make_engine=lambda: self.engine(workers), plans=self.plans())

@@ -22,14 +22,22 @@ from typing import TYPE_CHECKING
 
 from firstlight.errors import InternalError
 from firstlight.work.engine import JsonValue, WorkerSetup, to_json
-from firstlight.work.pool_worker import serve
+from firstlight.work.pool_worker import MODULES_VARIABLE, serve
 from firstlight.work.retry import Cause, Report
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
-__all__ = ["JobCancelled", "JobTimedOut", "PoolClosed", "ProcessPool", "WorkerDied"]
+__all__ = [
+    "JobCancelled",
+    "JobTimedOut",
+    "PoolClosed",
+    "ProcessPool",
+    "WorkerDied",
+    "load_modules",
+]
 
+_LOADER = "firstlight.work.preload"
 # One job, one CPU: what the libraries' own threads would gain, the neighbours would lose.
 _THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -42,7 +50,8 @@ _THREAD_LIMITS = (
 # What image arrays leave behind is kept for the next ones: asking the system for it again costs a
 # tenth of the time of a section, most of it to fill pages with zeros. For glibc; others ignore it.
 _MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-_starting = threading.Lock()  # starting a process borrows os.environ and __main__ for a moment
+_borrowing_environment = threading.Lock()
+_borrowing_main = threading.Lock()
 
 
 class WorkerDied(InternalError):
@@ -78,7 +87,7 @@ class _Worker:
         self._process: ForkServerProcess = context.Process(
             target=serve, args=(theirs, setup.initializer, setup.argument), daemon=True
         )
-        with _starting, _plain_main():
+        with _borrowing_main, _plain_main():
             self._process.start()
         theirs.close()
         self._ready = False
@@ -177,7 +186,7 @@ class ProcessPool:
 
     def start(self) -> None:
         """Start the workers without waiting for them. Optional: `run` starts what it needs."""
-        _start_forkserver(self._setup.preload)
+        load_modules(self._setup.preload)
         threading.Thread(target=self._warm_up, name="pool-start", daemon=True).start()
 
     def _warm_up(self) -> None:
@@ -376,14 +385,16 @@ def _describe(exit_code: int | None) -> str:
     return f"exit code {exit_code}"
 
 
-def _start_forkserver(preload: tuple[str, ...]) -> None:
-    """Start the process that all workers are forked from, with its libraries held to one thread.
+def load_modules(names: tuple[str, ...]) -> None:
+    """Begin to load modules into the process that all workers are forked from; does not wait.
 
-    It is started with SIGINT blocked, which it and its children inherit: Ctrl-C is for the parent
-    to answer, also while modules are still being loaded there.
+    That process is started here, with its libraries held to one thread, unless it lives already:
+    then it has what it was first told to load. It has SIGINT blocked, which its children inherit:
+    Ctrl-C is for the parent to answer, also while modules are still being loaded there.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload([serve.__module__, *preload])
-    with _starting, _environment(dict.fromkeys(_THREAD_LIMITS, "1") | _MEMORY):
+    multiprocessing.get_context("forkserver").set_forkserver_preload([_LOADER])
+    variables = dict.fromkeys(_THREAD_LIMITS, "1") | _MEMORY | {MODULES_VARIABLE: " ".join(names)}
+    with _borrowing_environment, _environment(variables):
         # The tracker first, because starting it unblocks SIGINT as a side effect.
         resource_tracker.ensure_running()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -14,8 +14,9 @@ from firstlight.work.engine import JsonValue
 from firstlight.work.handlers import call_handler, report_of, resolve
 from firstlight.work.retry import Report
 
-__all__ = ["TAKEN", "serve"]
+__all__ = ["MODULES_VARIABLE", "TAKEN", "serve"]
 
+MODULES_VARIABLE = "FIRSTLIGHT_WORKER_MODULES"  # names of what all share, with spaces between
 TAKEN = b'"taken"'
 _NICE = 5  # who waits for an answer of the parent goes first
 
