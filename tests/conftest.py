@@ -6,13 +6,24 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from hypothesis import HealthCheck, settings
 
-# The examples of a test are the same in every run, so that a red test means a changed program;
-# FIRSTLIGHT_HYPOTHESIS=explore looks for new ones, and for more of them.
-settings.register_profile("steady", derandomize=True, database=None, max_examples=40)
-settings.register_profile("explore", print_blob=True)
+# The examples of a test are the same in every run, so that a red test means a changed program,
+# and never a busy machine; FIRSTLIGHT_HYPOTHESIS=explore looks for new ones, and for more of them.
+settings.register_profile(
+    "steady",
+    derandomize=True,
+    database=None,
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("FIRSTLIGHT_HYPOTHESIS", "steady"))
+
+# Likewise: a server that answers late on a busy machine is not at fault.
+DEFAULT_TIMEOUT_CONFIG.read = 60.0
 
 # Whoever runs tests side by side sets a width, which is not what our output should fit.
 os.environ.pop("COLUMNS", None)

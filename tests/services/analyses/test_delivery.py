@@ -403,7 +403,7 @@ def test_one_user_with_many_runs_does_not_hold_up_another(world):
     world.deliver()
     order = [document["resource_id"] for _, document, _ in world.client.sent]
     assert len(order) == len(first) + 1
-    assert order.index("OF_B") < 4
+    assert order.index("OF_B") < 16  # which are sent at once, in any order
     assert world.row(last).status == "pending"
 
 
