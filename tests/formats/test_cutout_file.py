@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "web"))
@@ -50,6 +51,25 @@ def test_a_row_is_read_by_itself(tmp_path, number):
     np.testing.assert_array_equal(one.stamps.pixels[0], rows.stamps.pixels[number])
     np.testing.assert_array_equal(one.stamps.flags[0], rows.stamps.flags[number])
     np.testing.assert_array_equal(one.psfs[0], rows.psfs[number])
+
+
+@pytest.mark.parametrize("points", [1, 2])
+def test_the_points_a_pixel_of_psfs_come_back(tmp_path, points):
+    file = tmp_path / "cutouts.parquet"
+    file.write_bytes(write_cutouts(dataclasses.replace(cutout_rows(3), points=points)))
+    assert CutoutFile(file).read().points == points
+    assert CutoutFile(file).row(1).points == points
+
+
+def test_files_that_do_not_tell_the_points_have_one_a_pixel(tmp_path):
+    file = tmp_path / "cutouts.parquet"
+    file.write_bytes(write_cutouts(cutout_rows(3)))
+    table = pq.read_table(file)
+    sides = table.schema.metadata[b"firstlight.sides"].rsplit(b" ", 1)[0]
+    pq.write_table(table.replace_schema_metadata({b"firstlight.sides": sides}), file)
+    back = CutoutFile(file).read()
+    assert back.points == 1
+    _same(back, cutout_rows(3))
 
 
 def test_what_is_not_there_is_named(tmp_path):

@@ -50,11 +50,14 @@ class CutoutRows:
         Pixels of new image, reference and difference, variance, flags.
     psfs
         Of the difference at each place, ``(n, m, m)``.
+    points
+        Of `psfs` a pixel, along each axis; two where stars are undersampled.
     """
 
     found: Candidates
     stamps: CandidateStamps
     psfs: NDArray[np.float32]
+    points: int = 1
 
     @property
     def size(self) -> int:
@@ -80,7 +83,7 @@ def write_cutouts(rows: CutoutRows) -> bytes:
         size = plane.shape[1] * plane.shape[2]
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), size)
     table = pa.table(columns).replace_schema_metadata(
-        {_SIDES: f"{rows.size} {rows.psfs.shape[-1]}".encode()}
+        {_SIDES: f"{rows.size} {rows.psfs.shape[-1]} {rows.points}".encode()}
     )
     stream = io.BytesIO()
     pq.write_table(
@@ -148,7 +151,7 @@ class CutoutFile:
 
 
 def _rows(table: pa.Table) -> CutoutRows:
-    side, psf_side = (int(word) for word in table.schema.metadata[_SIDES].split())
+    side, psf_side, *rest = (int(word) for word in table.schema.metadata[_SIDES].split())
 
     def plane(name: str, side: int) -> NDArray[Any]:
         column = table[name].combine_chunks()
@@ -165,4 +168,5 @@ def _rows(table: pa.Table) -> CutoutRows:
         row=table["row"].to_numpy(),
         column=table["column"].to_numpy(),
     )
-    return CutoutRows(found, stamps, plane("psf", psf_side))
+    # Files of before there were more than one do not say how many points a pixel has.
+    return CutoutRows(found, stamps, plane("psf", psf_side), rest[0] if rest else 1)

@@ -12,6 +12,7 @@ from firstlight.algorithms.plate.star_alignment import Alignment, NotRegistered,
 from firstlight.algorithms.resampling.align import align
 from firstlight.algorithms.resampling.coordinate_map import sample_map
 from firstlight.algorithms.resampling.image_pair import AlignedImage, psf_grid
+from firstlight.algorithms.subtraction.between_pixels import POINTS
 from firstlight.algorithms.subtraction.difference_sky import take_sky_away
 from firstlight.algorithms.subtraction.kernel_match import kernel_match
 from firstlight.algorithms.subtraction.sky_scatter import sky_scatter, with_sky_scatter
@@ -127,8 +128,9 @@ def cut_changes(
     radius = int(np.ceil(STAMP_WIDTHS * new.fwhm))
     places = found.x, found.y
     stamps = cut_candidates(new.pixels, reference.pixels, subtraction, places, radius)
-    psfs = difference_psfs(subtraction.psfs, *places).astype(np.float32)
-    return CutoutRows(found, stamps, psfs)
+    between = subtraction.between
+    psfs = difference_psfs(between or subtraction.psfs, *places).astype(np.float32)
+    return CutoutRows(found, stamps, psfs, POINTS if between else 1)
 
 
 def measure_changes(rows: CutoutRows, fwhm: float, known: KnownStars) -> Measures:
@@ -144,7 +146,9 @@ def measure_changes(rows: CutoutRows, fwhm: float, known: KnownStars) -> Measure
     found = rows.found
     psfs = rows.psfs.astype(np.float64)
     places = found.x, found.y
-    return measure_candidates(rows.stamps, psfs, places, found.score, fwhm, known)
+    return measure_candidates(
+        rows.stamps, psfs, places, found.score, fwhm, known, points=rows.points
+    )
 
 
 def _radius(new: SkyFrame, reference: SkyFrame) -> int:

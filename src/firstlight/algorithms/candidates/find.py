@@ -16,7 +16,11 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from firstlight.algorithms.candidates.fits import FIT_REACH, fit_points
+from firstlight.algorithms.candidates.stamps import cut_candidates, difference_psfs
+from firstlight.algorithms.candidates.window import look_at
 from firstlight.algorithms.resampling.image_pair import PsfGrid
+from firstlight.algorithms.subtraction.between_pixels import POINTS
 from firstlight.algorithms.subtraction.subtract import Subtraction
 from firstlight.errors import InvalidInput
 
@@ -35,6 +39,7 @@ _COUNTS = 1.0  # FWHM, radius of the pixels whose flags a candidate has
 _UPHILL = 1.0  # FWHM from the highest score to the highest flux
 _NOISIER = 3.0  # times the error, at most, on that way: beside holes fluxes mean nothing
 _FARTHEST = 1.0  # pixels that a peak may be from the pixel that is the highest
+_FITS, _LONGEST = 2, 0.3  # steps to the place of a sharp star, and pixels of one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,9 @@ def find_candidates(
     flux that is uphill of there, the most probable one of a point source in white noise, with an
     error of about ``0.6 FWHM / score`` along each axis: that of the highest score is pushed away
     from the middle of a galaxy, where the noise is larger, by as much as the size of a star.
+
+    Of undersampled stars the maps are not so smooth, and the place is that where the PSF, as the
+    pixels show it at each part of a pixel, fits the difference best.
     """
     for name, value in (("fwhm", fwhm), ("threshold", threshold)):
         if not (np.isfinite(value) and value > 0):
@@ -127,6 +135,8 @@ def find_candidates(
     peaks = np.bincount(lobe, minlength=len(lobe))[head]
     opposite = _strongest_opposite(lobe, score, head)
     x, y, score = x[head], y[head], score[head]
+    if subtraction.between is not None:
+        x, y = _fitted(subtraction, subtraction.between, (x, y), np.sign(score), fwhm)
     flux, error = subtraction.flux_at(x, y)
     flags = np.zeros(len(x), np.uint16)
     _gather_flags(subtraction.flags, x, y, _COUNTS * fwhm, flags)
@@ -159,6 +169,32 @@ def _between_pixels(
     dx, dy = np.where(whole, dx, 0.0), np.where(whole, dy, 0.0)
     height = np.asarray(middle + 0.5 * (across * dx + along * dy))
     return np.asarray(columns + dx), np.asarray(rows + dy), height
+
+
+def _fitted(
+    subtraction: Subtraction,
+    between: PsfGrid,
+    places: tuple[Floats, Floats],
+    sign: Floats,
+    fwhm: float,
+) -> tuple[Floats, Floats]:
+    """Places where the PSF fits the difference best; those given where that is too far away."""
+    if not len(sign):
+        return places
+    radius = int(np.ceil(FIT_REACH * fwhm)) + 1
+    planes = subtraction.difference, subtraction.difference
+    stamps = cut_candidates(*planes, subtraction, places, radius)
+    psfs, widths = difference_psfs(between, *places), np.full(len(sign), fwhm)
+    middle = np.stack([stamps.column + radius, stamps.row + radius])
+    first = np.stack(places) - middle
+    off = first.copy()
+    for _ in range(_FITS):
+        told = fit_points(look_at(stamps, psfs, (off[0], off[1]), sign, widths, 0.0, POINTS))
+        # One step of a fit is not to be trusted farther than that.
+        off += np.clip(np.stack([told.dx, told.dy]), -_LONGEST, _LONGEST)
+    near = np.hypot(*(off - first)) <= _FARTHEST
+    x, y = np.where(near, off, first) + middle
+    return x, y
 
 
 def _joined(

@@ -175,6 +175,7 @@ def measure_candidates(
     fwhm: float | Floats,
     known: KnownStars | None = None,
     psf_error: float = PSF_ERROR,
+    points: int = 1,
 ) -> Measures:
     """Measure candidates.
 
@@ -183,8 +184,8 @@ def measure_candidates(
     stamps
         Around the places.
     psfs
-        Of the difference, ``(n, m, m)``, m odd, centred on their middle pixel: a source of one
-        electron in the new image.
+        Of the difference, ``(n, m, m)``, m odd, centred on their middle pixel or point: a source
+        of one electron in the new image.
     places
         x and y, pixels of the image, ``(n,)`` each.
     score
@@ -196,45 +197,48 @@ def measure_candidates(
     psf_error
         What the PSF is not trusted to, as a share of the light that it puts into a pixel: what
         is left of a bright source tells of a second one only beyond it.
+    points
+        Of `psfs` a pixel, along each axis: two where stars are undersampled.
     """
     sign = np.where(score < 0, -1.0, 1.0)
     widths = np.broadcast_to(np.asarray(fwhm, np.float64), score.shape)
     x, y = places
     middle = stamps.column + stamps.radius, stamps.row + stamps.radius
-    window = look_at(stamps, psfs, (x - middle[0], y - middle[1]), sign, widths, psf_error)
-    points = fit_points(window)
-    near = np.hypot(points.dx, points.dy) <= widths
-    second = companions(window, points.flux)
+    off = x - middle[0], y - middle[1]
+    window = look_at(stamps, psfs, off, sign, widths, psf_error, points)
+    fitted = fit_points(window)
+    near = np.hypot(fitted.dx, fitted.dy) <= widths
+    second = companions(window, fitted.flux)
     aperture, aperture_error, light = _apertures(window)
     width, elongation = _shapes(window)
     with np.errstate(divide="ignore", invalid="ignore"):
-        offset = np.hypot(points.dx, points.dy) / np.sqrt((points.xx + points.yy) / 2)
-        significance = points.flux / points.flux_error
+        offset = np.hypot(fitted.dx, fitted.dy) / np.sqrt((fitted.xx + fitted.yy) / 2)
+        significance = fitted.flux / fitted.flux_error
         # The fit is the best that can be done: its errors are part of those of the circle.
-        beyond = np.maximum((aperture_error / points.flux_error) ** 2 - 1, 1e-2)
-        spill = (aperture - points.flux) / (points.flux_error * np.sqrt(beyond))
-        change = points.flux / np.maximum(light[1], aperture_error)
+        beyond = np.maximum((aperture_error / fitted.flux_error) ** 2 - 1, 1e-2)
+        spill = (aperture - fitted.flux) / (fitted.flux_error * np.sqrt(beyond))
+        change = fitted.flux / np.maximum(light[1], aperture_error)
     return Measures(
-        flux=sign * points.flux,
-        flux_error=points.flux_error,
+        flux=sign * fitted.flux,
+        flux_error=fitted.flux_error,
         aperture=sign * aperture,
         aperture_error=aperture_error,
-        x=x + np.where(near, points.dx, 0.0),
-        y=y + np.where(near, points.dy, 0.0),
-        xx=points.xx,
-        yy=points.yy,
-        xy=points.xy,
+        x=x + np.where(near, fitted.dx, 0.0),
+        y=y + np.where(near, fitted.dy, 0.0),
+        xx=fitted.xx,
+        yy=fitted.yy,
+        xy=fitted.xy,
         offset=np.nan_to_num(offset),
-        chi2=points.chi2,
-        misfit=points.misfit,
-        worst=points.worst,
+        chi2=fitted.chi2,
+        misfit=fitted.misfit,
+        worst=fitted.worst,
         width=width,
         elongation=elongation,
         spill=np.nan_to_num(spill),
         dipole=second.dipole,
         balance=second.balance,
         extended=second.extended,
-        streak=streak(window, points.flux),
+        streak=streak(window, fitted.flux),
         narrow=narrowest(window) / np.maximum(significance, 1.0),
         **_shares(window, stamps.flags),
         agreement=np.abs(score) - significance,
@@ -242,7 +246,7 @@ def measure_candidates(
         reference_light=np.nan_to_num(light[1] / aperture_error),
         below_sky=below_sky(window),
         change=np.clip(np.nan_to_num(change), -100.0, 100.0),
-        profiles=_profiles(window, points.flux),
+        profiles=_profiles(window, fitted.flux),
         **_neighbours(x, y, widths, known),
     )
 

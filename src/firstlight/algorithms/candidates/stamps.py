@@ -110,7 +110,10 @@ def cut_candidates(
 
 
 def difference_psfs(psfs: PsfGrid, x: Floats, y: Floats) -> Floats:
-    """PSF of the difference at places ``(n,)``: stamps ``(n, k, k)`` centred on their middle."""
+    """PSF of the difference at places ``(n,)``: stamps ``(n, k, k)`` centred on their middle.
+
+    They have as many points a pixel as those of `psfs`.
+    """
     if not len(x):
         return np.empty((0, *psfs.stamps.shape[2:]))
     return np.stack([psfs.at(float(i), float(j)) for i, j in zip(x, y, strict=True)])

@@ -78,13 +78,14 @@ def look_at(
     sign: Floats,
     fwhm: Floats,
     psf_error: float,
+    points: int = 1,
 ) -> Window:
     """Gather what the measures need.
 
     Parameters
     ----------
     psfs
-        Of the difference, ``(n, m, m)``, m odd, centred on their middle pixel.
+        Of the difference, ``(n, m, m)``, m odd, centred on their middle pixel or point.
     places
         x and y of the candidates, ``(n,)`` each, pixels from the middle of the stamps.
     sign
@@ -93,6 +94,8 @@ def look_at(
         Pixels, ``(n,)``.
     psf_error
         Relative.
+    points
+        Of `psfs` a pixel, along each axis.
     """
     side = stamps.pixels.shape[-1]
     rose = (sign > 0)[:, None, None]
@@ -104,7 +107,7 @@ def look_at(
     x, y = places
     steps = np.arange(side) - side // 2
     distance = np.hypot(steps - x[:, None, None], steps[:, None] - y[:, None, None])
-    psf, across, along = _moved(psfs, x, y)
+    psf, across, along = _moved(psfs, x, y, points)
     return Window(
         light=light,
         new=np.where(rose, bright, other).astype(np.float64),
@@ -113,7 +116,7 @@ def look_at(
         usable=usable,
         psf=_sized(psf, side),
         slopes=np.stack([_sized(across, side), _sized(along, side)]),
-        centred=_sized(psfs, side),
+        centred=_sized(psfs[:, ::points, ::points], side),
         distance=distance / fwhm[:, None, None],
         fwhm=fwhm,
         psf_error=psf_error,
@@ -132,20 +135,20 @@ def _smoothed(variance: NDArray[np.float32], usable: NDArray[np.bool_]) -> Float
     return np.asarray(total / np.maximum(share, 0.5 / _SMOOTH**2))
 
 
-def _moved(psfs: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+def _moved(psfs: Floats, x: Floats, y: Floats, points: int) -> tuple[Floats, Floats, Floats]:
     """PSFs moved by parts of a pixel, and their derivatives with the place: phases in Fourier."""
     side = psfs.shape[-1]
-    size = scipy.fft.next_fast_len(side + 4, real=True)
+    size = scipy.fft.next_fast_len(side + 4 * points, real=True)
     waves = scipy.fft.rfft2(psfs, (size, size))
-    u = 2 * np.pi * scipy.fft.rfftfreq(size)
-    v = 2 * np.pi * scipy.fft.fftfreq(size)[:, None]
+    u = 2 * np.pi * points * scipy.fft.rfftfreq(size)
+    v = 2 * np.pi * points * scipy.fft.fftfreq(size)[:, None]
     if size % 2 == 0:
-        # A wave of two pixels can be moved neither way.
+        # A wave of two points can be moved neither way.
         u = np.where(np.arange(u.size) == size // 2, 0.0, u)
         v = np.where(np.arange(size)[:, None] == size // 2, 0.0, v)
     waves = waves * np.exp(-1j * (u * x[:, None, None] + v * y[:, None, None]))
     moved, across, along = (
-        scipy.fft.irfft2(each, (size, size))[:, :side, :side]
+        scipy.fft.irfft2(each, (size, size))[:, :side:points, :side:points]
         for each in (waves, -1j * u * waves, -1j * v * waves)
     )
     return moved, across, along

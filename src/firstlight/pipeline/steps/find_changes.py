@@ -25,7 +25,7 @@ class FindChanges(Step):
     """
 
     name = "find_changes"
-    version = "1"
+    version = "2"
     makes = "cutouts"
     product_class = Cutouts
     after = ("subtract",)

@@ -42,7 +42,7 @@ class MeasureChanges(Step):
     """
 
     name = "measure_changes"
-    version = "3"
+    version = "4"
     makes = "measurements"
     product_class = MeasurementSet
     after = ("preprocess", "find_sources", "fit_psf", "find_changes", "solve_photometry")
