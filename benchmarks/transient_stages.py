@@ -19,11 +19,12 @@ import numpy as np
 import transient_judging as judge
 from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.detector.calibrate import Detector, Masters, calibrate
+from firstlight.algorithms.detector.star_widths import star_widths
 from firstlight.algorithms.flags import UNUSABLE, Flag
 from firstlight.algorithms.photometry.growth_curve import uncrowded
 from firstlight.algorithms.psf.fit import fit_psf
 from firstlight.algorithms.sky.projection import Projection
-from firstlight.algorithms.sources.detect import Detection, find_sources, star_width
+from firstlight.algorithms.sources.detect import Detection, find_sources
 from firstlight.algorithms.sources.matched_filter import sky_variance
 from firstlight.algorithms.sources.sharpest_stars import point_sources
 from firstlight.simulation.transient_pair import TransientPair
@@ -144,12 +145,10 @@ def _rays(work: Work) -> None:
     """As the preprocessing does it: the width of the stars first, to spare their cores."""
     bits = work.flags & ~np.uint16(Flag.COSMIC_RAY)
     sky = estimate_background(work.data, (bits & np.uint16(UNUSABLE)) != 0)
-    stars = star_width(work.data - sky.level, work.variance, bits)
-    narrow = stars.fwhm / np.sqrt(stars.elongation)
-    width = float(narrow) if np.isfinite(narrow) else None
+    widths = star_widths(work.data - sky.level, work.variance, bits)
     work.rays = (
         module("detector.cosmic_rays")
-        .find_cosmic_rays(work.data, work.variance, bits, fwhm=width)
+        .find_cosmic_rays(work.data, work.variance, bits, fwhm=widths)
         .mask
     )
     work.flags = bits | np.where(work.rays, np.uint16(Flag.COSMIC_RAY), np.uint16(0))

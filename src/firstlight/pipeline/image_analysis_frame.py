@@ -13,8 +13,9 @@ from firstlight.algorithms.detector.calibrate import Masters
 from firstlight.algorithms.detector.colour_mosaic import without_checkerboard
 from firstlight.algorithms.detector.cosmic_rays import find_cosmic_rays
 from firstlight.algorithms.detector.noise import image_depth
+from firstlight.algorithms.detector.star_widths import star_widths
 from firstlight.algorithms.flags import MEANINGS, UNUSABLE, Flag
-from firstlight.algorithms.sources.detect import find_sources, star_width
+from firstlight.algorithms.sources.detect import find_sources
 from firstlight.formats.fits_file import check_pixels
 from firstlight.pipeline.detector_frame import DetectorFrame
 from firstlight.pipeline.image_bench import Bench
@@ -160,10 +161,8 @@ def cosmic_rays(bench: Bench) -> dict[str, Any]:
     bench.sky = estimate_background(bench.data, (bench.flags & UNUSABLE) != 0)
     bench.residual = bench.data - bench.sky.level
     noise = detection_variance(bench.residual, bench.sky, bench.flags)
-    stars = star_width(bench.residual, noise, bench.flags)
-    narrow = stars.fwhm / np.sqrt(stars.elongation)
-    width = float(narrow) if np.isfinite(narrow) else None
-    found = find_cosmic_rays(bench.residual, noise, bench.flags, fwhm=width)
+    widths = star_widths(bench.residual, noise, bench.flags)
+    found = find_cosmic_rays(bench.residual, noise, bench.flags, fwhm=widths)
     bench.flags[found.mask] |= np.uint16(Flag.COSMIC_RAY)
     return {"done": True, "pixels": int(found.mask.sum())}
 

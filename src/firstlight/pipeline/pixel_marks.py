@@ -12,9 +12,9 @@ from firstlight.algorithms.background import estimate_background
 from firstlight.algorithms.detector.bleed import find_bleed
 from firstlight.algorithms.detector.calibrate import CalibratedImage
 from firstlight.algorithms.detector.cosmic_rays import find_cosmic_rays
+from firstlight.algorithms.detector.star_widths import star_widths
 from firstlight.algorithms.detector.trails import find_trails
 from firstlight.algorithms.flags import UNUSABLE, Flag
-from firstlight.algorithms.sources.detect import star_width
 from firstlight.pipeline.settings import PreprocessSettings
 
 __all__ = ["mark_given", "mark_pixels"]
@@ -123,10 +123,7 @@ def _cosmic_rays(
     planes: CalibratedImage, left: NDArray[np.float32], level: NDArray[np.float32]
 ) -> int:
     """Flag hits; the width of the stars, measured first, keeps their cores safe."""
-    stars = star_width(left, planes.variance, planes.flags)
-    # The narrow axis of trailed stars: it is what a cosmic ray must be sharper than.
-    narrow = stars.fwhm / np.sqrt(stars.elongation)
-    width = float(narrow) if np.isfinite(narrow) else None
-    found = find_cosmic_rays(planes.data, planes.variance, planes.flags, fwhm=width, sky=level)
+    widths = star_widths(left, planes.variance, planes.flags)
+    found = find_cosmic_rays(planes.data, planes.variance, planes.flags, fwhm=widths, sky=level)
     planes.flags[found.mask] |= np.uint16(Flag.COSMIC_RAY)
     return int(found.mask.sum())

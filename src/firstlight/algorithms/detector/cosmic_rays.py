@@ -68,7 +68,11 @@ class _Limits(NamedTuple):
 
 
 class _Bank(NamedTuple):
-    """`RayShapes` for the kernels, with room for one window."""
+    """`RayShapes` for the kernels, with room for one window.
+
+    What depends on the width of stars has a first axis for it; `tiles` tells which of them each
+    of the equal tiles of the image has, ``(rows, columns)``, and `tile` how large these are.
+    """
 
     filters: NDArray[np.float32]
     hit: NDArray[np.bool_]
@@ -78,6 +82,8 @@ class _Bank(NamedTuple):
     on_sky: NDArray[np.float32]
     on_stars: NDArray[np.float32]
     window: NDArray[np.float32]
+    tiles: NDArray[np.int64]
+    tile: tuple[int, int]
 
 
 def find_cosmic_rays(
@@ -85,7 +91,7 @@ def find_cosmic_rays(
     variance: NDArray[np.floating],
     flags: NDArray[np.uint16] | None = None,
     *,
-    fwhm: float | None = None,
+    fwhm: float | NDArray[np.floating] | None = None,
     sky: NDArray[np.floating] | float | None = None,
     threshold: float = 4.7,
     growth: float = 3.4,
@@ -103,7 +109,8 @@ def find_cosmic_rays(
         two pixels of a saturated one.
     fwhm
         Of stars as measured (`detect.Detection.fwhm`), pixels, along their narrow axis: what
-        tells stars from hits. Without it, stars are taken to be as sharp as they come.
+        tells stars from hits. Without it, stars are taken to be as sharp as they come. An array
+        ``(rows, columns)`` tells it for equal tiles of the image: see `star_widths`.
     sky
         Level of the sky in `data`, a map or a number (0 where it is taken off already); by
         default it is measured.
@@ -128,11 +135,14 @@ def find_cosmic_rays(
     if min(image.shape) <= _BORDER or closed.all():
         return CosmicRays(np.zeros(image.shape, dtype=np.bool_), image)
     level = estimate_background(image, closed).level if sky is None else np.float32(sky)
-    width = _UNKNOWN_WIDTH if fwhm is None or not np.isfinite(fwhm) else fwhm
+    widths = np.atleast_2d(np.asarray(np.nan if fwhm is None else fwhm, dtype=np.float64))
+    widths = np.where(np.isfinite(widths), widths, _UNKNOWN_WIDTH)
     limits = (threshold, threshold + _MANY, growth, growth + _MANY_GROWTH, _KEPT * growth)
     left = image - level
     state = np.where(closed | _near_saturated(flags, image.shape), _CLOSED, _FREE)
-    mask, filled = _search(left, noise, closed, state.astype(np.uint8), _bank(width), limits)
+    mask, filled = _search(
+        left, noise, closed, state.astype(np.uint8), _bank(widths, image.shape), limits
+    )
     image[mask] = (filled + level)[mask]
     return CosmicRays(mask, image)
 
@@ -162,17 +172,20 @@ def _search(
     return state[inner] == _HIT, image[inner]
 
 
-def _bank(fwhm: float) -> _Bank:
-    shapes: RayShapes = ray_shapes(fwhm)
+def _bank(widths: NDArray[np.float64], shape: tuple[int, ...]) -> _Bank:
+    different, which = np.unique(widths, return_inverse=True)
+    shapes: list[RayShapes] = [ray_shapes(float(width)) for width in different]
     return _Bank(
-        shapes.filters,
-        shapes.hit,
-        shapes.gain,
-        shapes.leak,
-        shapes.single,
-        shapes.on_sky,
-        shapes.on_stars,
+        np.stack([each.filters for each in shapes]),
+        shapes[0].hit,
+        np.stack([each.gain for each in shapes]),
+        np.stack([each.leak for each in shapes]),
+        shapes[0].single,
+        np.stack([each.on_sky for each in shapes]),
+        np.stack([each.on_stars for each in shapes]),
         np.empty(SIDE * SIDE, dtype=np.float32),
+        which.reshape(widths.shape),
+        (-(-shape[0] // widths.shape[0]), -(-shape[1] // widths.shape[1])),
     )
 
 
@@ -245,6 +258,14 @@ def _surroundings(image, least, window, y, x):  # type: ignore[no-untyped-def] #
 
 
 @njit(cache=True, nogil=True)
+def _width_at(bank, y, x):  # type: ignore[no-untyped-def] # compiled
+    """Which width stars have at a pixel of the image with its border."""
+    j = min(max(y - _BORDER, 0) // bank.tile[0], bank.tiles.shape[0] - 1)
+    i = min(max(x - _BORDER, 0) // bank.tile[1], bank.tiles.shape[1] - 1)
+    return bank.tiles[j, i]
+
+
+@njit(cache=True, nogil=True)
 def _score(image, noise, bank, limits, y, x):  # type: ignore[no-untyped-def] # compiled
     """The best pattern of hits at a pixel: its significance over the limit, and its number."""
     least = _least(noise, y, x)
@@ -252,15 +273,17 @@ def _score(image, noise, bank, limits, y, x):  # type: ignore[no-untyped-def] # 
     if not np.isfinite(least):
         return best, which
     sigma, top = np.sqrt(least), _surroundings(image, least, bank.window, y, x)
-    for k in range(bank.gain.size):
+    width = _width_at(bank, y, x)
+    filters, gain, leak = bank.filters[width], bank.gain[width], bank.leak[width]
+    for k in range(gain.size):
         limit = limits[0] if bank.single[k] else limits[1]
         charge = np.float32(0.0)
         for c in range(SIDE * SIDE):
-            charge += bank.filters[k, c] * bank.window[c]
+            charge += filters[k, c] * bank.window[c]
         # No variance is below the least, so most patterns need no further look.
-        if charge <= max(best * limit * bank.gain[k] * sigma, bank.leak[k] * top):
+        if charge <= max(best * limit * gain[k] * sigma, leak[k] * top):
             continue
-        spread = _spread(noise, bank, k, (charge, least), y, x)
+        spread = _spread(noise, (filters[k], bank.hit[k], bank.window), (charge, least), y, x)
         score = charge / (np.sqrt(spread) * limit)
         if score > best:
             best, which = score, k
@@ -268,17 +291,18 @@ def _score(image, noise, bank, limits, y, x):  # type: ignore[no-untyped-def] # 
 
 
 @njit(cache=True, nogil=True)
-def _spread(noise, bank, which, known, y, x):  # type: ignore[no-untyped-def] # compiled
+def _spread(noise, pattern, known, y, x):  # type: ignore[no-untyped-def] # compiled
     """Variance of a filtered value were there no hit."""
     charge, least = known
+    weights, hit, window = pattern
     total, zero = np.float32(0.0), np.float32(0.0)
     for c in range(SIDE * SIDE):
         value = noise[y + c // SIDE - REACH, x + c % SIDE - REACH]
         # What was bridged has no noise of its own.
         if np.isfinite(value):
-            light = bank.window[c] - (charge if bank.hit[which, c] else zero)
+            light = window[c] - (charge if hit[c] else zero)
             # A variance that was smoothed may hold the charge of neighbours.
-            total += bank.filters[which, c] ** 2 * min(value, least + max(light, zero))
+            total += weights[c] ** 2 * min(value, least + max(light, zero))
     return total
 
 
@@ -357,7 +381,7 @@ def _predict(image, noise, state, bank, members, first, count):  # type: ignore[
             y, x = members[m]
             middle, sigma = _median_around(image, state, y, x), np.sqrt(_least(noise, y, x))
             on_star, deepest = middle > _STAR * sigma, -_DEEPEST * sigma
-            weights = bank.on_stars if on_star else bank.on_sky
+            weights = (bank.on_stars if on_star else bank.on_sky)[_width_at(bank, y, x)]
             value, low, high = np.float32(0.0), np.float32(np.inf), np.float32(-np.inf)
             for c in range(SIDE * SIDE):
                 j, i = y + c // SIDE - REACH, x + c % SIDE - REACH

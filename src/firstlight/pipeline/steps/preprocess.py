@@ -47,7 +47,7 @@ class Preprocess(Step):
     """
 
     name = "preprocess"
-    version = "5"
+    version = "6"
     makes = "image"
     product_class = Image
 
