@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import (
+    ARRAY,
     URL,
+    Column,
+    ColumnElement,
     Connection,
     Dialect,
     Engine,
     String,
     Table,
+    any_,
     column,
     create_engine,
     event,
     inspect,
+    literal,
     make_url,
     select,
     table,
@@ -28,11 +34,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
     ArgumentError,
+    DBAPIError,
     InvalidatePoolError,
     NoSuchModuleError,
     OperationalError,
 )
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from firstlight.errors import (
@@ -48,8 +55,20 @@ from firstlight.models.base import Base
 if TYPE_CHECKING:
     from alembic.config import Config
 
-__all__ = ["Database", "DatabaseMissing", "DatabaseOutdated", "DatabaseUnreachable", "bulk_insert"]
+__all__ = [
+    "Database",
+    "DatabaseMissing",
+    "DatabaseOutdated",
+    "DatabaseUnreachable",
+    "among",
+    "bulk_insert",
+    "check_apart",
+    "each_once",
+    "once",
+]
 
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 BUSY_TIMEOUT_S = 60
 MIGRATIONS = Path(__file__).parent / "migrations"
 # SQLite allows 32766 variables in a statement, PostgreSQL 65535.
@@ -57,6 +76,9 @@ MAX_VARIABLES = 30_000
 # A connection that rested no longer than this is taken to be alive.
 _REST_S = 0.5
 _RESTS_SINCE = "rests since"
+# What a session that only reads has found so far, in its `info`.
+_FOUND = "found"
+_COMMON = "common"
 _REVISIONS = table("alembic_version", column("version_num", String))
 
 
@@ -76,6 +98,12 @@ class DatabaseOutdated(ConflictError):
     """The database was made by another version of firstlight."""
 
     code = "database.outdated"
+
+
+class _Common(threading.local):
+    """The session in which a thread reads all that it reads, while it reads together."""
+
+    session: Session | None = None
 
 
 class Database:
@@ -107,6 +135,11 @@ class Database:
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         readers = self.engine.execution_options(sqlite_begin="DEFERRED")
         self._reading_sessions = sessionmaker(readers, expire_on_commit=False)
+        if not self.is_sqlite:
+            # To PostgreSQL each statement is a look of its own anyway.
+            readers = readers.execution_options(isolation_level="AUTOCOMMIT")
+        self._common_sessions = sessionmaker(readers, expire_on_commit=False, autoflush=False)
+        self._common = _Common()
 
     @property
     def is_sqlite(self) -> bool:
@@ -116,6 +149,7 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A session in one transaction: committed at the end, rolled back on any error."""
+        self._part()
         try:
             with self._sessions.begin() as session:
                 yield session
@@ -123,13 +157,53 @@ class Database:
             raise self._explain(fault) from fault
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """A session that only reads."""
+    def reading(self, *, apart: bool = False) -> Iterator[Session]:
+        """A session that only reads.
+
+        Parameters
+        ----------
+        apart
+            Whether it is one of its own also within `together`: for what sets up its
+            transaction for its own queries.
+        """
+        common = None if apart else self._common.session
         try:
-            with self._reading_sessions() as session:
+            if common is not None:
+                yield common
+                return
+            self._part()
+            with self._reading_sessions(info={_FOUND: {}}) as session:
                 yield session
-        except OperationalError as fault:
-            raise self._explain(fault) from fault
+        except DBAPIError as fault:
+            self._part()  # nothing more can be asked in this transaction
+            if isinstance(fault, OperationalError):
+                raise self._explain(fault) from fault
+            raise
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Read in one transaction what this thread reads within.
+
+        A page asks many services, and to begin and end a transaction for each of them takes as
+        long as what they ask. What is written within, or read apart, ends it; what is read next
+        then begins another, and sees what was written.
+        """
+        if self._common.session is not None:
+            yield
+            return
+        with self._common_sessions(info={_FOUND: {}, _COMMON: True}) as session:
+            self._common.session = session
+            try:
+                yield
+            finally:
+                self._common.session = None
+
+    def _part(self) -> None:
+        """End the common transaction, if there is one; a thread never holds two connections."""
+        common = self._common.session
+        if common is not None:
+            common.close()
+            common.info[_FOUND].clear()
 
     def upgrade(self, revision: str = "head") -> None:
         """Bring an empty or older database to the tables of this version, or of `revision`."""
@@ -207,6 +281,68 @@ class Database:
             subject=self.url.render_as_string(hide_password=True),
             hint="firstlight doctor",
         )
+
+
+def check_apart(session: Session) -> None:
+    """Refuse the session of `Database.together` to what sets up its transaction for itself.
+
+    Raises
+    ------
+    InternalError
+        Others would read with the plans that were meant for this.
+    """
+    if session.info.get(_COMMON):
+        raise InternalError("a search sets up a transaction in which others read")
+
+
+def once(session: Session, what: Hashable, find: Callable[[], T]) -> T:
+    """What is asked for again and again while something is read: it is looked for once.
+
+    It is remembered as long as the session that only reads, so for one answer at most. In one
+    that writes it is looked for each time.
+
+    Parameters
+    ----------
+    what
+        Names the question, with all that its answer depends on: whoever asks, too.
+    """
+    found = session.info.get(_FOUND)
+    if found is None:
+        return find()
+    if what not in found:
+        found[what] = find()
+    return cast("T", found[what])
+
+
+def each_once(
+    session: Session, what: Hashable, keys: Iterable[K], find: Callable[[set[K]], Mapping[K, T]]
+) -> dict[K, T]:
+    """As `once`, of many things by key: those not yet known are looked for together.
+
+    Returns
+    -------
+    dict
+        Of those keys that there is something for.
+    """
+    wanted = set(keys)
+    looked_for, found = once(session, ("each", what), lambda: (set[K](), dict[K, T]()))
+    if new := wanted - looked_for:
+        found.update(find(new))
+        looked_for |= new
+    return {key: found[key] for key in wanted if key in found}
+
+
+def among(
+    session: Session, column: InstrumentedAttribute[T] | Column[T], values: Collection[T]
+) -> ColumnElement[bool]:
+    """The condition that a column has one of many values.
+
+    PostgreSQL gets them as one array: a statement with a hundred parameters takes longer to be
+    written and read than to be executed, and that for a hundred and one is another one.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return column.in_(values)
+    return column == any_(literal(list(values), ARRAY(column.type)))
 
 
 def bulk_insert(

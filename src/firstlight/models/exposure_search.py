@@ -32,6 +32,7 @@ from firstlight.models.exposure_streams import (
     Stretch,
     counted,
     distinct_sites,
+    first_of_each,
     is_postgres,
     merged,
     newest,
@@ -46,6 +47,7 @@ __all__ = [
     "count_exposures",
     "escaped",
     "find_keys",
+    "first_keys_of_sites",
     "latest_of_each_site",
     "narrowest",
 ]
@@ -246,6 +248,27 @@ def latest_of_each_site(
     if sites is not None:
         chosen = chosen.where(names.c.v.in_(sites))
     return list(session.execute(chosen).mappings())
+
+
+def first_keys_of_sites(
+    session: Session, sites: Sequence[str] | None, collection: str, limit: int
+) -> list[Key]:
+    """The newest exposures of each site, all of them newest first, in one statement.
+
+    Parameters
+    ----------
+    sites
+        Only these; None for all that have a name.
+    limit
+        Of each site.
+    """
+    steady(session)
+    index, common = "ix_exposures_search_collection", ("collection", collection)
+    there = sites_of_exposures(session)
+    streams = [
+        Stream(index, (common, ("site", site))) for site in there if sites is None or site in sites
+    ]
+    return first_of_each(session, streams, Stretch(), limit) if streams else []
 
 
 def _take(session: Session, sought: Sought, way: Way, stretch: Stretch, limit: int) -> list[Key]:

@@ -10,7 +10,7 @@ index is wrapped in `opaque`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     ARRAY,
     CTE,
     ColumnElement,
+    CompoundSelect,
     Select,
     String,
     Subquery,
@@ -35,12 +36,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from firstlight.models.database import check_apart
 from firstlight.models.exposure import Exposure
 from firstlight.models.exposure_file import ExposureCard
 
 __all__ = [
     "EVER",
     "EXPOSURES",
+    "MAX_MERGED",
     "CardStream",
     "Gathering",
     "Key",
@@ -48,6 +51,7 @@ __all__ = [
     "Stretch",
     "counted",
     "distinct_sites",
+    "first_of_each",
     "is_postgres",
     "merged",
     "newest",
@@ -88,7 +92,11 @@ def is_postgres(session: Session) -> bool:
 
 
 def steady(session: Session) -> None:
-    """Make the plans of this transaction follow the way the queries are written."""
+    """Make the plans of this transaction follow the way the queries are written.
+
+    Other queries would have bad ones: a search reads apart, see `Database.reading`.
+    """
+    check_apart(session)
     if is_postgres(session):
         session.execute(_STEADY)
 
@@ -346,15 +354,29 @@ def merged(
     """The first keys of several streams together. Streams have no key in common."""
     found: list[Key] = []
     parts = _parts(session, streams, stretch, limit, residual)
-    for start in range(0, len(parts), MAX_MERGED):
-        some = parts[start : start + MAX_MERGED]
-        together = union_all(*some) if len(some) > 1 else some[0]
+    for together in _united(parts):
         # One stream is in order already; one part may be of many.
         statement = newest(together.subquery(), limit) if len(streams) > 1 else together
         found += [(row.sort_mjd, row.id) for row in session.execute(statement)]
     if len(parts) > MAX_MERGED:
         found.sort(reverse=True)
     return found[:limit]
+
+
+def first_of_each(
+    session: Session, streams: Sequence[Stream], stretch: Stretch, limit: int
+) -> list[Key]:
+    """The first keys of each of several streams, newest first. They have no key in common."""
+    parts = _parts(session, streams, stretch, limit, ())
+    rows = [row for together in _united(parts) for row in session.execute(together)]
+    return sorted(((row.sort_mjd, row.id) for row in rows), reverse=True)
+
+
+def _united(parts: Sequence[Keys]) -> Iterator[Keys | CompoundSelect[float, uuid.UUID]]:
+    """Statements with all parts, as many in one as the databases take."""
+    for start in range(0, len(parts), MAX_MERGED):
+        some = parts[start : start + MAX_MERGED]
+        yield union_all(*some) if len(some) > 1 else some[0]
 
 
 def counted(

@@ -20,7 +20,7 @@ from firstlight.web.metrics import Measured, Meters
 from firstlight.web.metrics import router as metrics_router
 from firstlight.web.packing import PackedJson
 from firstlight.web.pages import page_routers
-from firstlight.web.pages.rendering import note_last_event
+from firstlight.web.pages.rendering import note_stream
 from firstlight.web.people_first import PeopleFirst
 from firstlight.web.rate_limits import Buckets, RateLimit
 from firstlight.web.static_files import STATIC, StaticFolder
@@ -66,7 +66,7 @@ def create_app(services: Services) -> FastAPI:
     for router in (*routers(), metrics_router):
         app.include_router(router)
     for router in page_routers():
-        app.include_router(router, dependencies=[Depends(note_last_event)])
+        app.include_router(router, dependencies=[Depends(note_stream)])
     app.mount("/static", StaticFolder(directory=STATIC), name="static")
     answer_faults(app)
     _guard(app, services.web_settings)

@@ -73,7 +73,8 @@ class CsrfRefused(UserError):
 def viewer_of(connection: HTTPConnection, csrf: str | None = None) -> Viewer:
     """Identify the sender of a request.
 
-    What is found is kept in the request's state, as ``viewer`` and ``csrf_token``, for pages.
+    What is found is kept in the request's state, as ``viewer`` and ``csrf_token``, for pages;
+    for one that goes on with a stream also ``last_event``, as it was before.
 
     Parameters
     ----------
@@ -87,7 +88,13 @@ def viewer_of(connection: HTTPConnection, csrf: str | None = None) -> Viewer:
     CsrfRefused
         The request relies on its cookie, would change something, and no page of ours made it.
     """
-    viewer = _identified(connection, csrf)
+    services = services_of(connection)
+    if not getattr(connection.state, "has_stream", False):
+        viewer = _identified(connection, csrf)
+    else:
+        with services.database.together():
+            connection.state.last_event = services.event_stream.last_number()
+            viewer = _identified(connection, csrf)
     connection.state.viewer = viewer
     return viewer
 

@@ -11,6 +11,7 @@ from firstlight.services.watching.event_stream import EventStreamService
 from firstlight.services.web_settings import WebSettings
 
 if TYPE_CHECKING:
+    from firstlight.models.database import Database
     from firstlight.services.accounts.admission import AdmissionService
     from firstlight.services.accounts.groups import GroupService
     from firstlight.services.accounts.inbox import InboxService
@@ -86,6 +87,11 @@ class Services(Protocol):
     @property
     def web_settings(self) -> WebSettings:
         """What the operator has set."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """For `Database.together`, in which a page is made."""
         ...
 
     @property

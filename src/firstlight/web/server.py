@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AddressTaken", "serve", "server_config"]
 
-# A page asks the database some fifty times, and may wait a turn of each busy thread after each:
+# A page asks the database some thirty times, and may wait a turn of each busy thread after each:
 # with Python's own five milliseconds a quarter of a second beside a stream of results.
 _TURN_S = 0.0005
 _LAST_WORDS_S = 5  # how long requests under way may take when the server stops

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.models.account import User
 from firstlight.services.access import TokenInvalid, Viewer
-from firstlight.services.accounts.membership import active, groups_of, sites_of_groups
+from firstlight.services.accounts.membership import active, groups_and_sites
 from firstlight.services.accounts.permissions import implied, permissions, scopes_of
 
 __all__ = ["NAME_PREFIX", "viewer_of_account"]
@@ -49,8 +49,8 @@ def viewer_of_account(
     scopes = allowed
     if token_scopes is not None:
         scopes = allowed & (implied(token_scopes) | {"read", "watch"})
-    groups = groups_of(session, user.id)
-    sites = None if "admin" in allowed else sites_of_groups(session, groups)
+    groups, theirs = groups_and_sites(session, user.id)
+    sites = None if "admin" in allowed else theirs
     if token_sites is not None:
         sites = frozenset(token_sites) if sites is None else sites & frozenset(token_sites)
     return Viewer(

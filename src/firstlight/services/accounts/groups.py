@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -92,9 +92,10 @@ class GroupService:
             The viewer has no account.
         """
         require_person(viewer)
-        self._sitewide()
-        with self._database.reading() as session:
-            rows = session.scalars(select(Group).order_by(func.lower(Group.name), Group.id)).all()
+        rows = self._all()
+        if all(row.name != SITEWIDE for row in rows):
+            self._sitewide()
+            rows = self._all()
         manages = viewer.sees_all or "manage_groups" in viewer.scopes
         mine = [row for row in rows if row.id in viewer.groups]
         known = [
@@ -396,6 +397,10 @@ class GroupService:
             session.execute(
                 delete(GroupSite).where(GroupSite.group_id == group.id, GroupSite.site == site)
             )
+
+    def _all(self) -> Sequence[Group]:
+        with self._database.reading() as session:
+            return session.scalars(select(Group).order_by(func.lower(Group.name), Group.id)).all()
 
     def _sitewide(self) -> int:
         with self._database.reading() as session:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from firstlight.errors import ConflictError, InvalidInput, MissingError, UserError
-from firstlight.models.account import User
+from firstlight.models.account import Membership, User
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.token import SCOPES, Token
@@ -40,6 +40,12 @@ __all__ = [
 _PREFIX = "fl_"
 _PREFIX_SHOWN = 10
 _LONGEST_NAME = 128
+_OPERATOR = (
+    select(User.id, Membership.group_id)
+    .join(Membership, Membership.user_id == User.id, isouter=True)
+    .where(User.username == OPERATOR_USERNAME)
+)
+_HOLDER = select(Token, User).join(User, User.id == Token.user_id, isouter=True)
 
 
 class TokenExists(ConflictError):
@@ -180,16 +186,16 @@ class AccessService:
 
     def _holder(self, which: ColumnElement[bool]) -> Viewer:
         now = self._clock()
-        with self._database.reading() as session:
-            row = session.scalar(select(Token).where(which))
-            if row is None:
+        with self._database.together(), self._database.reading() as session:
+            found = session.execute(_HOLDER.where(which)).one_or_none()
+            if found is None:
                 raise TokenInvalid("this token is not known")
+            row, user = found
             if row.revoked_at is not None:
                 raise TokenInvalid("this token was revoked", subject=row.name)
             if row.expires_at is not None and row.expires_at <= now:
                 raise TokenInvalid("this token has expired", subject=row.name)
             if row.user_id is not None:
-                user = session.get(User, row.user_id)
                 if user is None:
                     raise TokenInvalid("this token is not known")
                 return viewer_of_account(
@@ -219,9 +225,10 @@ class AccessService:
             return viewer_of_account(session, user, self._clock(), public=self.public_sites)
 
     def _at_this_machine(self) -> Viewer:
-        with self._database.reading() as session:
-            user_id = session.scalar(select(User.id).where(User.username == OPERATOR_USERNAME))
-            groups = frozenset[int]() if user_id is None else groups_of(session, user_id)
+        with self._database.together(), self._database.reading() as session:
+            found = session.execute(_OPERATOR).all()
+        groups = frozenset(row.group_id for row in found if row.group_id is not None)
+        user_id = found[0].id if found else None
         if user_id is None:
             with self._database.begin() as session:
                 user_id = operators_account(session)

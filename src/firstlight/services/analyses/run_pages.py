@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from firstlight.models.account import User
 from firstlight.models.analysis import Analysis, AnalysisService, AnalysisStatus
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
@@ -20,6 +19,7 @@ from firstlight.services.analyses.analyses_stale import stale_inputs
 from firstlight.services.analyses.analysis_facts import brief_facts, detailed_facts, run_facts
 from firstlight.services.objects.sharing import groups_by_audience, readable
 from firstlight.services.objects.visible_objects import visible_object
+from firstlight.services.objects.wire_values import authors
 
 __all__ = ["RunPages"]
 
@@ -52,13 +52,13 @@ class RunPages:
         """The newest runs on an object that the viewer may see."""
         with self._database.reading() as session:
             thing = visible_object(session, viewer, name)
-            rows = session.scalars(
-                select(Analysis)
+            rows = session.execute(
+                _with_services()
                 .where(Analysis.object_id == thing.id, readable(viewer, Analysis, _OWNER))
                 .order_by(Analysis.id.desc())
                 .limit(limit)
             ).all()
-            return self._shown(session, viewer, thing, rows)
+            return self._shown(session, viewer, thing, [(run, service) for run, service in rows])
 
     def with_light_curves(
         self, viewer: Viewer, name: str, limit: int, only: Collection[int] = ()
@@ -73,8 +73,7 @@ class RunPages:
         with self._database.reading() as session:
             thing = visible_object(session, viewer, name)
             query = (
-                select(Analysis, AnalysisService)
-                .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
+                _with_services()
                 .where(
                     Analysis.object_id == thing.id,
                     readable(viewer, Analysis, _OWNER),
@@ -99,36 +98,37 @@ class RunPages:
         """
         with self._database.reading() as session:
             run, thing = visible_run(session, viewer, analysis_id)
-            return self._shown(session, viewer, thing, [run])[0]
+            service = session.get(AnalysisService, run.service_id) if run.service_id else None
+            return self._shown(session, viewer, thing, [(run, service)])[0]
 
     def _shown(
-        self, session: Session, viewer: Viewer, thing: Object, rows: Sequence[Analysis]
+        self,
+        session: Session,
+        viewer: Viewer,
+        thing: Object,
+        rows: Sequence[tuple[Analysis, AnalysisService | None]],
     ) -> list[dict[str, Any]]:
-        owners = {row.owner_id for row in rows} - {None}
-        people = {
-            user.id: user for user in session.scalars(select(User).where(User.id.in_(owners)))
-        }
-        numbers = {row.service_id for row in rows} - {None}
-        services = {
-            each.id: each
-            for each in session.scalars(
-                select(AnalysisService).where(AnalysisService.id.in_(numbers))
-            )
-        }
-        groups = groups_by_audience(session, viewer, (row.audience_id for row in rows))
+        people = authors(session, (row.owner_id for row, _ in rows))
+        groups = groups_by_audience(session, viewer, (row.audience_id for row, _ in rows))
         now = self._clock()
         marks: dict[tuple[object, ...], str] = {}
         found = []
-        for row in rows:
+        for row, service in rows:
             author = people.get(row.owner_id or 0)
-            service = services.get(row.service_id or 0)
             found.append(
                 {
                     **run_facts(row, thing.name, service, groups[row.audience_id]),
                     **detailed_facts(row),
-                    "author_name": None if author is None else author.username,
+                    "author_name": None if author is None else author["username"],
                     "stale": row.status == AnalysisStatus.COMPLETED
                     and bool(stale_inputs(session, row, thing, now, self._public, marks)),
                 }
             )
         return found
+
+
+def _with_services() -> Select[Analysis, AnalysisService]:
+    """Runs, each with its service; None for one that was removed."""
+    return select(Analysis, AnalysisService).join(
+        AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True
+    )

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
-from sqlalchemy import Row, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    BindParameter,
+    CompoundSelect,
+    Row,
+    Select,
+    bindparam,
+    func,
+    select,
+    union_all,
+)
+from sqlalchemy.orm import Session, load_only
 
 from firstlight.instruments.header_values import MJD_EPOCH
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
-from firstlight.models.exposure_streams import EXPOSURES, opaque
+from firstlight.models.exposure_streams import EXPOSURES, MAX_MERGED, opaque
 from firstlight.models.night import night_of
 from firstlight.models.object import Object
 from firstlight.models.photometry import LightCurve, LightCurveSet
@@ -23,7 +33,6 @@ from firstlight.models.step_run import StepRun, StepState
 from firstlight.services.access import Viewer
 from firstlight.services.finding.exposure_forms import ExposureRow
 from firstlight.services.finding.search import SearchService
-from firstlight.services.finding.search_query import ExposureQuery
 from firstlight.services.visibility import seen_by
 
 __all__ = ["Candidate", "FailedStep", "HomeService", "NightCount", "SiteNights"]
@@ -32,6 +41,9 @@ _LATEST = 8
 _NEW_SETS = 12  # of light curves, among which new candidates are looked for
 _CANDIDATES = 12
 _FAILURES = 8
+
+_Counted: TypeAlias = list[tuple[str, str, int]]
+"""Kind, state of the reduction, and how many."""
 _UNSUCCESSFUL = (StepState.FAILED, StepState.TIMED_OUT)
 
 
@@ -121,60 +133,32 @@ class HomeService:
 
     def sites(self, viewer_sites: Collection[str] | None) -> list[SiteNights]:
         """All sites with exposures, the one with the newest first."""
-        newest = self._search.latest_of_all_sites(viewer_sites, role=None)
-        order = sorted(newest.values(), key=lambda row: -row.columns["sort_mjd"])
+        newest = self._search.newest_of_all_sites(viewer_sites, _LATEST)
+        with self._database.reading() as session:
+            before = _nights_before(
+                session, {site: _night(rows[0]) for site, rows in newest.items()}
+            )
+            nights = {
+                site: [each for each in (_night(rows[0]), before.get(site)) if each is not None]
+                for site, rows in newest.items()
+            }
+            counts = _counts(session, [(site, each) for site in nights for each in nights[site]])
         found = []
-        for row in order:
-            site = str(row.columns["site"])
-            query = ExposureQuery(site=(site,), collection=("data",))
-            latest = self._search.exposures(query, [site], limit=_LATEST).rows
-            with self._database.reading() as session:
-                found.append(SiteNights(site, self._nights(session, row), latest))
+        for site, rows in newest.items():
+            where = rows[0].columns["longitude"]
+            told = (self._told(each, where, counts[site, each]) for each in nights[site])
+            found.append(SiteNights(site, tuple(told), rows))
         return found
 
-    def _nights(self, session: Session, newest: ExposureRow) -> tuple[NightCount, ...]:
-        """The night of the newest exposure, and the one with exposures before it."""
-        site, night = newest.columns["site"], newest.columns["night"]
-        longitude = newest.columns["longitude"]
-        if night is None:
-            return ()
-        first = select(func.min(Exposure.sort_mjd)).where(
-            Exposure.night == night, Exposure.site == site
-        )
-        before = session.scalar(
-            select(Exposure.night)
-            .where(
-                Exposure.site == site,
-                Exposure.sort_mjd < first.scalar_subquery(),
-                Exposure.night.is_not(None),
-            )
-            .order_by(Exposure.sort_mjd.desc())
-            .limit(1)
-        )
-        nights = [each for each in (night, before) if each is not None]
-        return tuple(self._count(session, str(site), each, longitude) for each in nights)
-
-    def _count(
-        self, session: Session, site: str, night: date, longitude: float | None
-    ) -> NightCount:
-        query = (
-            select(Exposure.kind, Exposure.reduction_state, func.count())
-            .where(
-                Exposure.night == night,
-                Exposure.site == site,
-                # The night tells most; its index is the one to take.
-                opaque(EXPOSURES.c.collection) == "data",
-            )
-            .group_by(Exposure.kind, Exposure.reduction_state)
-        )
-        total, states = 0, dict[str, int]()
-        for kind, state, count in session.execute(query):
-            total += count
+    def _told(self, night: date, longitude: float | None, counted: _Counted) -> NightCount:
+        states = dict[str, int]()
+        for kind, state, count in counted:
             if kind == "science":
                 states[state] = states.get(state, 0) + count
         now = (self._clock() - MJD_EPOCH) / timedelta(days=1)
         ago = (night_of(now, longitude) - night).days
         called = {0: "tonight", 1: "last night"}.get(ago, "")
+        total = sum(count for _, _, count in counted)
         return NightCount(night, called, total, sum(states.values()), states)
 
     def failures(self, viewer_sites: Collection[str] | None) -> list[FailedStep]:
@@ -185,6 +169,9 @@ class HomeService:
             .where(StepRun.state.in_(_UNSUCCESSFUL))
             .order_by(StepRun.created_at.desc())
             .limit(4 * _FAILURES)
+            .options(
+                load_only(Exposure.label, Exposure.filename, Exposure.base_filename, Exposure.site)
+            )
         )
         if viewer_sites is not None:
             query = query.where(Exposure.site.in_(sorted(viewer_sites)))
@@ -192,9 +179,9 @@ class HomeService:
         with self._database.reading() as session:
             for run, exposure in session.execute(query):
                 found.setdefault(
-                    exposure.id,
+                    run.exposure_id,
                     FailedStep(
-                        exposure.id,
+                        run.exposure_id,
                         exposure.label or exposure.name,
                         exposure.site,
                         run.section_id,
@@ -232,6 +219,79 @@ class HomeService:
             for row in session.execute(query):
                 found.setdefault(row.name, _candidate(row))
         return sorted(found.values(), key=lambda each: -(each.excess or 0.0))[:_CANDIDATES]
+
+
+def _night(newest: ExposureRow) -> date | None:
+    night: date | None = newest.columns["night"]
+    return night
+
+
+def _nights_before(session: Session, nights: Mapping[str, date | None]) -> dict[str, date]:
+    """Of each site the latest night with exposures before the one that is given."""
+    known = [(site, night) for site, night in nights.items() if night is not None]
+    return {row.site: row.night for row in _of_each(session, _one_before, known)}
+
+
+def _counts(
+    session: Session, nights: Sequence[tuple[str, date]]
+) -> dict[tuple[str, date], _Counted]:
+    """How many exposures of each night at a site there are, by kind and state."""
+    found: dict[tuple[str, date], _Counted] = {each: [] for each in nights}
+    for row in _of_each(session, _counted, nights):
+        found[row.site, row.night].append((row.kind, row.reduction_state, row.n))
+    return found
+
+
+_Asks: TypeAlias = Callable[[BindParameter[str], BindParameter[date]], Select[*tuple[Any, ...]]]
+"""What makes the query for one site and night."""
+
+
+def _of_each(
+    session: Session, ask: _Asks, nights: Sequence[tuple[str, date]]
+) -> Iterator[Row[*tuple[Any, ...]]]:
+    """What there is for each night at a site, in few statements."""
+    for start in range(0, len(nights), MAX_MERGED):
+        some = nights[start : start + MAX_MERGED]
+        given: dict[str, str | date] = {f"site_{n}": site for n, (site, _) in enumerate(some)}
+        given.update({f"night_{n}": night for n, (_, night) in enumerate(some)})
+        yield from session.execute(_united(ask, len(some)), given)
+
+
+@lru_cache(maxsize=64)
+def _united(ask: _Asks, count: int) -> CompoundSelect[*tuple[Any, ...]]:
+    """One statement for so many nights: to build it takes longer than to execute it."""
+    return union_all(*(ask(bindparam(f"site_{n}"), bindparam(f"night_{n}")) for n in range(count)))
+
+
+def _one_before(site: BindParameter[str], night: BindParameter[date]) -> Select[str, date]:
+    first = select(func.min(Exposure.sort_mjd)).where(
+        Exposure.night == night, Exposure.site == site
+    )
+    before = (
+        select(Exposure.site, Exposure.night)
+        .where(
+            Exposure.site == site,
+            Exposure.sort_mjd < first.scalar_subquery(),
+            Exposure.night.is_not(None),
+        )
+        .order_by(Exposure.sort_mjd.desc())
+        .limit(1)
+    )
+    return select(before.subquery())
+
+
+def _counted(site: BindParameter[str], night: BindParameter[date]) -> Select[*tuple[Any, ...]]:
+    by = (Exposure.site, Exposure.night, Exposure.kind, Exposure.reduction_state)
+    return (
+        select(*by, func.count().label("n"))
+        .where(
+            Exposure.night == night,
+            Exposure.site == site,
+            # The night tells most; its index is the one to take.
+            opaque(EXPOSURES.c.collection) == "data",
+        )
+        .group_by(*by)
+    )
 
 
 def _candidate(row: Row[*tuple[Any, ...]]) -> Candidate:

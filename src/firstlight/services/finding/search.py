@@ -17,12 +17,13 @@ from firstlight.errors import ConflictError, InvalidInput, MissingError, UserErr
 from firstlight.formats.table_stream import stream_csv
 from firstlight.formats.votable import stream_votable
 from firstlight.instruments import get_instrument_instance
-from firstlight.models.database import Database
+from firstlight.models.database import Database, among
 from firstlight.models.exposure_file import ExposureFile, ExposureHeader, FileRole, card_number
 from firstlight.models.exposure_search import (
     Sought,
     count_exposures,
     find_keys,
+    first_keys_of_sites,
     latest_of_each_site,
     narrowest,
 )
@@ -194,7 +195,7 @@ class SearchService:
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidInput(field="limit", found=limit, expected=f"1 to {LONGEST_PAGE}")
         after = None if cursor is None else decode_cursor(cursor)
-        with self._database.reading() as session:
+        with self._database.reading(apart=True) as session:
             sought = self._sought(session, query, viewer_sites)
             slow = self._slow_cards(query)
             if slow:
@@ -206,7 +207,7 @@ class SearchService:
 
     def count(self, query: ExposureQuery, viewer_sites: Sites, at_most: int = 10_000) -> int:
         """How many exposures there are, counted no further than `at_most`."""
-        with self._database.reading() as session:
+        with self._database.reading(apart=True) as session:
             sought = self._sought(session, query, viewer_sites)
             slow = self._slow_cards(query)
             if slow:
@@ -285,7 +286,7 @@ class SearchService:
         role: str | None = FileRole.JPG_MEDIUM,
     ) -> dict[str, ExposureRow]:
         """The newest exposure of every site by the site's name, found in one query."""
-        with self._database.reading() as session:
+        with self._database.reading(apart=True) as session:
             found = latest_of_each_site(
                 session,
                 None if viewer_sites is None else tuple(viewer_sites),
@@ -294,6 +295,25 @@ class SearchService:
             )
             rows = _with_files(session, found, with_headers=False)
         return {row.columns["site"]: row for row in rows}
+
+    def newest_of_all_sites(
+        self, viewer_sites: Sites, count: int, *, collection: str = "data"
+    ) -> dict[str, tuple[ExposureRow, ...]]:
+        """So many of the newest exposures of every site, with or without a picture.
+
+        Returns
+        -------
+        dict
+            By site, the one with the newest first; of each the newest first.
+        """
+        sites = None if viewer_sites is None else tuple(viewer_sites)
+        with self._database.reading(apart=True) as session:
+            keys = first_keys_of_sites(session, sites, collection, count)
+            rows = _with_files(session, _load(session, keys), with_headers=False)
+        found: dict[str, list[ExposureRow]] = {}
+        for row in rows:
+            found.setdefault(row.columns["site"], []).append(row)
+        return {site: tuple(some) for site, some in found.items()}
 
     def exposure(
         self,
@@ -487,7 +507,7 @@ def _load(session: Session, keys: Sequence[Key]) -> list[RowMapping]:
     """The rows of keys, in their order."""
     if not keys:
         return []
-    chosen = select(EXPOSURES).where(EXPOSURES.c.id.in_([which for _, which in keys]))
+    chosen = select(EXPOSURES).where(among(session, EXPOSURES.c.id, [which for _, which in keys]))
     rows = {row["id"]: row for row in session.execute(chosen).mappings()}
     return [rows[which] for _, which in keys if which in rows]
 
@@ -515,7 +535,7 @@ def _headers(
     """The header of each exposure that counts: that of the lowest rank."""
     chosen = (
         select(ExposureHeader.exposure_id, ExposureHeader.cards)
-        .where(ExposureHeader.exposure_id.in_(ids))
+        .where(among(session, ExposureHeader.exposure_id, ids))
         .order_by(ExposureHeader.rank.desc(), ExposureHeader.id.desc())
     )
     return {row.exposure_id: row.cards for row in session.execute(chosen)}
@@ -529,7 +549,7 @@ def _with_files(
         return []
     chosen = (
         select(ExposureFile.exposure_id, *(getattr(ExposureFile, name) for name in _FILE_COLUMNS))
-        .where(ExposureFile.exposure_id.in_(ids))
+        .where(among(session, ExposureFile.exposure_id, ids))
         .order_by(ExposureFile.name)
     )
     files: dict[uuid.UUID, list[FileRow]] = {one: [] for one in ids}

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from firstlight.catalogs.registry import UnknownCatalog
 from firstlight.errors import ConflictError, InvalidInput, MissingError
 from firstlight.instruments.registry import get_instrument_class, instrument_names
-from firstlight.models.account import User
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.event import record_events
@@ -40,6 +39,7 @@ from firstlight.services.image_analysis.image_uploads import (
 )
 from firstlight.services.objects.sharing import chosen_audience
 from firstlight.services.objects.visible_objects import visible_object
+from firstlight.services.objects.wire_values import authors
 from firstlight.services.visibility import seen_by
 
 __all__ = [
@@ -361,10 +361,13 @@ class ImageAnalysisService:
                 ImageAnalysis.object_id == found.id,
                 seen_by(viewer, ImageAnalysis.audience_id),
             )
-            total = session.scalar(select(func.count()).select_from(ImageAnalysis).where(*where))
             query = select(ImageAnalysis).where(*where).order_by(ImageAnalysis.id.desc())
             rows = session.scalars(query.limit(_MOST_LISTED)).all()
-            return {"analyses": self._told(session, viewer, rows), "total": total or 0}
+            total = len(rows)
+            if total == _MOST_LISTED:
+                counted = select(func.count()).select_from(ImageAnalysis).where(*where)
+                total = session.scalar(counted) or 0
+            return {"analyses": self._told(session, viewer, rows), "total": total}
 
     def get(self, viewer: Viewer, number: int) -> dict[str, Any]:
         """One analysis.
@@ -497,13 +500,8 @@ class ImageAnalysisService:
     def _told(self, session: Session, viewer: Viewer, rows: Sequence[ImageAnalysis]) -> Analyses:
         """The shapes of some analyses, with few queries however many they are."""
         objects = _by(session, Object.id, Object.name, {row.object_id for row in rows})
-        uploads = _by(
-            session, UploadedImage.id, UploadedImage.filename, {row.upload_id for row in rows}
-        )
-        removed = _by(
-            session, UploadedImage.id, UploadedImage.removed_at, {row.upload_id for row in rows}
-        )
-        owners = _by(session, User.id, User.username, {row.owner_id for row in rows} - {None})
+        uploads = _uploads(session, {row.upload_id for row in rows})
+        owners = authors(session, (row.owner_id for row in rows))
         keys = {row.photometry_key for row in rows} - {None}
         points = _by(session, Photometry.key, Photometry.id, keys)
         waiting = self._places(session) if any(r.state in _UNFINISHED for r in rows) else {}
@@ -511,11 +509,11 @@ class ImageAnalysisService:
             analysis_shape(
                 row,
                 object_name=objects[row.object_id],
-                filename=uploads[row.upload_id],
-                owner=owners.get(row.owner_id),
+                filename=uploads[row.upload_id].filename,
+                owner=owners.get(row.owner_id or 0, {}).get("username"),
                 is_own=_is_own(viewer, row),
                 position=waiting.get(row.id),
-                removed_at=removed[row.upload_id],
+                removed_at=uploads[row.upload_id].removed_at,
                 photometry_id=points.get(row.photometry_key),
             )
             for row in rows
@@ -536,6 +534,16 @@ class ImageAnalysisService:
 def _is_own(viewer: Viewer, row: ImageAnalysis) -> bool:
     own = row.owner_id is not None and row.owner_id == viewer.user_id
     return own or viewer.sees_all or viewer.may("admin")
+
+
+def _uploads(
+    session: Session, wanted: set[uuid.UUID]
+) -> dict[uuid.UUID, Row[uuid.UUID, str, datetime | None]]:
+    if not wanted:
+        return {}
+    columns = (UploadedImage.id, UploadedImage.filename, UploadedImage.removed_at)
+    rows = session.execute(select(*columns).where(UploadedImage.id.in_(wanted)))
+    return {row.id: row for row in rows}
 
 
 def _by(session: Session, key: Any, value: Any, wanted: set[Any]) -> dict[Any, Any]:

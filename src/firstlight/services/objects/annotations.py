@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, InvalidInput, MissingError
-from firstlight.models.database import Database
+from firstlight.models.database import Database, among
 from firstlight.models.notes import Annotation
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
@@ -235,7 +235,7 @@ def annotation_rows(
     rows: Sequence[Any] = session.execute(
         select(*Annotation.__table__.columns)
         .where(
-            Annotation.object_id.in_(objects),
+            among(session, Annotation.object_id, objects),
             Annotation.subject == _OBJECT,
             readable(viewer, Annotation),
         )

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, MissingError
-from firstlight.models.database import Database, bulk_insert
+from firstlight.models.database import Database, among, bulk_insert
 from firstlight.models.notes import (
     Classification,
     ClassificationEdit,
@@ -314,7 +314,7 @@ def classification_rows(
     # Columns are read in a third of the time that whole rows of the model take.
     rows: Sequence[Any] = session.execute(
         select(*Classification.__table__.columns)
-        .where(Classification.object_id.in_(objects), readable(viewer, Classification))
+        .where(among(session, Classification.object_id, objects), readable(viewer, Classification))
         .order_by(Classification.id)
     ).all()
     return by_object(rows, _shown(session, viewer, rows, objects))
@@ -429,9 +429,11 @@ def _shown(
 
 def _votes(session: Session, ids: Sequence[int]) -> dict[int, builtins.list[dict[str, Any]]]:
     found: dict[int, builtins.list[dict[str, Any]]] = {}
+    if not ids:
+        return found
     for row in session.execute(
         select(*ClassificationVote.__table__.columns)
-        .where(ClassificationVote.classification_id.in_(ids))
+        .where(among(session, ClassificationVote.classification_id, ids))
         .order_by(ClassificationVote.id)
     ):
         found.setdefault(row.classification_id, []).append(
@@ -448,9 +450,11 @@ def _votes(session: Session, ids: Sequence[int]) -> dict[int, builtins.list[dict
 
 
 def _edits(session: Session, ids: Sequence[int]) -> dict[int, builtins.list[dict[str, Any]]]:
+    if not ids:
+        return {}
     rows = session.scalars(
         select(ClassificationEdit)
-        .where(ClassificationEdit.classification_id.in_(ids))
+        .where(among(session, ClassificationEdit.classification_id, ids))
         .order_by(ClassificationEdit.id)
     ).all()
     people = authors(session, (row.editor_id for row in rows))

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import MissingError
 from firstlight.models.account import User
-from firstlight.models.database import Database
+from firstlight.models.database import Database, among
 from firstlight.models.notes import Comment
 from firstlight.services.access import Viewer
 from firstlight.services.objects.comment_attachments import (
@@ -282,7 +282,7 @@ def comment_rows(
     rows = session.scalars(
         select(Comment)
         .where(
-            Comment.object_id.in_(objects),
+            among(session, Comment.object_id, objects),
             Comment.spectrum_id.is_(None),
             Comment.channel.is_(None),
             readable(viewer, Comment),

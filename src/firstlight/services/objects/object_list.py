@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput
 from firstlight.models.account import Group
-from firstlight.models.database import Database
+from firstlight.models.database import Database, among
 from firstlight.models.notes import Classification, ObjectTag, Tag
 from firstlight.models.object import Object, SavedObject
 from firstlight.models.spectrum import Spectrum
@@ -133,7 +133,7 @@ class ObjectList:
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidInput(field="limit", found=limit, expected=f"1 to {LONGEST_PAGE}")
         after = None if cursor is None else read_mark(order, cursor)
-        with self._database.reading() as session:
+        with self._database.reading(apart=True) as session:
             search = ObjectSearch.begin(session, viewer, query)
             marks = search.marks(order, limit + 1, after=after)
             more = len(marks) > limit
@@ -148,7 +148,7 @@ class ObjectList:
 
     def count(self, viewer: Viewer, query: ObjectQuery, at_most: int = 1_000) -> int:
         """How many objects there are, counted no further than `at_most`."""
-        with self._database.reading() as session:
+        with self._database.reading(apart=True) as session:
             search = ObjectSearch.begin(session, viewer, query)
             return search.count(at_most)
 
@@ -174,7 +174,7 @@ class ObjectList:
         if not 1 <= per_page <= LONGEST_PAGE:
             raise InvalidInput(field="numPerPage", found=per_page, expected=f"1 to {LONGEST_PAGE}")
         offset = (page - 1) * per_page
-        with self._database.reading() as session:
+        with self._database.reading(apart=True) as session:
             search = ObjectSearch.begin(session, viewer, query)
             total = search.count()
             marks = search.marks(order, per_page, offset=offset) if offset < total else []
@@ -191,7 +191,7 @@ def _load(search: ObjectSearch, marks: Sequence[Mark]) -> list[Object]:
         return []
     search.let_sort()
     wanted = [mark.ident for mark in marks]
-    found = search.session.scalars(select(Object).where(Object.id.in_(wanted)))
+    found = search.session.scalars(select(Object).where(among(search.session, Object.id, wanted)))
     mine = search.audiences
     rows = {row.id: row for row in found if mine is None or row.audience_id in mine}
     return [rows[ident] for ident in wanted if ident in rows]
@@ -231,18 +231,18 @@ def _notes(
     tags = (
         select(ObjectTag.object_id, Tag.name, Tag.color)
         .join(Tag, Tag.id == ObjectTag.tag_id)
-        .where(ObjectTag.object_id.in_(idents), seen_by(viewer, ObjectTag.audience_id))
+        .where(among(session, ObjectTag.object_id, idents), seen_by(viewer, ObjectTag.audience_id))
         .order_by(ObjectTag.id)
     )
     groups = (
         select(SavedObject.object_id, Group.id, Group.name)
         .join(Group, Group.id == SavedObject.group_id)
-        .where(SavedObject.object_id.in_(idents), SavedWhen().condition(viewer))
+        .where(among(session, SavedObject.object_id, idents), SavedWhen().condition(viewer))
         .order_by(SavedObject.group_id)
     )
     classes = (
         select(Classification.object_id, Classification.classification, Classification.probability)
-        .where(Classification.object_id.in_(idents), readable(viewer, Classification))
+        .where(among(session, Classification.object_id, idents), readable(viewer, Classification))
         .order_by(Classification.id)
     )
     found: list[dict[uuid.UUID, list[Any]]] = []

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.instruments.header_values import MJD_EPOCH
 from firstlight.models.audience import Audience
+from firstlight.models.database import among, once
 from firstlight.models.notes import Annotation, Comment
 from firstlight.models.object import PhotometrySummary
 from firstlight.models.photometry import Photometry
@@ -111,7 +112,8 @@ def own_audiences(session: Session, viewer: Viewer) -> frozenset[int] | None:
     """Numbers of the audiences that the viewer belongs to; None for all."""
     if viewer.sees_all:
         return None
-    return frozenset(session.scalars(select(Audience.id).where(seen_by(viewer, Audience.id))))
+    theirs = select(Audience.id).where(seen_by(viewer, Audience.id))
+    return once(session, ("audiences", viewer), lambda: frozenset(session.scalars(theirs)))
 
 
 def summaries_of(
@@ -130,7 +132,7 @@ def summaries_of(
     if audiences is None:
         audiences = own_audiences(session, viewer)
     rows = session.scalars(
-        select(PhotometrySummary).where(PhotometrySummary.object_id.in_(objects))
+        select(PhotometrySummary).where(among(session, PhotometrySummary.object_id, objects))
     )
     found = {}
     for row in rows:
@@ -146,7 +148,9 @@ def with_rows(
     """Which of some objects have a row that fulfils conditions."""
     return set(
         session.scalars(
-            select(table.object_id).where(table.object_id.in_(objects), *conditions).distinct()
+            select(table.object_id)
+            .where(among(session, table.object_id, objects), *conditions)
+            .distinct()
         )
     )
 
@@ -173,7 +177,7 @@ def _existing(
     if include.period_exists:
         rows = session.execute(
             select(Annotation.object_id, Annotation.data).where(
-                Annotation.object_id.in_(objects), readable(viewer, Annotation)
+                among(session, Annotation.object_id, objects), readable(viewer, Annotation)
             )
         )
         found["period_exists"] = {ident for ident, data in rows if "period" in data}

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
+from firstlight.models.database import check_apart
 from firstlight.models.exposure_streams import is_postgres, opaque
 from firstlight.models.object import Object, PhotometrySummary, SavedObject
 from firstlight.services.access import Viewer
@@ -148,6 +149,7 @@ class ObjectSearch:
     @classmethod
     def begin(cls, session: Session, viewer: Viewer, query: ObjectQuery) -> ObjectSearch:
         """Prepare a transaction for one search."""
+        check_apart(session)
         if is_postgres(session):
             session.execute(_CALM)
         return cls(session, viewer, query, own_audiences(session, viewer))

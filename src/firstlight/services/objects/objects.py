@@ -139,7 +139,7 @@ class ObjectService:
         ObjectMissing
             There is none, or none that the viewer may see.
         """
-        with self._database.reading() as session:
+        with self._database.together(), self._database.reading() as session:
             row = visible_object(session, viewer, name)
             facts = object_facts([row])[0]
             parts = parts_of(session, viewer, {row.id: row.name}, include)[row.id]

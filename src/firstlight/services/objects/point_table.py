@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput
-from firstlight.models.account import User
 from firstlight.models.database import Database
 from firstlight.models.image import Image
 from firstlight.models.instrument_record import InstrumentRecord
@@ -17,6 +16,7 @@ from firstlight.models.photometry import Photometry, PhotometryValidation
 from firstlight.services.access import Viewer
 from firstlight.services.objects.light_curve_plot import seen_points
 from firstlight.services.objects.visible_objects import visible_object
+from firstlight.services.objects.wire_values import authors
 
 __all__ = ["PointPage", "PointTable"]
 
@@ -82,7 +82,7 @@ class PointTable:
 
 def _shown(session: Session, viewer: Viewer, rows: list[Photometry]) -> list[dict[str, Any]]:
     instruments = _named(session, InstrumentRecord.id, InstrumentRecord.name, "instrument_id", rows)
-    owners = _named(session, User.id, User.username, "owner_id", rows)
+    owners = authors(session, (row.owner_id for row in rows))
     exposures = _named(session, Image.id, Image.exposure_id, "image_id", rows)
     judged = _named(
         session, PhotometryValidation.photometry_id, PhotometryValidation.validated, "id", rows
@@ -104,7 +104,7 @@ def _shown(session: Session, viewer: Viewer, rows: list[Photometry]) -> list[dic
             "origin": row.origin,
             "flags": row.flags,
             "instrument": instruments.get(row.instrument_id, ""),
-            "owner": owners.get(row.owner_id, ""),
+            "owner": owners[row.owner_id]["username"] if row.owner_id in owners else "",
             "exposure": exposures.get(row.image_id),
             "analysis": row.image_analysis_id,
             "provenance": row.provenance_id,

@@ -15,7 +15,7 @@ from firstlight.errors import InvalidInput, UserError
 from firstlight.models.account import Group, Membership
 from firstlight.models.audience import widened
 from firstlight.models.base import utc_now
-from firstlight.models.database import Database
+from firstlight.models.database import Database, among
 from firstlight.models.exposure_streams import opaque
 from firstlight.models.object import Object, SavedObject
 from firstlight.services.access import Forbidden, Viewer
@@ -359,12 +359,11 @@ def saved_groups(
     """Groups of the viewer that have each object in their list, as SkyPortal tells of them."""
     rows = session.execute(
         select(*_SHOWN)
-        .where(SavedObject.object_id.in_(objects), when.condition(viewer))
+        .where(among(session, SavedObject.object_id, objects), when.condition(viewer))
         .order_by(SavedObject.group_id)
     ).all()
     people = authors(session, {saved.saved_by_id for saved in rows})
-    theirs = select(Group).where(Group.id.in_({saved.group_id for saved in rows}))
-    groups = {group.id: group_facts(group) for group in session.scalars(theirs)}
+    groups = _groups(session, {saved.group_id for saved in rows})
     found: dict[uuid.UUID, list[dict[str, Any]]] = {}
     for saved in rows:
         shown = {
@@ -376,6 +375,13 @@ def saved_groups(
         }
         found.setdefault(saved.object_id, []).append(shown)
     return found
+
+
+def _groups(session: Session, wanted: Collection[int]) -> dict[int, dict[str, Any]]:
+    if not wanted:
+        return {}
+    rows = session.scalars(select(Group).where(Group.id.in_(wanted)))
+    return {group.id: group_facts(group) for group in rows}
 
 
 def _readable(viewer: Viewer, group: ColumnElement[int]) -> ColumnElement[bool]:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from firstlight.errors import FirstlightError, InvalidInput, UserError
 from firstlight.models.account import Group
 from firstlight.models.audience import Audience, AudienceGroup, audience_of, members_of
+from firstlight.models.database import each_once
 from firstlight.models.event import Event, record_events
 from firstlight.services.access import Forbidden, Viewer
 from firstlight.services.accounts.facts import group_facts
@@ -36,6 +37,13 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Built once: pages ask for it again and again.
+_GROUPS_OF_AUDIENCES = (
+    select(AudienceGroup.audience_id, Group)
+    .join(Group, Group.id == AudienceGroup.group_id)
+    .where(AudienceGroup.audience_id.in_(bindparam("audiences", expanding=True)))
+    .order_by(AudienceGroup.audience_id, Group.id)
+)
 _MOST_GROUPS = 200  # of one row; the key of an audience names each
 
 
@@ -146,15 +154,17 @@ def groups_by_audience(
 
     Private groups and those of one user alone are named to their members only.
     """
-    wanted = set(audience_ids)
-    if not wanted:
-        return {}
-    rows = session.execute(
-        select(AudienceGroup.audience_id, Group)
-        .join(Group, Group.id == AudienceGroup.group_id)
-        .where(AudienceGroup.audience_id.in_(wanted))
-        .order_by(AudienceGroup.audience_id, Group.id)
-    ).all()
+
+    def find(wanted: set[int]) -> dict[int, list[dict[str, Any]]]:
+        return _groups_by_audience(session, viewer, wanted)
+
+    return each_once(session, ("groups by audience", viewer), audience_ids, find)
+
+
+def _groups_by_audience(
+    session: Session, viewer: Viewer, wanted: set[int]
+) -> dict[int, list[dict[str, Any]]]:
+    rows = session.execute(_GROUPS_OF_AUDIENCES, {"audiences": list(wanted)}).all()
     shown = {
         group: group_facts(group)
         for group in {group for _, group in rows}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from firstlight.errors import InvalidInput, MissingError
 from firstlight.formats.spectrum_text import read_spectrum_text
@@ -45,6 +45,9 @@ _LONGEST_TEXT = 10_000_000  # characters
 _MOST_AT_ONCE = 2_000
 _UNIX_DAY = 40587.0  # MJD of 1970-01-01
 _DAY_S = 86400.0
+_WITHOUT_ARRAYS = [
+    defer(column) for column in (Spectrum.wavelengths, Spectrum.fluxes, Spectrum.errors)
+]
 _ORDERS = {"observed_at": Spectrum.observed_at, "created_at": Spectrum.created_at}
 
 
@@ -88,11 +91,14 @@ class SpectrumService:
         order = _ORDERS[sort_by].desc() if descending else _ORDERS[sort_by].asc()
         with self._database.reading() as session:
             thing = visible_object(session, viewer, name)
-            rows = session.scalars(
+            query = (
                 select(Spectrum)
                 .where(Spectrum.object_id == thing.id, readable(viewer, Spectrum, "owner_id"))
                 .order_by(order, Spectrum.id)
-            ).all()
+            )
+            if form is not None and not form.arrays:
+                query = query.options(*_WITHOUT_ARRAYS)
+            rows = session.scalars(query).all()
             names = {thing.id: thing.name}
             found = spectrum_rows(session, viewer, rows, names, form or SpectrumForm())
         for row, told in zip(rows, found, strict=True):

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, InvalidInput, MissingError
 from firstlight.models.audience import widened
-from firstlight.models.database import Database
+from firstlight.models.database import Database, among
 from firstlight.models.notes import ObjectTag, Tag
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
@@ -194,7 +194,7 @@ def tag_rows(
     rows = session.execute(
         select(ObjectTag, Tag)
         .join(Tag, Tag.id == ObjectTag.tag_id)
-        .where(ObjectTag.object_id.in_(objects), seen_by(viewer, ObjectTag.audience_id))
+        .where(among(session, ObjectTag.object_id, objects), seen_by(viewer, ObjectTag.audience_id))
         .order_by(ObjectTag.id)
     ).all()
     marks = _marks(session, viewer, [(mark, tag, objects[mark.object_id]) for mark, tag in rows])

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, MissingError
 from firstlight.formats.small_picture import BadPicture, rewritten_png
-from firstlight.models.database import Database
+from firstlight.models.database import Database, among
 from firstlight.models.notes import Thumbnail
 from firstlight.models.object import Object
 from firstlight.services.access import Viewer
@@ -190,7 +190,7 @@ def thumbnail_rows(
     """
     latest = (
         select(func.max(Thumbnail.id))
-        .where(Thumbnail.object_id.in_(objects))
+        .where(among(session, Thumbnail.object_id, objects))
         .group_by(Thumbnail.object_id, Thumbnail.type)
     )
     found: dict[uuid.UUID, list[dict[str, Any]]] = {}

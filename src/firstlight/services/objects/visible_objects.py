@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput, MissingError
+from firstlight.models.database import once
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
 from firstlight.models.spectrum import Spectrum
@@ -73,12 +74,16 @@ def visible_object(session: Session, viewer: Viewer, name: str) -> Object:
     """
     found = None
     if len(name) <= _LONGEST_NAME and storable(name):
-        found = session.scalar(
-            select(Object).where(Object.name == name, seen_by(viewer, Object.audience_id))
-        )
+        found = once(session, ("object", viewer, name), lambda: _seen(session, viewer, name))
     if found is None:
         raise ObjectMissing(subject=repr(name[:_LONGEST_NAME]))
     return found
+
+
+def _seen(session: Session, viewer: Viewer, name: str) -> Object | None:
+    return session.scalar(
+        select(Object).where(Object.name == name, seen_by(viewer, Object.audience_id))
+    )
 
 
 def subject_of(session: Session, viewer: Viewer, kind: str, which: str) -> Subject:

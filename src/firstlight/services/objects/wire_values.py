@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import InvalidInput
 from firstlight.models.account import User
+from firstlight.models.database import each_once
 from firstlight.services.accounts.facts import wire_time
 
 __all__ = [
@@ -28,6 +29,10 @@ __all__ = [
 
 LARGEST_ID = 2**31 - 1
 """Of a row that counts from one; PostgreSQL compares no larger ones with its column."""
+# Built once: pages ask for it again and again.
+_AUTHORS = select(User.id, User.username, User.first_name, User.last_name, User.is_bot).where(
+    User.id.in_(bindparam("ids", expanding=True))
+)
 _DEEPEST = 32
 _LARGEST_WHOLE = 2**63
 
@@ -127,21 +132,19 @@ def plain_json(value: Any, field: str, depth: int = 0) -> Any:
 
 def authors(session: Session, ids: Iterable[int | None]) -> dict[int, dict[str, Any]]:
     """Who wrote something, by number: what everybody may know of a user."""
-    wanted = {each for each in ids if each is not None}
-    if not wanted:
-        return {}
-    rows = session.execute(
-        select(User.id, User.username, User.first_name, User.last_name, User.is_bot).where(
-            User.id.in_(wanted)
-        )
-    )
+
+    def find(wanted: set[int]) -> dict[int, dict[str, Any]]:
+        rows = session.execute(_AUTHORS, {"ids": list(wanted)})
+        return {row.id: _author(row) for row in rows}
+
+    return each_once(session, "authors", (each for each in ids if each is not None), find)
+
+
+def _author(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     return {
-        row.id: {
-            "id": row.id,
-            "username": row.username,
-            "first_name": row.first_name,
-            "last_name": row.last_name,
-            "is_bot": row.is_bot,
-        }
-        for row in rows
+        "id": row.id,
+        "username": row.username,
+        "first_name": row.first_name,
+        "last_name": row.last_name,
+        "is_bot": row.is_bot,
     }

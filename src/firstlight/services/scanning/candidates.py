@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
@@ -31,6 +31,15 @@ from firstlight.services.visibility import seen_by
 __all__ = ["Candidate", "CandidateMissing", "CandidatePage", "CandidateService"]
 
 VERDICTS: tuple[Verdict, ...] = ("real", "bogus")
+# Images and exposures have long headers, of which nothing is told.
+_LISTED = (
+    Measurement,
+    Object.name.label("object"),
+    Image.instrument,
+    Image.section_id,
+    Exposure.id.label("exposure_id"),
+    Exposure.label.label("exposure"),
+)
 _GAP = 1  # pixels between the three pictures
 _SHOWN_SIGMA = 6.0  # of the difference, from black to white on either side of grey
 
@@ -125,7 +134,7 @@ class CandidateService:
         """
         conditions = _conditions(viewer, query)
         rows = (
-            _joined(select(Measurement, Object.name, Image, Exposure))
+            _joined(select(*_LISTED))
             .where(*conditions)
             .order_by(Measurement.mjd.desc(), Measurement.id.desc())
             .offset(query.skip)
@@ -133,13 +142,12 @@ class CandidateService:
         )
         with self._database.reading() as session:
             found = session.execute(rows).all()
-            told = _verdicts(session, viewer, [row[0].object_id for row in found])
+            told = _verdicts(session, viewer, [row.Measurement.object_id for row in found])
             total = None
             if counted:
                 total = session.scalar(_joined(select(func.count())).where(*conditions))
         listed = [
-            _candidate(row, name, image, exposure, told.get(row.object_id, []))
-            for row, name, image, exposure in found[: query.limit]
+            _candidate(row, told.get(row.Measurement.object_id, [])) for row in found[: query.limit]
         ]
         more = len(found) > query.limit
         return CandidatePage(listed, query.skip + query.limit if more else None, total)
@@ -301,24 +309,19 @@ def _verdicts(
     return told
 
 
-def _candidate(
-    row: Measurement,
-    name: str | None,
-    image: Image,
-    exposure: Exposure,
-    verdicts: list[str],
-) -> Candidate:
+def _candidate(found: Row[*tuple[Any, ...]], verdicts: list[str]) -> Candidate:
+    row: Measurement = found.Measurement
     return Candidate(
         id=row.id,
-        object=name,
+        object=found.object,
         ra=row.ra,
         dec=row.dec,
         mjd=row.mjd,
         filter=row.filter,
-        instrument=image.instrument,
-        section_id=image.section_id,
-        exposure_id=exposure.id,
-        exposure=exposure.label,
+        instrument=found.instrument,
+        section_id=found.section_id,
+        exposure_id=found.exposure_id,
+        exposure=found.exposure,
         score=row.score,
         real=row.real,
         mag=row.mag,

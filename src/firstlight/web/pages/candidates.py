@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import RedirectResponse
 
 from firstlight.errors import InvalidInput
+from firstlight.services.access import Viewer
 from firstlight.services.scanning.candidate_query import CandidateQuery, Sign
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
@@ -64,6 +65,11 @@ class Asked(BaseModel):
 @router.get("/candidates")
 def show_candidates(request: Request, asker: Asker, asked: Annotated[Asked, Query()]) -> Response:
     """Candidates, the latest first."""
+    with services_of(request).database.together():
+        return _candidates(request, asker, asked)
+
+
+def _candidates(request: Request, asker: Viewer, asked: Asked) -> Response:
     service = services_of(request).candidates
     page = service.page(asker, asked.query())
     said = asked.said()

@@ -163,6 +163,11 @@ def show_exposure(
     section: Annotated[str | None, Query(max_length=32)] = None,
 ) -> Response:
     """One exposure: its picture with sources, what was made of it, why a step failed."""
+    with services_of(request).database.together():
+        return _exposure(request, asker, which, section)
+
+
+def _exposure(request: Request, asker: Viewer, which: str, section: str | None) -> Response:
     services = services_of(request)
     row = services.search.exposure(named(which), asker.sites(), with_headers=True)
     sections = services.exposure_views.sections(row.id, asker)

@@ -23,6 +23,11 @@ _LATEST = CandidateQuery(limit=6)
 @router.get("/")
 def show_home(request: Request, asker: Asker) -> Response:
     """What has come lately, what failed, what is new."""
+    with services_of(request).database.together():
+        return _home(request, asker)
+
+
+def _home(request: Request, asker: Viewer) -> Response:
     services, allowed = services_of(request), asker.sites()
     sites = services.home.sites(allowed)
     facts = {

@@ -63,6 +63,11 @@ def search(
 @router.get("/objects")
 def list_objects(request: Request, asker: Asker) -> Response:
     """Objects, searched and sorted, page by page."""
+    with services_of(request).database.together():
+        return _objects(request, asker)
+
+
+def _objects(request: Request, asker: Viewer) -> Response:
     asked = {name: value.strip()[:200] for name, value in request.query_params.items()}
     services, wrong = services_of(request), None
     page, total = ObjectPage(), 0
@@ -108,6 +113,11 @@ def show_object(
     points: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
 ) -> Response:
     """Everything that is known of one object."""
+    with services_of(request).database.together():
+        return _object(request, asker, name, points)
+
+
+def _object(request: Request, asker: Viewer, name: str, points: int) -> Response:
     services = services_of(request)
     thing = services.objects.one(asker, name, _EVERYTHING)
     place = services.objects.position(asker, name)

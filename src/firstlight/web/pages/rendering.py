@@ -19,7 +19,7 @@ from firstlight.web.auth import viewer_of
 from firstlight.web.context import services_of
 from firstlight.web.static_files import static_address
 
-__all__ = ["csrf_token", "note_last_event", "render", "wants_part"]
+__all__ = ["csrf_token", "note_stream", "render", "wants_part"]
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
@@ -105,14 +105,15 @@ def render(
     return HTMLResponse(_TEMPLATES.get_template(template).render(**shared, **facts), status)
 
 
-def note_last_event(request: Request) -> None:
-    """Note how far events went before a page's data were read: its stream goes on from there.
+async def note_stream(request: Request) -> None:
+    """Note that a page will have a stream: it goes on from the event that was last before.
 
     What happens while a page is on its way would be missed by a stream that begins with its end.
-    What scripts ask for, forms and data have no stream, and cost no query.
+    What scripts ask for, forms and data have no stream, and cost no query. How far events went
+    is read with who asks: see `viewer_of`.
     """
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        request.state.last_event = services_of(request).event_stream.last_number()
+    asked = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    request.state.has_stream = asked
 
 
 def csrf_token(request: Request) -> str:
