@@ -267,13 +267,13 @@ class CallbackService:
             progress = {"fraction": fraction, "message": message, "told_at": now.isoformat()}
             row = change_run(session, number, {"progress": progress}, holding=WAITING)
             if row is not None:
-                tell_run(session, row, thing_of(session, row), "progress")
+                tell_run(session, row, thing_of(row), "progress")
             return row is not None
 
     def _found(self, token: str) -> Row[*tuple[Any, ...]]:
         if not _TOKEN.fullmatch(token.lower()):
             raise CallbackTokenInvalid(_INVALID)
-        with self._database.reading() as session:
+        with self._database.together(), self._database.reading() as session:
             known = {"token_hash": token_hash(token.lower())}
             row = session.execute(_BY_TOKEN, known).one_or_none()
         if row is None:

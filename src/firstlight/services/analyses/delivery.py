@@ -169,7 +169,7 @@ class RunDelivery:
             with self._database.begin() as session:
                 row = change_run(session, claim.number, values, holding=_QUEUED)
                 if row is not None:
-                    tell_run(session, row, thing_of(session, row), "sent")
+                    tell_run(session, row, thing_of(row), "sent")
             return Delivered.TAKEN
         error = reply.error or {}
         if reply.outcome is CallOutcome.REFUSED:
@@ -217,7 +217,7 @@ class RunDelivery:
             mine = Analysis.attempts == claim.attempt
             row = change_run(session, claim.number, values, mine, holding=_QUEUED)
             if row is not None:
-                tell_run(session, row, thing_of(session, row), "delayed")
+                tell_run(session, row, thing_of(row), "delayed")
         return Delivered.LATER
 
     def _given_up(

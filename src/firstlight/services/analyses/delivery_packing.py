@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import ConflictError, UserError
@@ -37,6 +37,13 @@ from firstlight.services.objects.bandpasses import Bandpasses
 from firstlight.services.visibility import seen_by
 
 __all__ = ["OwnerGone", "PackedRun", "RunPacker", "ServiceGone"]
+
+
+_WITH_OWNER = (
+    select(Analysis, User)
+    .join(User, User.id == Analysis.owner_id, isouter=True)
+    .where(Analysis.id == bindparam("run"))
+)
 
 
 class ServiceGone(ConflictError):
@@ -122,13 +129,13 @@ class RunPacker:
         NoInputs, InvalidInput
             There is nothing to be sent.
         """
-        with self._database.reading() as session:
-            row = session.get(Analysis, number)
-            if row is None or not AnalysisStatus(row.status).waiting:
+        with self._database.together(), self._database.reading() as session:
+            found = session.execute(_WITH_OWNER, {"run": number}).one_or_none()
+            if found is None or not AnalysisStatus(found.Analysis.status).waiting:
                 return None
-            viewer = self._owner(session, row)
-            service = _service(session, viewer, row)
-            thing = _object(session, viewer, row)
+            row: Analysis = found.Analysis
+            viewer = self._viewer(session, found.User)
+            service, thing = _service_and_object(session, viewer, row)
             types = service.input_data_types
             packed = pack(
                 session, viewer, thing, types, row.input_filters, service.input_format,
@@ -172,8 +179,7 @@ class RunPacker:
         self._files.remove(old)
         return waits
 
-    def _owner(self, session: Session, row: Analysis) -> Viewer:
-        owner = None if row.owner_id is None else session.get(User, row.owner_id)
+    def _viewer(self, session: Session, owner: User | None) -> Viewer:
         if owner is None:
             raise OwnerGone("the account that started this run was removed")
         try:
@@ -187,36 +193,38 @@ class RunPacker:
         return viewer
 
 
-def _service(session: Session, viewer: Viewer, row: Analysis) -> AnalysisService:
-    query = select(AnalysisService, seen_by(viewer, AnalysisService.audience_id)).where(
-        AnalysisService.id == row.service_id
+def _service_and_object(
+    session: Session, viewer: Viewer, row: Analysis
+) -> tuple[AnalysisService, Object]:
+    query = (
+        select(
+            AnalysisService,
+            seen_by(viewer, AnalysisService.audience_id).label("may_use"),
+            Object,
+            seen_by(viewer, Object.audience_id).label("may_see"),
+        )
+        .select_from(Object)
+        .join(AnalysisService, AnalysisService.id == row.service_id, isouter=True)
+        .where(Object.id == row.object_id)
     )
     found = session.execute(query).one_or_none()
-    if found is None:
+    service: AnalysisService | None = None if found is None else found.AnalysisService
+    if found is None or service is None:
         raise ServiceGone("the service of this run was removed", subject=row.service_name)
-    service, allowed = found
     if not service.enabled:
         raise ServiceGone("the service takes no runs now: it was disabled", subject=service.name)
     if service.upload_only:
         raise ServiceGone(
             "results of this service are uploaded; it is never called", subject=service.name
         )
-    if not allowed:
+    if not found.may_use:
         raise OwnerGone(
             "the account that started this run may no longer use the service",
             subject=service.name,
         )
-    checked: AnalysisService = service
-    return checked
-
-
-def _object(session: Session, viewer: Viewer, row: Analysis) -> Object:
-    thing = session.scalar(
-        select(Object).where(Object.id == row.object_id, seen_by(viewer, Object.audience_id))
-    )
-    if thing is None:
+    if not found.may_see:
         raise OwnerGone("the account that started this run may no longer see the object")
-    return thing
+    return service, found.Object
 
 
 def _packed(

@@ -238,7 +238,7 @@ class LocalRuns:
             }
             row = change_run(session, number, values, Analysis.attempts < _MOST_ATTEMPTS)
             if row is not None:
-                tell_run(session, row, thing_of(session, row), "sent")
+                tell_run(session, row, thing_of(row), "sent")
                 return int(row.attempts)
             message = "the analysis ended with its process twice"
             end_run(

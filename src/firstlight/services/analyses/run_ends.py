@@ -7,6 +7,7 @@ a late answer, a second callback or a sweep at the same moment changes nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -48,12 +49,13 @@ _TOLD = (
     "progress",
     "attempts",
 )
-_THING = (
-    select(Object.name, Object.audience_id, AnalysisService.display_name.label("service"))
-    .join(Analysis, Analysis.object_id == Object.id)
-    .join(AnalysisService, AnalysisService.id == Analysis.service_id, isouter=True)
-    .where(Analysis.id == bindparam("run"))
-)
+# With each change it is told what was changed, which another statement would have to ask.
+_OBJECT, _SERVICE = Object.id == _RUNS.c.object_id, AnalysisService.id == _RUNS.c.service_id
+_ABOUT = {
+    "object_name": select(Object.name).where(_OBJECT),
+    "object_audience_id": select(Object.audience_id).where(_OBJECT),
+    "service_display_name": select(AnalysisService.display_name).where(_SERVICE),
+}
 
 
 class RunLike(Protocol):
@@ -93,8 +95,8 @@ def change_run(
     Returns
     -------
     Row
-        What the run is now: `RunLike`, and its ``attempts``. Not all of it, since parameters
-        may hold whole files.
+        What the run is now: `RunLike`, its ``attempts``, and what `thing_of` tells. Not all of
+        it, since parameters may hold whole files.
     """
     plain = {name: value for name, value in values.items() if not isinstance(value, ColumnElement)}
     derived = {name: value for name, value in values.items() if name not in plain}
@@ -115,16 +117,31 @@ def _change(names: frozenset[str], holding: tuple[AnalysisStatus, ...]) -> Retur
         update(_RUNS)
         .where(_RUNS.c.id == bindparam("run"), _RUNS.c.status.in_(holding))
         .values(values)
-        .returning(*(_RUNS.c[name] for name in _TOLD))
+        .returning(
+            *(_RUNS.c[name] for name in _TOLD),
+            *(
+                query.correlate(_RUNS).scalar_subquery().label(name)
+                for name, query in _ABOUT.items()
+            ),
+        )
     )
 
 
-def thing_of(session: Session, row: RunLike) -> Row[*tuple[Any, ...]]:
-    """Name and audience of a run's object, and ``service``: what people call its service.
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Name and audience of a run's object, and what people call its service.
 
     The last is None where the service was removed.
     """
-    return session.execute(_THING, {"run": row.id}).one()
+
+    name: str
+    audience_id: int
+    service: str | None
+
+
+def thing_of(row: Row[*tuple[Any, ...]]) -> Thing:
+    """What a run is about, of one that `change_run` has changed."""
+    return Thing(row.object_name, row.object_audience_id, row.service_display_name)
 
 
 def end_run(
@@ -166,15 +183,15 @@ def ending(
     }
 
 
-def tell_end(session: Session, row: Any) -> None:
+def tell_end(session: Session, row: Row[*tuple[Any, ...]]) -> None:
     """Tell the owner, and whoever watches the object: the last thing before the commit.
 
     Parameters
     ----------
     row
-        `RunLike`.
+        As of `change_run`.
     """
-    thing = thing_of(session, row)
+    thing = thing_of(row)
     if row.owner_id is not None and row.status != AnalysisStatus.CANCELLED:
         session.flush()
         bulk_insert(session, UserNotification, [_notification(row, thing)])
@@ -199,7 +216,7 @@ def page_of(object_name: str, number: int) -> str:
     return f"/objects/{quote(object_name, safe='')}/analyses/{number}"
 
 
-def _notification(row: RunLike, thing: Any) -> dict[str, Any]:
+def _notification(row: Row[*tuple[Any, ...]], thing: Thing) -> dict[str, Any]:
     done = row.status == AnalysisStatus.COMPLETED
     text = f"{thing.service or row.service_name} on {thing.name}: {_WORDS[row.status]}"
     if row.status_message:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from firstlight.models.database import once
 from firstlight.models.photometry import LightCurve, LightCurveSet
 from firstlight.models.provenance import ProvenanceTag
 from firstlight.services.light_curve_methods import CURRENT, METHODS
@@ -41,9 +42,7 @@ def current_sets(
     `light_curve_methods.METHODS` that has a curve of the object there. Points that belong to no
     set always count.
     """
-    methods = {process: name for name, process in METHODS.items()}
-    tags = session.execute(_TAGS, {"tag": CURRENT, "processes": list(methods)})
-    made_by = {provenance: methods[process] for process, provenance in tags}
+    made_by = once(session, "current methods", lambda: _current_methods(session))
     found: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     if not made_by:
         return found
@@ -73,6 +72,13 @@ def current_sets(
         for (star, _), sets in made.items():
             found[star] |= _chosen(sets)
     return found
+
+
+def _current_methods(session: Session) -> dict[str, str]:
+    """Methods by the provenance of their current products."""
+    methods = {process: name for name, process in METHODS.items()}
+    tags = session.execute(_TAGS, {"tag": CURRENT, "processes": list(methods)})
+    return {provenance: methods[process] for process, provenance in tags}
 
 
 def _chosen(sets: list[_Made]) -> set[uuid.UUID]:
