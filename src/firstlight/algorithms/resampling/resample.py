@@ -233,7 +233,8 @@ def _prepare(
     _to_spline(image)
     # An image smaller than the margin cannot be mirrored; nothing in it is far from its edge.
     spline = np.pad(image, _MARGIN, mode="reflect" if min(image.shape) > _MARGIN else "edge")
-    return _Source(spline, spread, _within_reach(marks))
+    _spread_marks(marks)
+    return _Source(spline, spread, marks)
 
 
 @njit(cache=True, nogil=True)
@@ -300,19 +301,22 @@ def _surroundings(image, spread, unseen, y, x):  # type: ignore[no-untyped-def] 
 
 
 @njit(cache=True, nogil=True)
-def _within_reach(marks):  # type: ignore[no-untyped-def] # compiled
-    """At each pixel the flags of the 4x4 pixels from one before to two after it."""
+def _spread_marks(marks):  # type: ignore[no-untyped-def] # compiled
+    """Give each pixel the flags of the 4x4 pixels from one before to two after it, in place."""
     ny, nx = marks.shape
     line = np.zeros(nx, dtype=marks.dtype)
-    result = np.zeros_like(marks)
+    # What was in the row above, which is overwritten already.
+    above = marks[0].copy()
+    marks[0] = 0
     for y in range(1, ny - 2):
-        a, b, c, d = marks[y - 1], marks[y], marks[y + 1], marks[y + 2]
+        own, c, d = marks[y], marks[y + 1], marks[y + 2]
         for x in range(nx):
-            line[x] = a[x] | b[x] | c[x] | d[x]
-        out = result[y]
+            line[x] = above[x] | own[x] | c[x] | d[x]
+            above[x] = own[x]
+            own[x] = 0
         for x in range(nx - 3):
-            out[x + 1] = line[x] | line[x + 1] | line[x + 2] | line[x + 3]
-    return result
+            own[x + 1] = line[x] | line[x + 1] | line[x + 2] | line[x + 3]
+    marks[ny - 2 :] = 0
 
 
 @njit(cache=True, nogil=True)

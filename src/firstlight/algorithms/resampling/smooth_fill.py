@@ -142,7 +142,11 @@ def _smooth(plane, places, neighbours):  # type: ignore[no-untyped-def] # compil
     """Solve each group of hidden pixels that the stencil connects by itself."""
     flat = plane.reshape(-1)
     count = len(places)
-    own = np.full(flat.size, -1, dtype=np.int32)
+    # Only pixels near hidden ones are asked for: memory that is not touched costs nothing.
+    own = np.empty(flat.size, dtype=np.int32)
+    for k in range(count):
+        for i in range(_WEIGHTS.size):
+            own[neighbours[k, i]] = -1
     for k in range(count):
         own[neighbours[k, 0]] = k
     # A bright core must not decide when the fill of a faint hit is good enough.
