@@ -8,6 +8,7 @@ from white_difference import Source, light_of, subtracted
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.subtraction.difference_sky import take_sky_away
+from firstlight.algorithms.subtraction.empty_sky import empty_sky
 
 SHAPE = (300, 420)
 SOURCES = [Source(60.3, 80.6, 4e3), Source(200.0, 150.0, 8e4), Source(350.2, 250.9, 3e3)]
@@ -45,3 +46,13 @@ def test_an_image_without_any_sky_is_left_alone():
     before = told.flux.copy()
     take_sky_away(told)
     np.testing.assert_array_equal(told.flux, before)
+
+
+def test_the_level_of_a_cell_is_the_median_of_its_empty_sky():
+    told = subtracted(light_of([Source(60.3, 80.6, 4e3)], (131, 107)), 9)
+    told.flux[:] = np.random.default_rng(3).normal(20.0, 300.0, told.flux.shape)
+    before, score = told.flux.copy(), told.score.copy()
+    quiet = empty_sky(told, 3, 1.1)
+    take_sky_away(told)
+    level = np.median(before[::3, ::3][quiet])
+    np.testing.assert_allclose((before - told.flux)[score != 0], level, rtol=1e-3)

@@ -18,6 +18,7 @@ from firstlight.algorithms.subtraction.subtract import Subtraction
 __all__ = ["take_sky_away"]
 
 Floats = NDArray[np.float64]
+Plane = NDArray[np.float32]
 
 _CELL = 128.0  # pixels on a side, about
 _STEP = 3  # every so many pixels are looked at along either axis
@@ -46,17 +47,50 @@ def _levels(found: Subtraction) -> Floats | None:
     """Median flux in cells ``(rows, columns)``; None without empty sky."""
     ny, nx = found.flux.shape
     rows, columns = (max(1, round(side / _CELL)) for side in (ny, nx))
-    quiet, flux = empty_sky(found, _STEP, _QUIET), found.flux[::_STEP, ::_STEP]
+    quiet = empty_sky(found, _STEP, _QUIET)
+    edges = [_shares(side, count) for side, count in zip(quiet.shape, (rows, columns), strict=True)]
+    values, counts = np.empty(quiet.size, np.float32), np.empty((rows, columns), np.int64)
+    _gather(found.flux, quiet, _STEP, (edges[0], edges[1]), (values, counts))
     levels = np.full((rows, columns), np.nan)
-    for j, band in enumerate(np.array_split(np.arange(flux.shape[0]), rows)):
-        for i, part in enumerate(np.array_split(np.arange(flux.shape[1]), columns)):
-            window = np.s_[band[0] : band[-1] + 1, part[0] : part[-1] + 1]
-            values = flux[window][quiet[window]]
-            if len(values) > _FEWEST * flux[window].size:
-                levels[j, i] = np.median(values)
+    enough = counts > _FEWEST * np.outer(np.diff(edges[0]), np.diff(edges[1]))
+    stops = np.cumsum(counts).reshape(counts.shape)
+    for cell in zip(*np.nonzero(enough), strict=True):
+        levels[cell] = _median_in_place(values[stops[cell] - counts[cell] : stops[cell]])
     if not np.isfinite(levels).any():
         return None
     return np.where(np.isfinite(levels), levels, np.nanmedian(levels))
+
+
+def _shares(length: int, count: int) -> NDArray[np.int64]:
+    """Where equal parts of an axis begin and end ``(count + 1,)``; the first are the longer."""
+    part, rest = divmod(length, count)
+    return np.cumsum([0] + rest * [part + 1] + (count - rest) * [part])
+
+
+def _median_in_place(values: Plane) -> float:
+    """Median; reorders them. A fifth of what `numpy.median` takes for some thousand."""
+    half = len(values) // 2
+    values.partition(half)
+    if len(values) % 2:
+        return float(values[half])
+    return float((values[:half].max() + values[half]) / 2)
+
+
+@njit(cache=True, nogil=True)
+def _gather(flux, quiet, step, edges, out):  # type: ignore[no-untyped-def] # compiled
+    """Put the quiet pixels of a net in line, cell by cell, and count those of each."""
+    values, counts = out
+    rows, columns = edges
+    n = 0
+    for j in range(rows.size - 1):
+        for i in range(columns.size - 1):
+            before = n
+            for y in range(rows[j], rows[j + 1]):
+                for x in range(columns[i], columns[i + 1]):
+                    if quiet[y, x]:
+                        values[n] = flux[y * step, x * step]
+                        n += 1
+            counts[j, i] = n - before
 
 
 @njit(cache=True, nogil=True)
@@ -64,7 +98,11 @@ def _take_away(planes, error, levels, per_flux):  # type: ignore[no-untyped-def]
     difference, flux, score = planes
     ny, nx = flux.shape
     rows, columns = levels.shape
-    line = np.empty(columns)
+    cell, place = np.empty(nx, np.int64), np.empty(nx)
+    for x in range(nx):
+        place[x] = min(max((x + 0.5) * columns / nx - 0.5, 0.0), columns - 1.0)
+        cell[x] = min(int(place[x]), max(columns - 2, 0))
+    line, level = np.empty(columns), np.empty(nx, np.float32)
     per = np.float32(per_flux)
     for y in range(ny):
         v = min(max((y + 0.5) * rows / ny - 0.5, 0.0), rows - 1.0)
@@ -72,13 +110,32 @@ def _take_away(planes, error, levels, per_flux):  # type: ignore[no-untyped-def]
         below = min(j + 1, rows - 1)
         for i in range(columns):
             line[i] = (1.0 - v + j) * levels[j, i] + (v - j) * levels[below, i]
-        for x in range(nx):
-            u = min(max((x + 0.5) * columns / nx - 0.5, 0.0), columns - 1.0)
-            i = min(int(u), max(columns - 2, 0))
-            right = min(i + 1, columns - 1)
-            level = np.float32((1.0 - u + i) * line[i] + (u - i) * line[right])
-            difference[y, x] -= per * level
-            # Where nothing is known flux and score stay 0.
-            if score[y, x] != 0.0:
-                flux[y, x] -= level
-                score[y, x] -= level / error[y, x]
+        _between(line, cell, place, level)
+        _lower(difference[y], flux[y], (score[y], error[y]), level, per)
+
+
+@njit(cache=True, nogil=True)
+def _between(line, cell, place, level):  # type: ignore[no-untyped-def] # compiled
+    """Levels along a row, between the middles of its cells."""
+    start, nx = 0, level.size
+    while start < nx:
+        i, stop = cell[start], start + 1
+        while stop < nx and cell[stop] == i:
+            stop += 1
+        left, right = line[i], line[min(i + 1, line.size - 1)]
+        for x in range(start, stop):
+            level[x] = np.float32((1.0 - place[x] + i) * left + (place[x] - i) * right)
+        start = stop
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _lower(difference, flux, told, level, per):  # type: ignore[no-untyped-def] # compiled
+    score, error = told
+    nothing = np.float32(0.0)
+    for x in range(level.size):
+        difference[x] -= per * level[x]
+    # Where nothing is known flux and score stay 0.
+    for x in range(level.size):
+        known = score[x] != nothing
+        flux[x] = flux[x] - level[x] if known else flux[x]
+        score[x] = score[x] - level[x] / error[x] if known else score[x]

@@ -33,7 +33,7 @@ def sky_scatter(found: Subtraction) -> float:
 
     1 where there is hardly any empty sky.
     """
-    score, _ = _quiet(found)
+    score = _in_empty_sky(found, found.score)
     if len(score) < _FEWEST:
         return 1.0
     return MAD_TO_SIGMA * float(np.median(np.abs(score)))
@@ -46,8 +46,7 @@ def with_sky_scatter(found: Subtraction, scatter: float) -> Subtraction:
     """
     if not scatter > 1.0:
         return found
-    _, quiet_errors = _quiet(found)
-    added = float(np.median(quiet_errors)) ** 2 * (scatter**2 - 1.0)
+    added = float(np.median(_in_empty_sky(found, found.flux_error))) ** 2 * (scatter**2 - 1.0)
     error, score = np.empty_like(found.flux_error), np.empty_like(found.score)
     _enlarge((found.flux_error, found.score), added, error, score)
     return replace(found, flux_error=error, score=score, scatter=scatter * found.scatter)
@@ -65,8 +64,7 @@ def _enlarge(known, added, error, score):  # type: ignore[no-untyped-def] # comp
             score[y, x] = significance[y, x] * (own / larger) if np.isfinite(own) else nothing
 
 
-def _quiet(found: Subtraction) -> tuple[Plane, Plane]:
-    """Scores and errors of flux in empty sky, ``(n,)``: of large images those of some pixels."""
+def _in_empty_sky(found: Subtraction, plane: Plane) -> Plane:
+    """Values of one of its planes in empty sky ``(n,)``: of large images those of some pixels."""
     step = max(1, round(np.sqrt(found.score.size / _ENOUGH)))
-    quiet = empty_sky(found, step, _QUIET)
-    return found.score[::step, ::step][quiet], found.flux_error[::step, ::step][quiet]
+    return plane[::step, ::step][empty_sky(found, step, _QUIET)]
