@@ -187,3 +187,30 @@ def test_saturated_stars_leave_no_rings(seed: int) -> None:
         )
     told = zogy(images[0], images[1], tiles=(1, 1), ratio=even(scene.shape))
     assert np.abs(told.score).max() < 5.0
+
+
+@pytest.mark.parametrize("shift", [(0, 60), (60, 0), (-60, -60)])
+def test_holes_across_a_border_are_filled_as_others_are(shift: tuple[int, int]) -> None:
+    """Planes go round, as in a transform."""
+    scene = Scene(7, (120, 121), stars=0)
+    matching = zogy_matching(scene.new, scene.reference, even(scene.shape), (1, 1))
+    kernels = tile_kernels(matching, (0, 0), (2049.0, 512.0))
+    hidden = np.zeros(scene.shape, np.uint8)
+    hidden[56:64, 58:61], hidden[60, 50:75], hidden[54:59, 66] = 1, 2, 3
+    star = np.array([[59.2, 59.8, 5e4]])
+    planes = (
+        scene.new.pixels + scene.light(star, 4.0).astype(np.float32),
+        scene.reference.pixels + scene.light(star, 3.3).astype(np.float32),
+    )
+    filled = []
+    for move in ((0, 0), shift):
+        there = np.roll(hidden, move, (0, 1))
+        pixels = tuple(np.where(there, np.float32(0), np.roll(p, move, (0, 1))) for p in planes)
+        holes = np.argwhere(hidden)
+        holes = (holes + move) % scene.shape  # asked for in the same order
+        trust = np.full(len(holes), 1e-3, np.float32)
+        fill_alike((pixels[0], pixels[1]), there, holes, kernels.static, trust)
+        filled.append([np.roll(each, (-move[0], -move[1]), (0, 1)) for each in pixels])
+    assert np.ptp(filled[0][0][hidden == 1]) > 50.0
+    for whole, moved in zip(*filled, strict=True):
+        np.testing.assert_allclose(moved, whole, rtol=1e-4, atol=0.1)

@@ -186,12 +186,12 @@ def _look_around(reference, hidden, places):  # type: ignore[no-untyped-def] # c
 @njit(cache=True, nogil=True)
 def _add_stamps(plane, places, which, stamps, factors):  # type: ignore[no-untyped-def] # compiled
     ny, nx = plane.shape
-    reach = stamps.shape[-1] // 2
+    side = stamps.shape[-1]
     for n in range(places.shape[0]):
-        y, x = places[n]
+        top, left = places[n, 0] - side // 2, places[n, 1] - side // 2
         stamp, factor = stamps[which[n]], factors[n]
-        left, right = max(x - reach, 0), min(x + reach + 1, nx)
-        for j in range(max(y - reach, 0), min(y + reach + 1, ny)):
-            source, target = stamp[j - y + reach], plane[j]
-            for i in range(left, right):
-                target[i] += factor * source[i - x + reach]
+        first, stop = max(-left, 0), min(side, nx - left)
+        for j in range(max(-top, 0), min(side, ny - top)):
+            source, target = stamp[j, first:stop], plane[top + j, left + first : left + stop]
+            for i in range(source.size):
+                target[i] += factor * source[i]
