@@ -214,3 +214,28 @@ def test_holes_across_a_border_are_filled_as_others_are(shift: tuple[int, int]) 
     assert np.ptp(filled[0][0][hidden == 1]) > 50.0
     for whole, moved in zip(*filled, strict=True):
         np.testing.assert_allclose(moved, whole, rtol=1e-4, atol=0.1)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (30, 25), (47, 70)])
+def test_what_is_beyond_reach_does_not_depend_on_the_border(corner: tuple[int, int]) -> None:
+    """Of a hidden square all that is farther than the kernels reach from its rim stays."""
+    scene = Scene(3, (97, 120), stars=0, noise=False)
+    top, left = corner
+    hidden = np.zeros(scene.shape, np.uint8)
+    hidden[top : top + 50, left : left + 50] = 2
+    pixels = np.full(scene.shape, 7.0, np.float32), np.full(scene.shape, 7.0, np.float32)
+    pixels[1][hidden > 0] = 9.0
+    matching = zogy_matching(scene.new, scene.reference, even(scene.shape), (1, 1))
+    kernels = tile_kernels(matching, (0, 0), (2049.0, 512.0)).static
+    holes = np.argwhere(hidden)
+    fill_alike(pixels, hidden, holes, kernels, np.zeros(len(holes), np.float32))
+    reach = kernels.nn.shape[0] // 2
+    # A square's side that lies on the border has no rim.
+    sides = [(first, first + 50, size) for first, size in zip(corner, scene.shape, strict=True)]
+    rows, columns = (
+        slice(first + reach if first else 0, last - reach if last < size else size)
+        for first, last, size in sides
+    )
+    kept = np.zeros(scene.shape, np.bool_)
+    kept[rows, columns] = True
+    np.testing.assert_array_equal((pixels[1] == 9.0) & (hidden > 0), kept)

@@ -11,7 +11,6 @@ import numpy as np
 import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter
 
 from firstlight.algorithms.subtraction.tile_kernels import StaticKernels
 
@@ -96,9 +95,30 @@ def _beyond_reach(hidden: Bools, reach: int) -> Bools:
     net = hidden[::reach, ::reach]
     if not (net[1:, 1:] & net[:-1, 1:] & net[1:, :-1] & net[:-1, :-1]).any():
         return np.zeros(hidden.shape, np.bool_)
-    return np.asarray(
-        minimum_filter(hidden.view(np.uint8), 2 * reach + 1, mode="nearest").astype(np.bool_)
-    )
+    lost = np.zeros(hidden.shape, np.bool_)
+    _mark_inner(hidden, reach, lost)
+    return lost
+
+
+@njit(cache=True, nogil=True)
+def _mark_inner(hidden, reach, inner):  # type: ignore[no-untyped-def] # compiled
+    """Mark pixels around which all are hidden so far along both axes; beyond a border all are."""
+    ny, nx = hidden.shape
+    # The last pixel up to each that is not hidden, and how many rows up to now are hidden around.
+    last, rows = np.empty(nx, np.int64), np.zeros(nx, np.int64)
+    for y in range(ny):
+        before = -1
+        for x in range(nx):
+            before = before if hidden[y, x] else x
+            last[x] = before
+        for x in range(nx):
+            whole = last[min(x + reach, nx - 1)] < max(x - reach, 0)
+            rows[x] = rows[x] + 1 if whole else 0
+        # The pixels whose surroundings end here: at the last row there are many.
+        for middle in range(max(y - reach, 0), y - reach + 1 if y < ny - 1 else ny):
+            needed = y - max(middle - reach, 0) + 1
+            for x in range(nx):
+                inner[middle, x] = rows[x] >= needed
 
 
 def _laid_out(kernel: Plane) -> Plane:
