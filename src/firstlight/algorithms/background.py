@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import sep
+from numba import njit
 from numpy.typing import NDArray
 
 from firstlight.errors import InvalidInput
@@ -95,10 +96,9 @@ def estimate_background(
         level += sky.back(dtype=np.float32)
         middle += float(sky.globalback)
     rms = sky.rms(dtype=np.float32)
-    rms *= np.float32(1 / _CLIPPED_SCATTER)
     median_rms = float(sky.globalrms) / _CLIPPED_SCATTER
     # A bicubic spline may undershoot beside a bright nebula; noise is never near zero.
-    np.maximum(rms, np.float32(0.1 * median_rms), out=rms)
+    _scale(rms, np.float32(1 / _CLIPPED_SCATTER), np.float32(0.1 * median_rms))
     return SkyMap(level, rms, middle, median_rms, side)
 
 
@@ -106,3 +106,12 @@ def _is_steep(levels: NDArray[np.float32], rms: float) -> bool:
     """Whether the sky changes by more than 0.3 sigma from cell to cell somewhere."""
     steps = [np.abs(np.diff(levels, axis=axis)).max(initial=0.0) for axis in (0, 1)]
     return bool(max(steps) > 0.3 * rms)
+
+
+@njit(cache=True, nogil=True)
+def _scale(plane, factor, least):  # type: ignore[no-untyped-def] # compiled
+    """Multiply, in place, and put the least value where it is less."""
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            value = plane[y, x] * factor
+            plane[y, x] = max(value, least)
