@@ -123,13 +123,20 @@ def _static_maxima(static, variance, hidden, bright):  # type: ignore[no-untyped
     rows, columns = [0], [0]
     rows.pop()
     columns.pop()
-    square = np.float32(bright * bright)
+    square, nothing = np.float32(bright * bright), np.float32(0.0)
+    clear = np.empty(nx, np.bool_)
     for y in range(margin, ny - margin):
-        for x in range(margin, nx - margin):
-            value = static[y, x]
-            if value <= 0 or value * value < square * variance[y, x]:
+        own, spread = static[y], variance[y]
+        some = False
+        # Few rows have any, and without a branch a row is looked through much faster.
+        for x in range(nx):
+            faint = (own[x] <= nothing) | (own[x] * own[x] < square * spread[x])
+            clear[x] = not faint
+            some |= not faint
+        for x in range(margin, nx - margin if some else 0):
+            if not clear[x]:
                 continue
-            highest = True
+            value, highest = own[x], True
             for j in range(y - 1, y + 2):
                 for i in range(x - 1, x + 2):
                     if static[j, i] > value:
