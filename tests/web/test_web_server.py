@@ -1,3 +1,5 @@
+import asyncio
+import gc
 import signal
 import socket
 
@@ -40,6 +42,21 @@ def test_streams_end_before_the_server_does():
     server.handle_exit(signal.SIGTERM, None)
     assert ended == [True]
     assert server.should_exit
+
+
+def test_what_is_loaded_in_the_first_minute_is_not_looked_through_for_garbage(monkeypatch):
+    frozen = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+    app = uvicorn.Config(app=lambda: None)
+    app.load()
+    server = _Server(app, lambda: None)
+
+    async def tick():
+        for counter in [*range(2_000), *range(2_000)]:
+            await server.on_tick(counter)
+
+    asyncio.run(tick())
+    assert 2 <= len(frozen) <= 10
 
 
 def test_whether_the_server_is_well(client, monkeypatch):

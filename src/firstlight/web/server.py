@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -27,6 +28,8 @@ __all__ = ["AddressTaken", "serve", "server_config"]
 # A page asks the database some thirty times, and may wait a turn of each busy thread after each:
 # with Python's own five milliseconds a quarter of a second beside a stream of results.
 _TURN_S = 0.0005
+_TICKS_TO_LOAD = 600  # of a tenth of a second: by then all is loaded that ever will be
+_TICKS_TO_FREEZE = 100
 _LAST_WORDS_S = 5  # how long requests under way may take when the server stops
 
 
@@ -106,11 +109,24 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams of events first: they would never end by themselves."""
+    """Ends the streams of events first: they would never end by themselves.
+
+    What is loaded in the first minute lives until the end. To look through all of it for garbage
+    would stop every answer for a third of a second, so it is put aside from time to time.
+    """
 
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._ticks_to_load = _TICKS_TO_LOAD
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if self._ticks_to_load:  # the counter itself begins again every day
+            self._ticks_to_load -= 1
+            if self._ticks_to_load % _TICKS_TO_FREEZE == 0:
+                gc.freeze()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop, at a signal."""
