@@ -112,6 +112,9 @@ def find_candidates(
     error of about ``0.6 FWHM / score`` along each axis: that of the highest score is pushed away
     from the middle of a galaxy, where the noise is larger, by as much as the size of a star.
 
+    Where the map ends, at the rim of a hole, its highest pixel is a peak only if it would be one
+    were the map to go on.
+
     Of undersampled stars the maps are not so smooth, and the place is that where the PSF, as the
     pixels show it at each part of a pixel, fits the difference best.
     """
@@ -255,7 +258,8 @@ def _peaks(score, low, reach):  # type: ignore[no-untyped-def] # compiled
     found = 0
     for y in range(ny):
         for x in range(nx):
-            if abs(score[y, x]) >= low and _is_highest(score, y, x, reach):
+            high = abs(score[y, x]) >= low and _is_highest(score, y, x, reach)
+            if high and not _rises_on(score, y, x):
                 rows[found], columns[found] = y, x
                 found += 1
     return rows[:found], columns[:found]
@@ -271,8 +275,32 @@ def _is_highest(score, y, x, reach):  # type: ignore[no-untyped-def] # compiled
             other = sign * score[j, i]
             # Of equal pixels the first one is the peak.
             if other > own or (other == own and (j < y or (j == y and i < x))):
+                # Beside a hole that something rises into there may be a peak of its own.
+                if max(abs(j - y), abs(i - x)) > 1 and _rises_on(score, j, i):
+                    continue
                 return False
     return True
+
+
+@njit(cache=True, nogil=True)
+def _rises_on(score, y, x):  # type: ignore[no-untyped-def] # compiled
+    """Whether a peak beside pixels without a value would be higher on one of them.
+
+    By the parabola through it and two pixels on its other side. What the filling of a hole leaves
+    rises towards it, and is highest where the map is cut off: there is no source.
+    """
+    ny, nx = score.shape
+    sign = np.float32(1.0) if score[y, x] > 0 else np.float32(-1.0)
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            inside = min(y + dy, y - 2 * dy) >= 0 and max(y + dy, y - 2 * dy) < ny
+            inside = inside and min(x + dx, x - 2 * dx) >= 0 and max(x + dx, x - 2 * dx) < nx
+            if not inside or score[y + dy, x + dx] != 0:
+                continue
+            near, far = sign * score[y - dy, x - dx], sign * score[y - 2 * dy, x - 2 * dx]
+            if near != 0 and far != 0 and 2 * sign * score[y, x] - 3 * near + far > 0:
+                return True
+    return False
 
 
 @njit(cache=True, nogil=True)

@@ -25,7 +25,7 @@ class FindChanges(Step):
     """
 
     name = "find_changes"
-    version = "2"
+    version = "3"
     makes = "cutouts"
     product_class = Cutouts
     after = ("subtract",)
