@@ -42,15 +42,16 @@ def with_pixels(simulated, pixels):
     return type(raw)(raw.name, pixels, raw.header, raw.camera, raw.section_id)
 
 
-def refused(portal, ada, simulated, code, step, *, content=None, filename="field.fits", **given):
-    """The analysis fails at a step with a code; whoever asked is told, and told what to do."""
+def refused(portal, ada, simulated, code, *steps, content=None, filename="field.fits", **given):
+    """The analysis fails at one of the steps with a code; whoever asked is told what to do."""
     portal.object("wrong", simulated.ra, simulated.dec, [ada])
     told = portal.analysed(
         ada, simulated, name="wrong", content=content, filename=filename, **given
     )
     assert told["state"] == "failed"
     error = told["error"]
-    assert (error["code"], error["step"]) == (code, step), error
+    assert error["code"] == code, error
+    assert error["step"] in steps, error
     assert error["title"]
     assert len(error["message"]) > 10
     assert len(error["hint"]) > 10
@@ -58,7 +59,7 @@ def refused(portal, ada, simulated, code, step, *, content=None, filename="field
     assert not told["may"]["accept"]
     assert told["may"]["rerun"]
     states = [each["state"] for each in told["steps"]]
-    failed = STEP_NAMES.index(step)
+    failed = STEP_NAMES.index(error["step"])
     assert states[failed] == "failed"
     assert "running" not in states
     assert "waiting" not in states
@@ -183,7 +184,9 @@ def test_an_image_that_needs_more_memory_than_is_allowed(database, store, simula
     ada = portal.user("ada")
     large = np.tile(simulated.raw.pixels, (14, 14))  # 24.7 million pixels, 49 MB
     content = fits_bytes(with_pixels(simulated, large))
-    error = refused(portal, ada, simulated, "analysis.memory", "mask", content=content)
+    # Where exactly depends on how much this process has taken and freed before.
+    hungry = "mask", "cosmic_rays", "background"
+    error = refused(portal, ada, simulated, "analysis.memory", *hungry, content=content)
     assert "bin the image" in error["hint"]
     # The worker goes on with the next one.
     assert portal.analysed(ada, simulated, name="wrong")["state"] == "done"
