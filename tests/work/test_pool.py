@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from work_handlers import resident_mb
 
 from firstlight.work.engine import WorkerSetup
 from firstlight.work.pool import JobCancelled, PoolClosed, ProcessPool
@@ -209,6 +210,14 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
         assert all(map(alive, pids))
         parent.kill()
     assert until(lambda: not any(map(alive, pids)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the memory of others")
+def test_a_worker_gives_memory_back_when_it_rests() -> None:
+    with ProcessPool(1, SETUP) as pool:
+        worker = pool.run("work_handlers:fill_memory", {"megabytes": 300}, key="k").result
+        assert until(lambda: resident_mb(worker["pid"]) < worker["kept"] - 200)
+        assert pool.run("work_handlers:echo", {}, key="k").cause is None
 
 
 def said_by(script: str) -> list[str]:

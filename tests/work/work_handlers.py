@@ -45,6 +45,17 @@ def memory(payload: dict[str, Any], services: Any) -> dict[str, Any]:
     }
 
 
+def resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def fill_memory(payload: dict[str, Any], services: Any) -> dict[str, Any]:
+    held = [bytearray(os.urandom(1 << 20)) for _ in range(payload["megabytes"])]
+    del held
+    return {"pid": os.getpid(), "kept": resident_mb(os.getpid())}
+
+
 def not_json(payload: dict[str, Any], services: Any) -> object:
     return object()
 

@@ -48,8 +48,9 @@ _THREAD_LIMITS = (
     "VECLIB_MAXIMUM_THREADS",
 )
 # What image arrays leave behind is kept for the next ones: asking the system for it again costs a
-# tenth of the time of a section, most of it to fill pages with zeros. For glibc; others ignore it.
-_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+# sixth of the time of a section, most of it to fill pages with zeros. A worker that has nothing to
+# do gives it back. For glibc; others ignore it.
+_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2 << 30)}
 _borrowing_environment = threading.Lock()
 _borrowing_main = threading.Lock()
 

@@ -10,6 +10,7 @@ import signal
 import threading
 from multiprocessing import connection
 
+from firstlight.work import freed_memory
 from firstlight.work.engine import JsonValue
 from firstlight.work.handlers import call_handler, report_of, resolve
 from firstlight.work.retry import Report
@@ -18,6 +19,7 @@ __all__ = ["MODULES_VARIABLE", "TAKEN", "serve"]
 
 MODULES_VARIABLE = "FIRSTLIGHT_WORKER_MODULES"  # names of what all share, with spaces between
 TAKEN = b'"taken"'
+_REST_S = 2.0  # without a job: then others may need the memory more
 _NICE = 5  # who waits for an answer of the parent goes first
 
 
@@ -45,6 +47,8 @@ def serve(channel: connection.Connection, initializer: str | None, argument: Jso
         ready = report_of(set_up, initializer or "")
         channel.send_bytes(json.dumps(ready.as_dict()).encode())
         while ready.cause is None:
+            if not channel.poll(_REST_S):
+                freed_memory.give_back()
             request = json.loads(channel.recv_bytes())
             # From here on a death is charged to this job.
             channel.send_bytes(TAKEN)

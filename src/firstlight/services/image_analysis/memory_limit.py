@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from firstlight.work import freed_memory
+
 try:
     import resource
 except ModuleNotFoundError:  # Windows has no such limits
@@ -22,6 +24,8 @@ def memory_limit(extra_bytes: int) -> Iterator[None]:
     Whatever asks for more gets a `MemoryError`. It is the address space that is limited, which
     is somewhat more than the memory in use. Where the system has no such limit nothing happens.
     """
+    if resource is not None:
+        freed_memory.give_back()  # or it would come on top
     present = _address_space()
     if resource is None or present is None:
         yield
