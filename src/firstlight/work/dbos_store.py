@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -48,6 +50,7 @@ WORKFLOW = "job"
 APPLICATION = "firstlight"
 # Jobs are taken up again only by the version that began them: change it with the order of steps.
 VERSION = "firstlight-jobs-1"
+_PATIENCE_S, _MOMENT_S = 30.0, 0.02  # with a file that others have in use
 _CHUNK = 500  # ids a query, below the limit of variables in a statement
 
 # DBOS says on standard error whatever nobody else listens to.
@@ -153,11 +156,26 @@ def open_database(url: sa.URL) -> sa.Engine:
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     # Several processes write: take the write lock at the start of a transaction, and wait for it.
     connection.isolation_level = "IMMEDIATE"
-    connection.execute("PRAGMA busy_timeout=30000")
-    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA busy_timeout={_PATIENCE_S * 1000:.0f}")
+    _use_write_ahead_log(connection)
     # A crash of the machine may lose the last moments; those jobs are then done again.
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_write_ahead_log(connection: Any) -> None:
+    """Change the journal of a new file, for which SQLite does not wait when others open it too."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            in_use = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not in_use or time.monotonic() > deadline:
+                raise
+            time.sleep(_MOMENT_S)
+        else:
+            return
 
 
 class JobStore:
