@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_MS
+from playwright.sync_api import sync_playwright
 
 from firstlight.config import load_settings
 from firstlight.factory import Factory
@@ -34,10 +36,6 @@ def browser():
     Ended with the module: while it runs, an event loop runs in this thread, and
     other tests could not start theirs.
     """
-    try:
-        from playwright.sync_api import sync_playwright  # noqa: PLC0415, where it is not
-    except ImportError:
-        missing("playwright is not installed")
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         missing(f"none of {', '.join(BROWSERS)} is installed")
@@ -116,7 +114,7 @@ def open_page(browser, portal):
         context = browser.new_context(base_url=portal.address, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on(
             "console",
             lambda told: (

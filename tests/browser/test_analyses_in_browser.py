@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from patience import expect
 
 pytestmark = pytest.mark.slow
 
@@ -161,9 +162,8 @@ def test_what_came_of_it_is_shown(open_page, axe):
     page.click("#analyses table a")
     page.wait_for_selector(".corner.ready canvas")
     page.wait_for_selector(".legend .key.model[aria-pressed='true']")
-    page.wait_for_timeout(300)
-    assert page.evaluate(PAINTED, ".corner canvas") > 5000
-    assert page.evaluate(PAINTED, "#light-curve canvas") > 1000
+    page.wait_for_function(f"({PAINTED})('.corner canvas') > 5000")
+    page.wait_for_function(f"({PAINTED})('#light-curve canvas') > 1000")
     assert "0.56720 ± 0.00030" in page.inner_text("#h-results >> xpath=../..")
     _drag(page, ".corner canvas", (90, 60), (160, 80))
     page.wait_for_function("document.querySelector('[data-told]').textContent.includes('samples')")
@@ -176,14 +176,18 @@ def test_two_runs_are_compared(open_page, axe):
     page = open_page(PAGE, bypass_csp=True)
     page.click("#analyses table a")
     page.fill("input[name='p.period']", "0.57")
+    before = page.url
     page.click("text=Run again with these")
+    expect(page).not_to_have_url(before)
     page.wait_for_selector("#run-head[data-state='completed']")
     page.click("text=To RRLyr")
-    for box in page.query_selector_all("#analyses input[name='run']"):
+    boxes = page.locator("#analyses input[name='run']")
+    expect(boxes).to_have_count(2)
+    for box in boxes.all():
         box.check()
     page.click("text=Compare the ticked ones")
     page.wait_for_selector(".corner.ready canvas")
-    assert page.locator(".corner .legend .key").count() == 2
+    expect(page.locator(".corner .legend .key")).to_have_count(2)
     words = page.inner_text("main")
     assert "0.56" in words
     assert "0.57" in words
@@ -195,10 +199,11 @@ def test_pages_of_analyses_need_no_scripts(browser, portal):
     page = context.new_page()
     page.goto(PAGE)
     page.click("#analyses table a")
-    assert page.get_attribute(".corner img", "src").startswith("/api/obj/analysis/")
-    picture = httpx.get(portal.address + page.get_attribute(".corner img", "src"), timeout=60)
+    source = page.get_attribute(".corner img", "src")
+    assert source.startswith("/api/obj/analysis/")
+    picture = httpx.get(portal.address + source, timeout=60)
     assert picture.content.startswith(b"\x89PNG")
-    assert page.is_visible("text=Run again with these")
+    expect(page.get_by_text("Run again with these")).to_be_visible()
     context.close()
 
 

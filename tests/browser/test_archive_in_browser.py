@@ -12,6 +12,7 @@ import uvicorn
 
 sys.path.append(str(Path(__file__).parents[1] / "web"))
 from measured import measure
+from patience import PATIENCE_MS, expect
 
 from firstlight.catalogs.tycho2 import Tycho2
 from firstlight.factory import Factory
@@ -28,8 +29,6 @@ from firstlight.web.app import create_app
 from firstlight.web.static_files import static_address
 from firstlight.work.engine import WorkerSetup
 from firstlight.work.inline_engine import InlineEngine
-
-expect = pytest.importorskip("playwright.sync_api").expect
 
 pytestmark = [
     pytest.mark.slow,
@@ -115,6 +114,7 @@ def look(browser, night):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
         page.complaints = []
         page.on(
             "console",
@@ -172,9 +172,9 @@ def test_a_search_by_keyboard(look):
     page.keyboard.type("demo field")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("target=demo"))
-    assert page.locator(".grid.exposures .thumb").count() == 6
+    expect(page.locator(".grid.exposures .thumb")).to_have_count(6)
     page.get_by_role("link", name="Sky map").click()
-    assert page.locator(".map polygon").count() >= 1
+    expect(page.locator(".map polygon")).not_to_have_count(0)
     page.locator(".map a").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("/exposures/[0-9a-f-]{36}"))
@@ -187,7 +187,7 @@ def test_sources_are_told_of_and_hidden(look, exposure):
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator("#source-told")).to_contain_text("S/N")
     page.get_by_role("button", name="Hide sources").press("Enter")
-    assert page.locator("#sources").is_hidden()
+    expect(page.locator("#sources")).to_be_hidden()
 
 
 def test_without_scripts_the_picture_has_its_sources(look, exposure):
@@ -227,14 +227,16 @@ def test_the_viewer_reads_positions(look, exposure):
     if static_address("vendor/js9/js9.min.js") is None:
         pytest.skip("JS9 is not installed: make web")
     page = look(f"{exposure}/viewer")
-    page.wait_for_selector("body[data-viewer=ready]", timeout=30_000)
+    page.wait_for_selector(
+        "body[data-viewer=ready]",
+    )
     box = page.locator("#JS9").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3)
     expect(page.locator("#js9-told")).to_contain_text("RA ")
     page.get_by_label("Stretch").select_option("log")
     page.get_by_role("button", name="Add a region").click()
-    assert page.evaluate("JS9.GetRegions('all').length") == 1
+    page.wait_for_function("JS9.GetRegions('all').length == 1")
     assert page.complaints == []
 
 
@@ -282,7 +284,7 @@ def test_what_comes_is_shown_without_a_reload(look, reduced_workspace):
         session.add(row)
         record_events(session, [Event(topic="imagedata", site="DemoTelescope", data={})])
     try:
-        page.wait_for_selector(f'#strip a[href="/exposures/{row.id}"]', timeout=10_000)
+        page.wait_for_selector(f'#strip a[href="/exposures/{row.id}"]')
         assert page.evaluate("window.stays")
     finally:
         with reduced_workspace.database.begin() as session:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from image_analysis_page import add_object, ended, upload
+from patience import expect
 from pyarrow.parquet import read_table
 
 from firstlight.catalogs.tycho2 import Tycho2
@@ -39,11 +40,10 @@ def test_the_way_of_a_real_image(portal, open_page, samples, tmp_path):
     page.wait_for_selector(".toast:has-text('field.fits.fz')")
     assert page.inner_text("[data-count]") == "1"
     for title in ("Plate solution", "Zero point", "Detection limit"):
-        assert page.locator(f".steps .done:has-text('{title}')").count() == 1
+        expect(page.locator(f".steps .done:has-text('{title}')")).to_have_count(1)
     for picture in page.locator(".report img").all():
         picture.scroll_into_view_if_needed()
-        page.wait_for_timeout(200)
-        assert picture.evaluate("each => each.naturalWidth") > 100
+        assert picture.evaluate("each => each.decode().then(() => each.naturalWidth)") > 100
     page.click("button:has-text('Accept')")
     page.click("#decision >> text=Look at it")
     page.wait_for_selector("#light-curve[data-points='1']")

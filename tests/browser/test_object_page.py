@@ -6,6 +6,7 @@ import uuid
 
 import numpy as np
 import pytest
+from patience import expect
 
 from firstlight.algorithms.sky.sky_index import healpix_index
 from firstlight.models.audience import public_audience
@@ -73,7 +74,7 @@ def test_fifty_thousand_points_are_drawn_without_a_jolt(open_page):
     page.goto(STAR)
     page.wait_for_selector(f"#light-curve[data-points='{N}']")
     page.wait_for_selector("img.first", state="detached")
-    assert page.evaluate(PAINTED) > 5000
+    page.wait_for_function(f"({PAINTED})() > 5000")
     page.wait_for_load_state("networkidle")
     assert sum(came) < MOST_BYTES
     assert page.evaluate("window.shifted") < 0.01
@@ -81,9 +82,10 @@ def test_fifty_thousand_points_are_drawn_without_a_jolt(open_page):
 
 def test_what_the_server_draws_first_stays_without_scripts(open_page):
     page = open_page(STAR, java_script_enabled=False)
-    assert page.locator("img.first").is_visible()
-    assert page.locator("img.first").evaluate("each => each.naturalWidth") > 0
-    assert not page.locator(".segments").first.is_visible()
+    picture = page.locator("img.first")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("each => each.decode().then(() => each.naturalWidth)") > 0
+    expect(page.locator(".segments").first).to_be_hidden()
     page.fill("#f-comment", "without scripts")
     page.click("#comments button:has-text('Comment')")
     page.wait_for_selector("#comments >> text=without scripts")
@@ -101,9 +103,9 @@ def test_the_plot_is_folded_searched_and_selected(open_page):
     assert abs(float(page.input_value("#period")) - PERIOD) < 0.001
     page.click("[data-unfold]")
     page.click("[data-quantity=flux]")
-    assert page.get_attribute("[data-quantity=flux]", "aria-pressed") == "true"
+    expect(page.locator("[data-quantity=flux]")).to_have_attribute("aria-pressed", "true")
     page.click(".legend .key >> nth=0")
-    assert page.get_attribute(".legend .key >> nth=0", "aria-pressed") == "false"
+    expect(page.locator(".legend .key").first).to_have_attribute("aria-pressed", "false")
     page.click("[data-mode=select]")
     box = page.locator("#light-curve canvas").bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 30)
@@ -125,15 +127,14 @@ def test_the_plot_by_keyboard(open_page):
     page = open_page(STAR)
     page.wait_for_selector("#light-curve[data-points]")
     page.locator("#light-curve canvas").focus()
-    told = []
-    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
-        page.keyboard.press(key)
-        page.wait_for_selector("[data-tip]", state="visible")
-        page.wait_for_timeout(100)
-        told.append(page.inner_text("[data-tip]"))
-    assert told[0] != told[1]
-    assert told[0] == told[2]
-    assert "MJD" in told[0]
+    tip = page.locator("[data-tip]")
+    page.keyboard.press("ArrowRight")
+    expect(tip).to_contain_text("MJD")
+    first = tip.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(tip).not_to_have_text(first, use_inner_text=True)
+    page.keyboard.press("ArrowLeft")
+    expect(tip).to_have_text(first, use_inner_text=True)
     page.keyboard.press("+")
     page.keyboard.press("0")
     page.keyboard.press("Escape")

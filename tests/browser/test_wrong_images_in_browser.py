@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from image_analysis_page import add_object, ended, upload
+from patience import expect
 from PIL import Image as Picture
 from pyarrow.parquet import read_table
 
@@ -54,8 +55,8 @@ def failed(page, step, *words):
     for word in words:
         assert word in fault, fault
     assert page.inner_text(".steps .failed b") == step
-    assert page.locator(".steps .running, .steps .waiting").count() == 0
-    assert page.locator("button:has-text('Accept')").count() == 0
+    expect(page.locator(".steps .running, .steps .waiting")).to_have_count(0)
+    expect(page.locator("button:has-text('Accept')")).to_have_count(0)
     page.wait_for_selector(f".toast.error:has-text('{page.inner_text('h1')}')")
     return fault
 
@@ -71,7 +72,8 @@ def test_a_picture_named_fits(portal, open_page, tmp_path):
     ended(page)
     failed(page, "Look at the image", "no FITS image", "JPEG")
     # Other choices do not make an image of it.
-    assert page.locator("#fold-rerun[open]").count() == 0
+    expect(page.locator("#fold-rerun")).to_have_count(1)
+    expect(page.locator("#fold-rerun[open]")).to_have_count(0)
     page.click("#fault >> text=Upload another image")
     page.wait_for_selector("#upload")
 
@@ -82,7 +84,7 @@ def test_no_coordinates_and_few_stars(portal, open_page, tmp_path):
     upload(page, two_stars(tmp_path))
     ended(page)
     failed(page, "Plate solution", "not solved", "sources")
-    assert page.locator("#fold-rerun[open]").count() == 1
+    expect(page.locator("#fold-rerun[open]")).to_have_count(1)
 
 
 def test_a_target_outside_the_image(portal, open_page, sky):
