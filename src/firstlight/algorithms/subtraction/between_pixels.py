@@ -16,6 +16,8 @@ import scipy.fft
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from firstlight.algorithms.subtraction.interpolation import SINE_REACH, sine_taps
+
 __all__ = ["POINTS", "StarShapes", "drawn_between", "points_between", "undersampled"]
 
 Floats = NDArray[np.float64]
@@ -26,7 +28,6 @@ POINTS = 2
 
 _TRUSTED = 0.01  # of a star's light, by the root of squares: what interpolation may do to it
 _HALF = 0.5 - 1e-6  # of a pixel: the nearest one is still that of the place
-_SLIDE = 4  # points on each side that tell what is between two
 
 
 class StarShapes(Protocol):
@@ -109,16 +110,10 @@ def drawn_between(points, down, right):  # type: ignore[no-untyped-def] # compil
 @njit(cache=True, nogil=True)
 def _pick(plane, step, picked):  # type: ignore[no-untyped-def] # compiled
     """Every second row, moved by so many, by a windowed sine cardinal."""
-    first = int(np.floor(-step)) - _SLIDE + 1
+    first = int(np.floor(-step)) - SINE_REACH + 1
     last = plane.shape[0] - 1
     picked[:] = 0.0
-    taps = np.empty(2 * _SLIDE)
-    for k in range(taps.size):
-        apart = np.pi * (first + k + step)
-        taps[k] = 1.0 if apart == 0.0 else 0.0
-        if apart != 0.0 and abs(apart) < np.pi * _SLIDE:
-            taps[k] = np.sin(apart) * np.sin(apart / _SLIDE) * _SLIDE / apart**2
-    taps /= taps.sum()
+    taps = sine_taps(first, 2 * SINE_REACH, step)
     for j in range(picked.shape[0]):
         for k in range(taps.size):
             row = min(max(POINTS * j + first + k, 0), last)

@@ -12,13 +12,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from firstlight.algorithms.order_statistics import median_in_place
 from firstlight.algorithms.subtraction.empty_sky import empty_sky
 from firstlight.algorithms.subtraction.subtract import Subtraction
 
 __all__ = ["take_sky_away"]
 
 Floats = NDArray[np.float64]
-Plane = NDArray[np.float32]
 
 _CELL = 128.0  # pixels on a side, about
 _STEP = 3  # every so many pixels are looked at along either axis
@@ -55,7 +55,8 @@ def _levels(found: Subtraction) -> Floats | None:
     enough = counts > _FEWEST * np.outer(np.diff(edges[0]), np.diff(edges[1]))
     stops = np.cumsum(counts).reshape(counts.shape)
     for cell in zip(*np.nonzero(enough), strict=True):
-        levels[cell] = _median_in_place(values[stops[cell] - counts[cell] : stops[cell]])
+        there = values[stops[cell] - counts[cell] : stops[cell]]
+        levels[cell] = median_in_place(there, len(there))
     if not np.isfinite(levels).any():
         return None
     return np.where(np.isfinite(levels), levels, np.nanmedian(levels))
@@ -65,15 +66,6 @@ def _shares(length: int, count: int) -> NDArray[np.int64]:
     """Where equal parts of an axis begin and end ``(count + 1,)``; the first are the longer."""
     part, rest = divmod(length, count)
     return np.cumsum([0] + rest * [part + 1] + (count - rest) * [part])
-
-
-def _median_in_place(values: Plane) -> float:
-    """Median; reorders them. A fifth of what `numpy.median` takes for some thousand."""
-    half = len(values) // 2
-    values.partition(half)
-    if len(values) % 2:
-        return float(values[half])
-    return float((values[:half].max() + values[half]) / 2)
 
 
 @njit(cache=True, nogil=True)

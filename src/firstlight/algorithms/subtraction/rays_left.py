@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.resampling.image_pair import PsfGrid
 from firstlight.algorithms.subtraction.between_pixels import drawn_between
+from firstlight.algorithms.subtraction.interpolation import SINE_REACH, sine_taps
 from firstlight.algorithms.subtraction.ray_tracks import TRACKS
 
 __all__ = ["Maps", "clear_rays"]
@@ -46,7 +47,6 @@ _MOST = 40  # pixels of one peak
 _FLANK = 2.0  # FWHM around a source, within which other peaks are its own
 _LEAST_KNOWN = 0.3  # share of a source that must be seen
 _COUNTED = 2  # in the plane of hits
-_SLIDE = 4  # pixels on each side that tell what is between two
 _RAY, _FILLED = int(Flag.COSMIC_RAY), int(Flag.INTERPOLATED)
 # Steps (down, right) from a pixel to the others of the shapes that tracks have.
 _SHAPES = np.array(
@@ -357,13 +357,8 @@ def _slid(plane, step):  # type: ignore[no-untyped-def] # compiled
     """
     if step == 0.0:
         return plane.copy()
-    first = -_SLIDE if step <= 0 else -_SLIDE - 1
-    taps = np.empty(2 * _SLIDE + 1)
-    for k in range(taps.size):
-        apart = np.pi * (first + k + step)
-        near = abs(apart) < np.pi * _SLIDE
-        taps[k] = np.sin(apart) * np.sin(apart / _SLIDE) / apart**2 if near else 0.0
-    taps /= taps.sum()
+    first = -SINE_REACH if step <= 0 else -SINE_REACH - 1
+    taps = sine_taps(first, 2 * SINE_REACH + 1, step)
     result = np.zeros_like(plane)
     last = plane.shape[1] - 1
     for j in range(plane.shape[0]):
