@@ -5,7 +5,6 @@ Each is answered with an error, or read within the limits; the server's own memo
 
 import base64
 import bz2
-import ctypes
 import gc
 import gzip
 import io
@@ -32,6 +31,7 @@ from firstlight.services.analyses.submissions import (
     ResultUnreadable,
     SubmissionReader,
 )
+from firstlight.work import freed_memory
 
 STATUS = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")
@@ -55,7 +55,7 @@ def growth():
     """Megabytes by which this process has grown at its worst since the last question."""
     # Memory that earlier tests have freed and the allocator has kept would be used without a trace.
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    freed_memory.give_back()
     try:
         RESET.write_text("5")
     except OSError:

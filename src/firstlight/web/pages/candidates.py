@@ -12,12 +12,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import RedirectResponse
 
 from firstlight.errors import InvalidInput
-from firstlight.services.access import Viewer
 from firstlight.services.scanning.candidate_query import CandidateQuery, Sign
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.pages.objects import object_address
-from firstlight.web.pages.rendering import render
+from firstlight.web.pages.rendering import read_together, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -63,13 +62,9 @@ class Asked(BaseModel):
 
 
 @router.get("/candidates")
+@read_together
 def show_candidates(request: Request, asker: Asker, asked: Annotated[Asked, Query()]) -> Response:
     """Candidates, the latest first."""
-    with services_of(request).database.together():
-        return _candidates(request, asker, asked)
-
-
-def _candidates(request: Request, asker: Viewer, asked: Asked) -> Response:
     service = services_of(request).candidates
     page = service.page(asker, asked.query())
     said = asked.said()

@@ -26,7 +26,7 @@ from firstlight.web.envelope import status_of, told
 from firstlight.web.file_answers import file_answer
 from firstlight.web.pages.archive import view
 from firstlight.web.pages.plots import Mark, Plot, draw_graph, scatter_plot
-from firstlight.web.pages.rendering import render
+from firstlight.web.pages.rendering import read_together, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -156,6 +156,7 @@ def _links(
 
 
 @router.get("/exposures/{which}")
+@read_together
 def show_exposure(
     request: Request,
     asker: Asker,
@@ -163,11 +164,6 @@ def show_exposure(
     section: Annotated[str | None, Query(max_length=32)] = None,
 ) -> Response:
     """One exposure: its picture with sources, what was made of it, why a step failed."""
-    with services_of(request).database.together():
-        return _exposure(request, asker, which, section)
-
-
-def _exposure(request: Request, asker: Viewer, which: str, section: str | None) -> Response:
     services = services_of(request)
     row = services.search.exposure(named(which), asker.sites(), with_headers=True)
     sections = services.exposure_views.sections(row.id, asker)

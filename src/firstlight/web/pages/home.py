@@ -12,7 +12,7 @@ from firstlight.services.scanning.candidate_query import CandidateQuery
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.pages.archive import view
-from firstlight.web.pages.rendering import render
+from firstlight.web.pages.rendering import read_together, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -21,13 +21,9 @@ _LATEST = CandidateQuery(limit=6)
 
 
 @router.get("/")
+@read_together
 def show_home(request: Request, asker: Asker) -> Response:
     """What has come lately, what failed, what is new."""
-    with services_of(request).database.together():
-        return _home(request, asker)
-
-
-def _home(request: Request, asker: Viewer) -> Response:
     services, allowed = services_of(request), asker.sites()
     sites = services.home.sites(allowed)
     facts = {

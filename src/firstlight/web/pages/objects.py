@@ -24,7 +24,7 @@ from firstlight.services.star_light_curve import parse_target
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
 from firstlight.web.envelope import told
-from firstlight.web.pages.rendering import render
+from firstlight.web.pages.rendering import read_together, render
 from firstlight.web.pages.sexagesimal import sexagesimal
 
 router = APIRouter(include_in_schema=False)
@@ -61,13 +61,9 @@ def search(
 
 
 @router.get("/objects")
+@read_together
 def list_objects(request: Request, asker: Asker) -> Response:
     """Objects, searched and sorted, page by page."""
-    with services_of(request).database.together():
-        return _objects(request, asker)
-
-
-def _objects(request: Request, asker: Viewer) -> Response:
     asked = {name: value.strip()[:200] for name, value in request.query_params.items()}
     services, wrong = services_of(request), None
     page, total = ObjectPage(), 0
@@ -106,6 +102,7 @@ def _objects(request: Request, asker: Viewer) -> Response:
 
 
 @router.get("/objects/{name}")
+@read_together
 def show_object(
     request: Request,
     asker: Asker,
@@ -113,11 +110,6 @@ def show_object(
     points: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
 ) -> Response:
     """Everything that is known of one object."""
-    with services_of(request).database.together():
-        return _object(request, asker, name, points)
-
-
-def _object(request: Request, asker: Viewer, name: str, points: int) -> Response:
     services = services_of(request)
     thing = services.objects.one(asker, name, _EVERYTHING)
     place = services.objects.position(asker, name)

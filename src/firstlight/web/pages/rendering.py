@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, cast
 
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,7 +20,9 @@ from firstlight.web.auth import viewer_of
 from firstlight.web.context import services_of
 from firstlight.web.static_files import static_address
 
-__all__ = ["csrf_token", "note_stream", "render", "wants_part"]
+__all__ = ["csrf_token", "note_stream", "read_together", "render", "wants_part"]
+
+P = ParamSpec("P")
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
@@ -103,6 +106,18 @@ def render(
         "unread": 0 if viewer.user_id is None else services_of(request).inbox.unread(viewer),
     }
     return HTMLResponse(_TEMPLATES.get_template(template).render(**shared, **facts), status)
+
+
+def read_together(page: Callable[P, Response]) -> Callable[P, Response]:
+    """Read what a page shows in one transaction: see `Database.together`."""
+
+    @wraps(page)
+    def made(*args: P.args, **kwargs: P.kwargs) -> Response:
+        request = cast("Request", kwargs["request"])  # handlers are given everything by name
+        with services_of(request).database.together():
+            return page(*args, **kwargs)
+
+    return made
 
 
 async def note_stream(request: Request) -> None:
