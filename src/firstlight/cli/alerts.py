@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from firstlight.cli.console import guarded, notes, out, print_json, print_table
 from firstlight.cli.opening import open_workspace
@@ -24,16 +25,21 @@ COLUMNS = (
     ("attempts", "attempts"),
     ("error", "error"),
 )
+LET_OUT = (
+    "public_sites under [web] in firstlight.toml lets everyone see what a site took, "
+    "sites or everything under [alerts] sends it all the same"
+)
 _PRINTED = ("diaSource", "diaObject", "candidate")
 
 
 @alert.command("send")
 @guarded
 def send(context: typer.Context, as_json: Json = False) -> None:
-    """Pack an alert for every kept measurement that has none, and send what has not arrived.
+    r"""Pack an alert for every kept measurement that has none, and send what has not arrived.
 
-    What goes out, and where to, is in the settings under [alerts]. It may be run at any time and
-    any number of times: each measurement is told of once.
+    It tells of what everyone may see, by public_sites under \[web] in the settings, and of what
+    \[alerts] adds; there it also says where to. It may be run at any time and any number of
+    times: each measurement is told of once.
 
     Example: [bold]firstlight -w survey alert send[/]
     """
@@ -43,7 +49,12 @@ def send(context: typer.Context, as_json: Json = False) -> None:
         return
     out.print(f"{report.packed} packed, {report.sent} sent", highlight=False)
     for failure in report.failures:
-        notes.print(f"[yellow]not sent[/] {failure}", soft_wrap=True, highlight=False)
+        notes.print(f"[yellow]not sent[/] {escape(failure)}", soft_wrap=True, highlight=False)
+    if report.withheld:
+        notes.print(
+            f"[yellow]withheld[/] {report.withheld}: not everyone may see them; "
+            + escape(LET_OUT), soft_wrap=True, highlight=False,
+        )  # fmt: skip
 
 
 @alert.command("list")

@@ -45,11 +45,13 @@ class TransientWiring(ReductionWiring):
         """Tells the world of what changed."""
         from firstlight.services.alerts.alerts import AlertService
 
+        public = self.settings.web.public_sites
         return AlertService(
             database=self.database,
             store=self.store,
             settings=self.settings.alerts,
             make_sink=self._alert_sink,
+            public_sites=None if public == "*" else frozenset(public),
         )
 
     @cached_property

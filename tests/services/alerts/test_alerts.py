@@ -62,15 +62,18 @@ def numbers(database, store):
     return measure(database, store, exposure, rows, names=("FL26aaa", "FL26aab", None))
 
 
-def service(database, store, sink, **settings):
+def service(database, store, sink, *, public=frozenset(), **settings):
     settings = AlertSettings(**{"sites": ("sro",), **settings})
-    return AlertService(database=database, store=store, settings=settings, make_sink=lambda: sink)
+    return AlertService(
+        database=database, store=store, settings=settings, make_sink=lambda: sink,
+        public_sites=public,
+    )  # fmt: skip
 
 
 def test_each_is_told_of_once(database, store, sink, numbers):
     alerts = service(database, store, sink)
-    assert alerts.send().as_dict() == {"packed": 2, "sent": 2, "failures": []}
-    assert alerts.send().as_dict() == {"packed": 0, "sent": 0, "failures": []}
+    assert alerts.send().as_dict() == {"packed": 2, "sent": 2, "failures": [], "withheld": 0}
+    assert alerts.send().as_dict() == {"packed": 0, "sent": 0, "failures": [], "withheld": 0}
     assert [key for _, key, _ in sink.taken] == ["FL26aaa", "FL26aab"]
     topic, _, packet = sink.taken[0]
     assert topic == "firstlight-alerts"
@@ -84,8 +87,16 @@ def test_each_is_told_of_once(database, store, sink, numbers):
 
 
 def test_what_is_not_public_stays(database, store, sink, numbers):
-    assert service(database, store, sink, sites=("other",)).send().packed == 0
-    assert service(database, store, sink, sites=(), everything=True).send().packed == 2
+    kept_back = service(database, store, sink, sites=("other",)).send()
+    assert (kept_back.packed, kept_back.withheld) == (0, 2)
+    told = service(database, store, sink, sites=(), everything=True).send()
+    assert (told.packed, told.withheld) == (2, 0)
+
+
+@pytest.mark.parametrize(("public", "packed"), [({"sro"}, 2), (None, 2), ({"other"}, 0)])
+def test_what_public_sites_measured_goes_out(database, store, sink, numbers, public, packed):
+    public = None if public is None else frozenset(public)
+    assert service(database, store, sink, public=public, sites=()).send().packed == packed
 
 
 def test_what_hardly_is_real_or_is_known_stays(database, store, sink, numbers):
@@ -103,7 +114,7 @@ def test_it_is_sent_when_the_receiver_is_back(database, store, sink, numbers):
     assert [each["attempts"] for each in told] == [1, 1]
     assert told[0]["error"] == "no answer"
     sink.down = False
-    assert alerts.send().as_dict() == {"packed": 0, "sent": 2, "failures": []}
+    assert alerts.send().as_dict() == {"packed": 0, "sent": 2, "failures": [], "withheld": 0}
     assert all(each["sent_at"] is not None and each["error"] is None for each in alerts.listed())
 
 

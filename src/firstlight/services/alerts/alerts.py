@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, select, true
+from sqlalchemy import ColumnElement, Select, exists, func, select, true
 from sqlalchemy.orm import Session
 
 from firstlight.errors import FirstlightError, MissingError
@@ -55,15 +55,23 @@ class AlertReport:
         Packets that have arrived now.
     failures
         One sentence for each that has not.
+    withheld
+        Measurements that are told to nobody, since not everyone may see them.
     """
 
     packed: int
     sent: int
     failures: list[str]
+    withheld: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return {"packed": self.packed, "sent": self.sent, "failures": self.failures}
+        return {
+            "packed": self.packed,
+            "sent": self.sent,
+            "failures": self.failures,
+            "withheld": self.withheld,
+        }
 
 
 class AlertService:
@@ -77,6 +85,8 @@ class AlertService:
         What is told of, and to whom.
     make_sink
         Makes what takes the packets; called when there is one to be sent.
+    public_sites
+        Sites that anyone may read: what they measured goes out. None for all sites.
     """
 
     def __init__(
@@ -86,17 +96,19 @@ class AlertService:
         store: Store,
         settings: AlertSettings,
         make_sink: Callable[[], AlertSink],
+        public_sites: frozenset[str] | None = frozenset(),
     ) -> None:
         self._database = database
         self._store = store
         self._settings = settings
         self._make_sink = make_sink
+        self._public_sites = public_sites
 
     def send(self) -> AlertReport:
         """Pack what has not been told of yet, and send what has not arrived yet."""
         packed = sum(self._pack(number) for number in self._untold())
         sent, failures = self._send_waiting()
-        return AlertReport(packed, sent, failures)
+        return AlertReport(packed, sent, failures, self._withheld())
 
     def listed(self, *, limit: int = 100) -> list[dict[str, Any]]:
         """Alerts there are, the latest first."""
@@ -137,23 +149,12 @@ class AlertService:
         return read_alerts(self._store.read(alert.filename), name=alert.filename)[0]
 
     def _untold(self) -> Iterator[int]:
-        """Numbers of current, kept measurements without an alert, the oldest first."""
+        """Numbers of those that go out, the oldest first."""
         after = 0
         while True:
             query = (
-                select(Measurement.id)
-                .join(MeasurementSet, MeasurementSet.id == Measurement.set_id)
-                .join(Image, Image.id == MeasurementSet.image_id)
-                .where(
-                    Measurement.id > after,
-                    Measurement.is_kept.is_(True),
-                    Measurement.object_id.is_not(None),
-                    Measurement.known_as.is_(None),
-                    Measurement.real >= self._settings.min_real,
-                    self._goes_out(),
-                    is_current(Measurement.set_id),
-                    ~exists().where(Alert.measurement_id == Measurement.id),
-                )
+                self._worth_telling()
+                .where(Measurement.id > after, self._goes_out())
                 .order_by(Measurement.id)
                 .limit(_BATCH)
             )
@@ -164,10 +165,35 @@ class AlertService:
             after = numbers[-1]
             yield from numbers
 
+    def _withheld(self) -> int:
+        """How many measurements would be told of if everyone might see them."""
+        kept_back = self._worth_telling().where(~self._goes_out()).subquery()
+        with self._database.reading() as session:
+            return session.scalar(select(func.count()).select_from(kept_back)) or 0
+
+    def _worth_telling(self) -> Select[int]:
+        """Numbers of current, kept measurements without an alert, whoever may see them."""
+        return (
+            select(Measurement.id)
+            .join(MeasurementSet, MeasurementSet.id == Measurement.set_id)
+            .join(Image, Image.id == MeasurementSet.image_id)
+            .where(
+                Measurement.is_kept.is_(True),
+                Measurement.object_id.is_not(None),
+                Measurement.known_as.is_(None),
+                Measurement.real >= self._settings.min_real,
+                is_current(Measurement.set_id),
+                ~exists().where(Alert.measurement_id == Measurement.id),
+            )
+        )
+
     def _goes_out(self) -> ColumnElement[bool]:
         if self._settings.everything:
             return true()
-        sites = select(AudienceSite.audience_id).where(AudienceSite.site.in_(self._settings.sites))
+        sites = select(AudienceSite.audience_id)
+        if self._public_sites is not None:
+            told = self._public_sites.union(self._settings.sites)
+            sites = sites.where(AudienceSite.site.in_(told))
         public = select(Audience.id).where(Audience.key == "public")
         return Measurement.audience_id.in_(sites.union(public))
 

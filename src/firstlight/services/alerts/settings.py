@@ -21,7 +21,7 @@ class AlertSettings(BaseModel):
     min_real: float = Field(default=0.5, ge=0, le=1)
     """Least probability of being a new source."""
     sites: tuple[str, ...] = ()
-    """Sites whose measurements go out though their archive is not public."""
+    """Sites whose measurements go out though they are not among ``web.public_sites``."""
     everything: bool = False
     """Tell of all measurements, whoever may see them in the portal."""
     history_days: float = Field(default=365.0, gt=0)
