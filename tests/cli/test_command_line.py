@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from firstlight.cli.main import app
@@ -216,3 +218,21 @@ def test_what_cannot_be_solved(tmp_path: Path, content: bytes | None, code: int,
     assert str(path) in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def _all_commands(command, path=()):
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _all_commands(below, (*path, name))
+
+
+def test_help_loses_no_word_to_markup():
+    for path, command in _all_commands(typer.main.get_command(app)):
+        written = re.sub(r"\[/?(bold)?\]", "", command.help or "").replace("\\[", "[")
+        shown = CliRunner(env={"COLUMNS": "300"}).invoke(app, [*path, "--help"]).stdout
+        assert not set(written.split()) - set(shown.split()), path
+
+
+def test_help_breaks_its_lines_where_the_terminal_ends():
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["simulate-survey", "--help"])
+    assert re.search(r"variable stars, asteroids, .* the truth as tables\.", done.stdout)

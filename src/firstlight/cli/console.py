@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import sys
@@ -69,7 +70,11 @@ def explain(facts: dict[str, Any]) -> str:
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors of a command into a message and an exit code."""
+    """Turn errors of a command into a message and an exit code.
+
+    Its docstring is its help: lines that were broken for the source are joined, so that they
+    break where the terminal ends.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -80,6 +85,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (Exception, KeyboardInterrupt) as fault:
             raise typer.Exit(_tell(fault)) from fault
 
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     return run
 
 
