@@ -220,5 +220,5 @@ def serve():
     for server, thread, app in running:
         app.state.hub.close()
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()

@@ -54,6 +54,7 @@ def measure(database, store, exposure, rows, *, names, section="0", turn=1):
     difference = Image(**columns | made | {
         "id": uuid.uuid4(), "kind": "difference", "filename": f"images/{stem}-difference.fits",
     })  # fmt: skip
+    store.put(difference.filename, store.read(image.filename))
     psf = PSF(
         **made, id=uuid.uuid4(), sources_id=rows["find_sources"].id, fwhm=3.0, n_stars=9,
         varies=False, filename=f"psfs/{stem}.npz",
@@ -78,6 +79,11 @@ def measure(database, store, exposure, rows, *, names, section="0", turn=1):
         for row in (difference, psf, reference, cutouts, measured):
             session.add(row)
             session.flush()
+        session.merge(StepRun(
+            exposure_id=exposure.id, section_id=section, step="subtract", number=5,
+            state="done", provenance_id=image.provenance_id, product_id=difference.id,
+            notes={"score_width": 1.0052995681762695},
+        ))  # fmt: skip
         numbers = []
         for number, name in enumerate(names):
             row = _measurement(session, exposure, measured, number, name, audience)

@@ -13,7 +13,7 @@ class Stream:
         self.last_id = None
         self._lines = response.iter_lines()
 
-    def messages(self, count, within_s=10):
+    def messages(self, count, within_s=60):
         """The next messages; fails where they do not come."""
         found, end = [], time.monotonic() + within_s
         data, kind = None, "message"
@@ -39,7 +39,7 @@ class Stream:
 @contextmanager
 def listening(address, headers=None, **query):
     with (
-        httpx.Client(timeout=10, trust_env=False) as client,
+        httpx.Client(timeout=60, trust_env=False) as client,
         client.stream("GET", address + "/api/events", params=query, headers=headers) as response,
     ):
         assert response.status_code == 200, response.read()

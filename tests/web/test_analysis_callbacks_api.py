@@ -145,7 +145,7 @@ def raw_answer(url, length):
     host, _, path = url.removeprefix("http://").partition("/")
     name, _, port = host.partition(":")
     head = f"POST /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n"
-    with socket.create_connection((name, int(port)), timeout=10) as sock:
+    with socket.create_connection((name, int(port)), timeout=60) as sock:
         sock.sendall(head.encode())
         return sock.recv(65_536).decode()
 

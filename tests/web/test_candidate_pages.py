@@ -1,6 +1,7 @@
 """Candidates: what is listed to whom, their pictures, and verdicts."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -74,6 +75,13 @@ def test_the_page_shows_them_and_its_form_asks(client, ada, numbers):
         "Nothing like that"
         in client.get("/candidates?since=2022-07-01", headers={**ada, **HTML}).text
     )
+    label = archive(client.services.database, client.services.store, 2).label
+    other = client.get(f"/candidates?exposure={label}", headers={**ada, **HTML}).text
+    assert "Nothing like that" in other
+    asked = re.search(r'href="/exposures/([^"]+)">([^<]+)<', page.text)
+    for name in asked.groups():
+        found = client.get(f"/candidates?exposure={name}", headers={**ada, **HTML}).text
+        assert "FL26aaa" in found
     assert client.get("/candidates?score=much", headers={**ada, **HTML}).status_code == 400
     assert client.get("/candidates?kept=perhaps", headers={**ada, **HTML}).status_code == 400
 

@@ -175,7 +175,7 @@ def test_one_poller_serves_all_streams(application, address, publish, monkeypatc
         time.sleep(0.5)
         took = time.monotonic() - began
         assert 1 <= len(asked) <= took / 0.02 + 2, "as many as for one stream"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while application.state.hub._task is not None:
         assert time.monotonic() < deadline, "nobody listens, nobody needs to ask"
         time.sleep(0.02)
@@ -201,7 +201,7 @@ def test_a_client_that_takes_nothing_is_dropped_and_the_others_are_not(applicati
         deaf.connect(("127.0.0.1", port))
         deaf.sendall(b"GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
         with listening(address) as stream:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while hub._open != 2:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)

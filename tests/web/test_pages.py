@@ -7,6 +7,7 @@ import uuid
 import page_services
 import pytest
 from archived import archive
+from measured import measure
 from reduced import ERROR, NX, NY, reduce
 from test_archive_pages import Elements
 
@@ -153,6 +154,27 @@ def test_an_exposure_shows_what_was_made_of_it(client, database, store):
     answer = client.get(picture)
     assert answer.headers["Content-Type"] == "image/jpeg"
     assert answer.content.startswith(b"\xff\xd8")
+
+
+def test_the_image_and_its_difference_are_told_apart(client, database, store):
+    for number in range(1, 7):  # their ids are drawn: none may depend on which comes first
+        row = archive(database, store, number, roles=ALL)
+        rows = reduce(database, store, row)
+        image = f"/images/{rows['preprocess'].id}/"
+        measure(database, store, row, rows, names=(f"FL26aa{number}", None))
+        text, elements = page(client, f"/exposures/{row.id}")
+        assert f"{image}preview-1024.jpg" in elements.pictures
+        assert f"{image}image.fits" in elements.links
+        assert "score width: 1.005<" in text
+
+        told, shown = page(client, f"/exposures/{row.id}?section=0&picture=difference")
+        [picture] = [each for each in shown.pictures if each.endswith("preview-1024.jpg")]
+        assert not picture.startswith(image)
+        assert client.get(picture).status_code == 200
+        assert f"{picture.rsplit('/', 1)[0]}/image.fits" in elements.links
+        assert "1 change is kept." in told
+        assert f'cx="20.5" cy="{NY - 0.5 - 10}"' in told
+        assert f"/candidates?exposure={row.label}" in shown.links
 
 
 def test_one_of_several_sections_is_chosen(client, database, store):

@@ -36,7 +36,7 @@ def listen():
         address = server.servers[0].sockets[0].getsockname()
 
         def connect():
-            connection = socket.create_connection(address, timeout=10)
+            connection = socket.create_connection(address, timeout=60)
             running.append(connection)
             return connection
 
@@ -48,7 +48,7 @@ def listen():
             each.close()
     for server, thread in (each for each in running if isinstance(each, tuple)):
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 

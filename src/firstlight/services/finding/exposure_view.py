@@ -9,18 +9,19 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from firstlight.errors import MissingError
 from firstlight.models.astrometry import Registration, WorldCoordinates
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
-from firstlight.models.image import Image
+from firstlight.models.image import Image, ImageKind
+from firstlight.models.measurement import Measurement, MeasurementSet
 from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry
 from firstlight.models.provenance import Product
 from firstlight.models.sources import SourceList
-from firstlight.models.step_run import StepRun, StepState
+from firstlight.models.step_run import StepRun, StepState, is_current
 from firstlight.models.zero_point import ZeroPoint
 from firstlight.services.access import Viewer
 from firstlight.services.finding.search import ExposureNotFound
@@ -82,11 +83,15 @@ class StepView:
 
 @dataclass(slots=True)
 class SectionView:
-    """Where one section of an exposure stands; products are None until their step is done."""
+    """Where one section of an exposure stands; products are None until their step is done.
+
+    `image` is the calibrated one, `difference` what is left of it without the reference.
+    """
 
     name: str
     steps: list[StepView] = field(default_factory=list)
     image: Image | None = None
+    difference: Image | None = None
     sources: SourceList | None = None
     wcs: WorldCoordinates | None = None
     zero_point: ZeroPoint | None = None
@@ -116,7 +121,7 @@ class SectionView:
 class Source:
     """A detected source: pixels, 0-based, centres at integers; FWHM in pixels.
 
-    `mag` is None without a zero point.
+    `mag` is None without a zero point. Of a change, `flagged` says that light is missing.
     """
 
     x: float
@@ -213,6 +218,31 @@ class ExposureViewService:
                 bool(flags),
             )
             for x, y, fwhm, snr, flags, light in zip(*columns, flux[chosen], strict=True)
+        ]
+
+    def changes(self, section: SectionView, viewer: Viewer) -> list[Source]:
+        """What is kept of that which changed in a section, the most certain first."""
+        if section.difference is None:
+            return []
+        query = (
+            select(Measurement)
+            .join(MeasurementSet, MeasurementSet.id == Measurement.set_id)
+            .join(Image, Image.id == MeasurementSet.image_id)
+            .where(
+                MeasurementSet.difference_id == section.difference.id,
+                Measurement.is_kept.is_(True),
+                is_current(Measurement.set_id),
+                seen_by(viewer, Measurement.audience_id),
+            )
+            .order_by(func.abs(Measurement.score).desc(), Measurement.id)
+            .limit(MOST_SOURCES)
+        )
+        with self._database.reading() as session:
+            rows = session.scalars(query).all()
+        fwhm = 3.0 if section.sources is None else section.sources.fwhm or 3.0
+        return [
+            Source(row.x, row.y, 2.0 * fwhm, fwhm, row.mag, row.score, row.score < 0)
+            for row in rows
         ]
 
     def trend(
@@ -329,8 +359,10 @@ def _attach(session: Session, found: dict[str, SectionView], runs: Sequence[Step
         for run in runs
         if run.product_id is not None and run.state == StepState.DONE
     }
+    for image in _by_ids(session, Image, owner):
+        name = "difference" if image.kind == ImageKind.DIFFERENCE.value else "image"
+        setattr(found[owner[image.id]], name, image)
     for table, name in (
-        (Image, "image"),
         (SourceList, "sources"),
         (WorldCoordinates, "wcs"),
         (ZeroPoint, "zero_point"),

@@ -37,6 +37,8 @@ class CandidateQuery:
         Those with this verdict of somebody; ``none`` for those without any; None for all.
     object_name
         Of one object.
+    exposure
+        Of one exposure: its id or the name that it is shown by.
     """
 
     kept: bool = True
@@ -49,6 +51,7 @@ class CandidateQuery:
     until: float | None = None
     judged: Literal["real", "bogus", "none"] | None = None
     object_name: str | None = None
+    exposure: str | None = None
     skip: int = 0
     limit: int = 24
 

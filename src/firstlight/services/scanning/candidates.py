@@ -24,6 +24,7 @@ from firstlight.models.notes import ObjectTag, Tag
 from firstlight.models.object import Object
 from firstlight.models.step_run import is_current
 from firstlight.services.access import Viewer
+from firstlight.services.exposure_names import named
 from firstlight.services.objects.tags import TagService
 from firstlight.services.scanning.candidate_query import CandidateQuery, Verdict
 from firstlight.services.visibility import seen_by
@@ -270,6 +271,8 @@ def _conditions(viewer: Viewer, query: CandidateQuery) -> list[ColumnElement[boo
         conditions.append(Measurement.mjd < query.until)
     if query.object_name is not None:
         conditions += [Object.name == query.object_name, seen_by(viewer, Object.audience_id)]
+    if query.exposure is not None:
+        conditions.append(named(query.exposure))
     if query.judged is not None:
         conditions.append(_is_judged(viewer, query.judged))
     return conditions

@@ -38,6 +38,7 @@ class Asked(BaseModel):
     until: str = Field(default="", max_length=32)
     judged: Literal["", "none", "real", "bogus"] = ""
     object: str = Field(default="", max_length=128)
+    exposure: str = Field(default="", max_length=256)
     skip: int = Field(default=0, ge=0, le=9_999_999)
 
     def query(self) -> CandidateQuery:
@@ -52,6 +53,7 @@ class Asked(BaseModel):
             until=_day("until", self.until, days=1),
             judged=self.judged or None,
             object_name=self.object or None,
+            exposure=self.exposure or None,
             skip=self.skip,
             limit=_PAGE,
         )

@@ -162,6 +162,7 @@ def show_exposure(
     asker: Asker,
     which: Which,
     section: Annotated[str | None, Query(max_length=32)] = None,
+    picture: Literal["image", "difference"] = "image",
 ) -> Response:
     """One exposure: its picture with sources, what was made of it, why a step failed."""
     services = services_of(request)
@@ -180,7 +181,7 @@ def show_exposure(
         "cards": row.cards or (),
         "sections": sections,
         "chosen": chosen,
-        "overlay": None if chosen is None else _overlay(request, chosen),
+        "overlay": None if chosen is None else _overlay(request, asker, chosen, picture),
         "plots": [] if chosen is None else _plots(request, asker, row, chosen),
         "graph": draw_graph(graph) if len(graph.nodes) > 1 else None,
         "viewer_url": _viewer_url(row, chosen),
@@ -262,20 +263,30 @@ def _sources(request: Request, section: SectionView) -> list[Source]:
         return []
 
 
-def _overlay(request: Request, section: SectionView) -> dict[str, Any] | None:
-    """The picture of a calibrated image, and the sources at their places on it."""
-    image = section.image
+def _overlay(
+    request: Request, viewer: Viewer, section: SectionView, what: str
+) -> dict[str, Any] | None:
+    """The picture of an image or its difference, and what was found at its place on it."""
+    of_change = what == "difference" and section.difference is not None
+    image = section.difference if of_change else section.image
     if image is None:
         return None
-    drawn = _sources(request, section)[:_DRAWN]
+    if of_change:
+        found = services_of(request).exposure_views.changes(section, viewer)
+        total = len(found)
+    else:
+        found = _sources(request, section)
+        total = 0 if section.sources is None else section.sources.n_sources
+    drawn = found[:_DRAWN]
     return {
+        "of_change": of_change,
         "picture": f"/images/{image.id}/preview-1024.jpg",
         "width": image.nx,
         "height": image.ny,
         # The first row of an image is at the bottom of its picture.
         "circles": [(s, round(s.x + 0.5, 1), round(image.ny - 0.5 - s.y, 1)) for s in drawn],
         "radius": round(drawn[0].radius, 1) if drawn else 0,
-        "total": 0 if section.sources is None else section.sources.n_sources,
+        "total": total,
     }
 
 
