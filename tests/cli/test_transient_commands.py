@@ -19,7 +19,10 @@ def run(workspace):
 
 
 def test_nothing_there_yet(run):
-    assert run("transient", "list", "--kept").stdout.startswith("nothing; next: firstlight")
+    told = run("transient", "list").stdout
+    assert told.startswith("nothing yet; next: firstlight reference build")
+    assert "firstlight reference choose" in told
+    assert run("transient", "list", "--kept").stdout == "nothing like that\n"
     listed = run("transient", "list", "--since", "2026-03-01", "--min-score", "7", "--json")
     assert json.loads(listed.stdout) == []
 

@@ -37,6 +37,7 @@ __all__ = [
     "print_json",
     "print_table",
     "progress_bar",
+    "room_for_tables",
 ]
 
 out = Console()
@@ -126,8 +127,17 @@ def is_narrow() -> bool:
 
 
 def print_table(table: Table) -> None:
-    """Print a table: as wide as the terminal, or one line a row where a program reads it."""
-    (out if _is_bounded() else Console(width=ENDLESS)).print(table)
+    """Print a table: as wide as the terminal, or one line a row where a program reads it.
+
+    One whose columns need more than the terminal has is printed as wide as it is.
+    """
+    needed = sum(column.min_width or 0 for column in table.columns) + len(table.columns)
+    Console(width=max(room_for_tables(), needed)).print(table, soft_wrap=False, crop=False)
+
+
+def room_for_tables() -> int:
+    """Columns that a table may fill."""
+    return out.width if _is_bounded() else ENDLESS
 
 
 def _is_bounded() -> bool:

@@ -18,6 +18,7 @@ __all__ = ["quality"]
 quality = typer.Typer(no_args_is_help=True, help="Quality of images: list, show, mark.")
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+SPARE = ('rms"', "score", "filter")
 COLUMNS = (
     ("exposure", "exposure"),
     ("section", "section_id"),
@@ -52,7 +53,7 @@ def show_list(
     if as_json:
         print_json([each.as_dict() for each in page.images])
     elif page.images:
-        print_table(table_of([_row(each) for each in page.images], COLUMNS))
+        print_table(table_of([_row(each) for each in page.images], COLUMNS, SPARE))
     elif bad:
         out.print("nothing is bad")
     else:

@@ -43,6 +43,7 @@ COLUMNS = (
     ("method", "method"),
     ("in use", "usable"),
 )
+SPARE = ("first", "method", "camera", "images")
 CHOICE_COLUMNS = (
     ("section", "section"),
     ("reference", "short_id"),
@@ -127,7 +128,7 @@ def list_references(context: typer.Context, as_json: Json = False) -> None:
     if not entries:
         out.print("no references yet; next: firstlight -w WORKSPACE reference build")
         return
-    print_table(table_of(map(_row, entries), COLUMNS))
+    print_table(table_of(map(_row, entries), COLUMNS, SPARE))
 
 
 @references.command("choose")
@@ -203,7 +204,7 @@ def _tell_built(
         )
         return
     if entries:
-        print_table(table_of(map(_row, entries), COLUMNS))
+        print_table(table_of(map(_row, entries), COLUMNS, SPARE))
     built = len(entries) - sum(entry.id in there for entry in entries)
     out.print(f"{built} built, {len(there)} there already", highlight=False)
     for entry in entries:

@@ -20,6 +20,7 @@ transients = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Name = Annotated[str, typer.Argument(metavar="OBJECT", help="Its name; see transient list.")]
 
+SPARE = ("filter",)
 COLUMNS = (
     ("object", "object"),
     ("mjd", "mjd"),
@@ -31,6 +32,10 @@ COLUMNS = (
     ("real", "real"),
     ("known as", "known_as"),
     ("not kept because", "why_not"),
+)
+NOTHING_YET = (
+    "nothing yet; next: firstlight reference build, then firstlight reduce; "
+    "firstlight reference choose EXPOSURE tells what one is compared with, or why with nothing"
 )
 _DIGITS = {"mjd": 5, "ra": 6, "dec": 6, "score": 1, "mag": 2, "mag_err": 2, "real": 2}
 
@@ -63,9 +68,10 @@ def list_transients(
         print_json(rows)
         return
     if not rows:
-        out.print("nothing; next: firstlight reference build, then firstlight reduce")
+        narrowed = kept or since is not None or min_score is not None
+        out.print("nothing like that" if narrowed else NOTHING_YET, soft_wrap=True)
         return
-    print_table(table_of([_rounded(row) for row in rows], COLUMNS))
+    print_table(table_of([_rounded(row) for row in rows], COLUMNS, SPARE))
     if len(rows) == limit:
         notes.print(f"there may be more: --limit {10 * limit}", soft_wrap=True)
 
