@@ -68,7 +68,7 @@ class S3Server:
         # obstore makes no buckets, but signs any request: a PUT on the bucket itself.
         address = obstore.sign(self.client(bucket), "PUT", "", timedelta(minutes=1))
         request = urllib.request.Request(address, method="PUT")  # noqa: S310 - our own address
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - our own address
+        urllib.request.urlopen(request, timeout=60).close()  # noqa: S310 - our own address
 
 
 @pytest.fixture(scope="session")

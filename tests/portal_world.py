@@ -70,5 +70,5 @@ def on_a_port(app):
     finally:
         app.state.hub.close()
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()

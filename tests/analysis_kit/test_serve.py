@@ -452,7 +452,7 @@ def test_when_it_stops_the_portal_is_told_of_every_run(function, portal):
         runs.stop()
         assert runs.accept(portal.request("c")) is Acceptance.STOPPING
         assert runs.unfinished() == 0
-    told = sorted(portal.heard.get(timeout=1)[1]["message"] for _ in range(2))
+    told = sorted(portal.heard.get(timeout=PATIENCE_S)[1]["message"] for _ in range(2))
     assert told == [
         "the service was stopped before this run began",
         "the service was stopped during the analysis (hint: start it anew)",

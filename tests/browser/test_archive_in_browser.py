@@ -102,7 +102,7 @@ def night(reduced_workspace):
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     app.state.hub.close()
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
 
 
 @pytest.fixture

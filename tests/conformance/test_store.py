@@ -506,7 +506,7 @@ def test_every_invalid_key_is_refused_everywhere(store: Store, text: str) -> Non
 
 
 def _get(link: str) -> bytes:
-    with urllib.request.urlopen(link, timeout=10) as answer:  # noqa: S310 - our own server
+    with urllib.request.urlopen(link, timeout=60) as answer:  # noqa: S310 - our own server
         return bytes(answer.read())
 
 

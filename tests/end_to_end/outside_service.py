@@ -88,7 +88,7 @@ def serving(fitter):
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(60)
 
 
 def netcdf(posterior):

@@ -130,7 +130,7 @@ class Server:
         )
         said = process.stdout.readline()
         if not said.startswith("serving"):
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
             raise AssertionError(f"{said}{out}\n{err}")
         # Somebody must read what it says: a full pipe would stop it.
         pipes = (process.stdout, process.stderr)

@@ -51,7 +51,7 @@ class RawServer:
         self.stopping.set()
         self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(60)
 
 
 @contextmanager

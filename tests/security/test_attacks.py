@@ -149,7 +149,7 @@ def test_no_address_climbs_out_of_what_is_served(guarded):
 @pytest.mark.parametrize("path", ["/static/../config.py", "/static/%2e%2e/%2e%2e/config.py"])
 def test_static_files_are_those_of_the_pages(guarded, path):
     where = urlsplit(guarded.address)
-    with socket.create_connection((where.hostname, where.port), timeout=10) as raw:
+    with socket.create_connection((where.hostname, where.port), timeout=60) as raw:
         raw.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while piece := raw.recv(65536):
@@ -243,7 +243,7 @@ def test_bodies_that_are_announced_too_large_are_refused_at_once(guarded):
     answered = {}
     for method, pattern in changing(guarded):
         url = filled(pattern, guarded.secrets.values).replace(" ", "%20")
-        with socket.create_connection((where.hostname, where.port), timeout=10) as raw:
+        with socket.create_connection((where.hostname, where.port), timeout=60) as raw:
             raw.sendall(
                 f"{method} {url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
                 "Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n".encode()

@@ -45,7 +45,7 @@ def store(account: S3Account, s3_bucket: str) -> S3Store:
 def test_a_put_link_takes_an_upload(store: S3Store) -> None:
     link = store.signed_link("up/loaded", timedelta(minutes=1), "PUT")
     request = urllib.request.Request(link, data=b"sent", method="PUT")  # noqa: S310 - our own server
-    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - our own server
+    urllib.request.urlopen(request, timeout=60).close()  # noqa: S310 - our own server
     assert store.read("up/loaded") == b"sent"
 
 
@@ -53,7 +53,7 @@ def test_a_put_link_takes_an_upload(store: S3Store) -> None:
 def test_what_others_uploaded_is_compared_by_its_bytes(store: S3Store) -> None:
     link = store.signed_link("a", timedelta(minutes=1), "PUT")
     request = urllib.request.Request(link, data=b"sent", method="PUT")  # noqa: S310 - our own server
-    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - our own server
+    urllib.request.urlopen(request, timeout=60).close()  # noqa: S310 - our own server
     assert store.put("a", b"sent").size == 4
     with pytest.raises(KeyTaken):
         store.put("a", b"else")

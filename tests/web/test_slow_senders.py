@@ -129,11 +129,12 @@ def test_an_upload_that_drips_is_ended_and_forgotten(listen, make_services, stor
     assert services.live.told == []
 
 
-def test_a_body_that_comes_steadily_may_take_its_time(listen, app):
-    connection = listen(app)()
-    pieces = [b" " * 400] * 20
-    connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % (400 * len(pieces)))
-    assert drip(connection, pieces, 0.05) == len(pieces)  # 8 kB a second for a whole second
+def test_a_body_that_comes_steadily_may_take_its_time(listen, make_services):
+    connection = listen(create_app(make_services(body_patience_s=1.0, min_body_rate=2000)))()
+    pieces = [b" " * 1000] * 20
+    connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % (1000 * len(pieces)))
+    # Ten thousand bytes a second for two seconds, twice as long as they are waited for without any.
+    assert drip(connection, pieces, 0.1) == len(pieces)
     assert answer_of(connection).startswith(b"HTTP/1.1 4")
 
 

@@ -43,6 +43,7 @@ def main(database: str, folder: str, settings: dict[str, Any]) -> None:
                 "folder": folder,
                 "name": f"product-{n}",
                 "seconds": settings.get("seconds", 0.05),
+                "gate": settings.get("gate"),
                 "bad": n in settings.get("bad", []),
             },
         )

@@ -46,7 +46,7 @@ def engine(folder: Path, workers: int = 2, setup: WorkerSetup | None = None) -> 
     return DbosEngine(folder / "jobs.sqlite", JOBS, workers=workers, setup=setup)
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
+def until(condition: Callable[[], object], seconds: float = 40.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -105,9 +105,9 @@ def test_a_stop_leaves_unfinished_jobs_queued(tmp_path: Path) -> None:
         if outcome.state is JobState.RUNNING and outcome.attempts:
             raise KeyboardInterrupt
 
-    ids = [f"n{n}" for n in range(6)]
+    ids = [f"n{n}" for n in range(3)]
     with engine(tmp_path) as jobs:
-        jobs.submit([JobRequest(job_id, "nap", {"seconds": 0.5}) for job_id in ids])
+        jobs.submit([JobRequest(job_id, "nap", {"seconds": 3}) for job_id in ids])
         with pytest.raises(KeyboardInterrupt):
             jobs.wait(ids, interrupt)
     with engine(tmp_path, workers=0) as desk:

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 SETUP = WorkerSetup(initializer="work_handlers:make_services", argument={"workspace": "w"})
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 40.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -145,13 +145,13 @@ def test_cancel_reaches_running_and_waiting_calls() -> None:
     with ProcessPool(1, SETUP) as pool:
         running = threading.Thread(target=call, args=("running",))
         running.start()
-        assert started.wait(10)
+        assert started.wait(40)
         waiting = threading.Thread(target=call, args=("waiting",))
         waiting.start()
         assert until(lambda: pool.cancel("waiting"))
-        waiting.join(10)
+        waiting.join(40)
         assert pool.cancel("running")
-        running.join(10)
+        running.join(40)
         assert ends == {"running": JobCancelled, "waiting": JobCancelled}
         assert not pool.cancel("running")
         assert pool.run("work_handlers:echo", {}, key="next").cause is None
@@ -172,12 +172,12 @@ def test_close_ends_all_calls_and_all_workers() -> None:
     threads = [threading.Thread(target=call) for _ in range(3)]
     for thread in threads:
         thread.start()
-    assert started.wait(10)
+    assert started.wait(40)
     pids = pool.pids()
     assert len(pids) == 1
     pool.close()
     for thread in threads:
-        thread.join(10)
+        thread.join(40)
     assert ends == [PoolClosed] * 3
     assert until(lambda: not any(map(alive, pids)))
     with pytest.raises(PoolClosed):

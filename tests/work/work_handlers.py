@@ -116,6 +116,8 @@ def make_product(payload: dict[str, Any], services: Any) -> dict[str, Any]:
     with (folder / "ledger").open("a") as ledger:
         ledger.write(f"{name} {os.getpid()}\n")
     time.sleep(payload.get("seconds", 0.02))
+    while payload.get("gate") and not Path(payload["gate"]).exists():
+        time.sleep(0.01)
     if payload.get("bad"):
         raise BadFile(subject=name)
     temporary = folder / f"{name}.{os.getpid()}.part"

@@ -395,7 +395,7 @@ def test_who_claims_while_bytes_are_removed_waits_and_sees_it(postgres_database,
         other.start()
         other.join(0.5)
         assert other.is_alive()  # it waits for the row
-    other.join(10)
+    other.join(60)
     assert missing == [key]
 
 
@@ -424,7 +424,7 @@ def test_bytes_claimed_before_they_are_noted_are_kept(postgres_database, tmp_pat
         )  # fmt: skip
         row.identify()
         session.add(row)
-    remover.join(10)
+    remover.join(60)
     assert world.store.exists(key)
     assert world.counts().get("passing_files") is None
 

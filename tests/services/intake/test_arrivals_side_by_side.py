@@ -81,14 +81,14 @@ def test_a_worker_sees_what_another_was_about_to_write(bench, monkeypatch, last)
     def pausing(session, entity, rows):
         if entity is last and threading.current_thread() is first:
             reached.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
         bulk_insert(session, entity, rows)
 
     monkeypatch.setattr(exposure_rows, "bulk_insert", pausing)
     first = threading.Thread(target=bench.service.take, args=(slow,))
     second = threading.Thread(target=bench.service.take, args=(quick,))
     first.start()
-    assert reached.wait(20)
+    assert reached.wait(60)
     second.start()
     second.join(0.5)
     waited = second.is_alive()
