@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -29,6 +29,7 @@ from firstlight.errors import FirstlightError, Kind
 
 __all__ = [
     "EXIT_CODES",
+    "awaited",
     "explain",
     "guarded",
     "is_narrow",
@@ -38,6 +39,7 @@ __all__ = [
     "print_table",
     "progress_bar",
     "room_for_tables",
+    "waiting",
 ]
 
 out = Console()
@@ -59,6 +61,7 @@ REMOTE_FAULTS = (ConnectionError, TimeoutError)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def explain(facts: dict[str, Any]) -> str:
@@ -142,6 +145,28 @@ def room_for_tables() -> int:
 
 def _is_bounded() -> bool:
     return out.is_terminal or "COLUMNS" in os.environ
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what is waited for, until it is there; a pipe hears nothing."""
+    if not notes.is_terminal:
+        yield
+        return
+    with notes.status(what):
+        yield
+
+
+def awaited(what: str, things: Iterable[T]) -> Iterator[T]:
+    """Each thing; while the next one is being made, the terminal shows what is waited for."""
+    upcoming = iter(things)
+    while True:
+        try:
+            with waiting(what):
+                thing = next(upcoming)
+        except StopIteration:
+            return
+        yield thing
 
 
 @contextmanager

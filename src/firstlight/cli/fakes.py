@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from firstlight.cli.console import notes, out, print_json, print_table, progress_bar
+from firstlight.cli.console import notes, out, print_json, print_table, progress_bar, waiting
 from firstlight.cli.opening import open_workspace
 from firstlight.cli.tables import table_of
 
@@ -41,10 +41,11 @@ def fakes(
 
     Example: [bold]firstlight -w survey fakes --number 200[/]
     """
-    from firstlight.pipeline.fakes import FakeWish  # noqa: PLC0415, loads numerical libraries
+    with waiting("looking for images"):
+        from firstlight.pipeline.fakes import FakeWish  # noqa: PLC0415, loads numerical libraries
 
-    service = open_workspace(context).fakes
-    sections = service.sections(exposure)
+        service = open_workspace(context).fakes
+        sections = service.sections(exposure)
     reports = []
     with progress_bar("fakes", len(sections)) as update:
         for done, report in enumerate(service.run(sections, FakeWish(number, hosted, seed)), 1):

@@ -9,7 +9,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from firstlight.cli.console import notes, out, print_json, print_table, progress_bar
+from firstlight.cli.console import (
+    awaited,
+    notes,
+    out,
+    print_json,
+    print_table,
+    progress_bar,
+    waiting,
+)
 from firstlight.cli.opening import open_workspace
 
 if TYPE_CHECKING:
@@ -18,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["reduce", "run_night", "status"]
 
+OPENING = "opening the workspace"
+LOOKING = "looking at what is to be done"
 LEGEND = "● done ✗ failed – not reached ○ waiting"
 
 STATE_MARKS = {
@@ -48,13 +58,15 @@ def reduce(
 
     Example: [bold]firstlight -w mynight reduce[/]
     """
-    run_night(open_workspace(context).night(workers), retry_failed=retry_failed, as_json=as_json)
+    with waiting(OPENING):
+        service = open_workspace(context).night(workers)
+    run_night(service, retry_failed=retry_failed, as_json=as_json)
 
 
 def run_night(service: NightService, *, retry_failed: bool = False, as_json: bool = False) -> None:
     """Run all stages under progress bars, and tell what they did."""
     with service.running() as night:
-        for stage in night.stages(retry_failed=retry_failed):
+        for stage in awaited(LOOKING, night.stages(retry_failed=retry_failed)):
             with progress_bar(stage.title, stage.total) as update:
                 stage.run(update)
     report = night.report()

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from firstlight.cli.console import guarded, notes, out, print_json, print_table, progress_bar
+from firstlight.cli.console import (
+    awaited,
+    guarded,
+    notes,
+    out,
+    print_json,
+    print_table,
+    progress_bar,
+    waiting,
+)
 from firstlight.cli.opening import open_workspace
 from firstlight.cli.tables import table_of
 from firstlight.errors import InvalidInput
@@ -101,10 +110,12 @@ def build(  # noqa: PLR0913, PLR0917, each option of the command is one
         min_images=min_images, max_images=max_images, max_seeing=max_seeing,
         min_depth=min_depth, method=method,
     )  # fmt: skip
-    factory = open_workspace(context)
-    plan = factory.reference_building.plan(wish)
-    with factory.reference_jobs(plan, workers).running() as work:
-        for stage in work.stages():
+    with waiting("looking for images"):
+        factory = open_workspace(context)
+        plan = factory.reference_building.plan(wish)
+        jobs = factory.reference_jobs(plan, workers)
+    with jobs.running() as work:
+        for stage in awaited("starting", work.stages()):
             with progress_bar(stage.title, stage.total) as update:
                 stage.run(update)
     failures = work.report().failures

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from firstlight.cli.console import notes, out, print_json, print_table
+from firstlight.cli.console import notes, out, print_json, print_table, waiting
 
 __all__ = ["subtract"]
 
@@ -38,7 +38,8 @@ def subtract(  # noqa: PLR0913, PLR0917, each option of the command is one
 
     Example: [bold]firstlight subtract tonight.fits lastyear.fits --output changes[/]
     """
-    from firstlight.factory import compare_files  # noqa: PLC0415, loads most of the house
+    with waiting("starting"):
+        from firstlight.factory import compare_files  # noqa: PLC0415, loads most of the house
 
     def told(stage: str, seconds: float) -> None:
         if not as_json:
