@@ -99,3 +99,17 @@ def test_one_width_for_all_tiles_is_one_width():
     tiled = find_cosmic_rays(scene.data, scene.variance, fwhm=np.full((6, 6), 2.5)).mask
     assert alone.sum() > 100
     np.testing.assert_array_equal(alone, tiled)
+
+
+@pytest.mark.parametrize(("stars", "rays"), [(60, 200), (300, 1200)])
+def test_rays_that_outnumber_the_stars_are_not_taken_for_them(stars, rays):
+    pair = simulate_pair(
+        PairSettings.of_size(1024, 1024, seed=93, stars=stars, cosmic_rays=rays, transients=0)
+    )
+    image = calibrate(pair.raw, Detector(4.0, 7.1), Masters(bias=pair.bias, flat=pair.flat))
+    told = image.data - np.float32(pair.new.sky), image.variance, pair.new.flags
+    without = told[0] - pair.charge, *told[1:]
+    assert star_width(*told).fwhm == pytest.approx(star_width(*without).fwhm, rel=0.03)
+    found = find_cosmic_rays(image.data, image.variance, pair.new.flags, fwhm=star_widths(*told))
+    struck = (pair.charge > 5 * np.sqrt(pair.new.variance)) & (pair.new.flags == 0)
+    assert found.mask[struck].mean() > 0.93

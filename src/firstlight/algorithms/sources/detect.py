@@ -339,7 +339,7 @@ def _bright_quality(
     guess = FWHM_OF_SIGMA * _FIRST_SIGMA
     planes = image, noise, flags
     sources = _measure(planes, objects[brightest], footprints, bits, guess)
-    return image_quality(image, noise, sources.columns())
+    return image_quality(image, noise, sources.columns(), struck=True)
 
 
 def _noise_scale(snr_map: NDArray[np.float32]) -> float:

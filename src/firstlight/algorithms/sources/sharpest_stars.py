@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from firstlight.algorithms.flags import UNUSABLE, Flag
 
@@ -16,6 +17,9 @@ __all__ = ["POINTLIKE", "ImageQuality", "half_sample_mode", "image_quality", "po
 POINTLIKE = 0.2
 """By how much the logarithm of a point source's width may differ from that of most."""
 
+_LIKE = 0.1  # by which logarithm of the width and ellipticities of neighbours in shape differ
+_LIKE_MOST = 0.25  # by which ellipticities of a star may differ from those of most
+_COMPARED = 400  # sources, evenly among them; more tell no better which shape is common
 _MOST = 200  # stars in a profile; more gain nothing
 _LEAST_SNR = 20.0
 _RINGS = 12
@@ -44,16 +48,22 @@ class ImageQuality:
     stars: int
 
 
-def point_sources(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+def point_sources(
+    columns: Mapping[str, NDArray[Any]], *, struck: bool = False
+) -> NDArray[np.bool_]:
     """Select bright, single, unsaturated sources of the width that most of them share.
 
-    The median width of everything found is that of galaxies, blends and saturated stars as well;
-    the half-sample mode is that of the stars.
+    The median width of everything found is that of galaxies, blends, saturated stars and cosmic
+    rays as well. These come in many shapes and stars in one, so that even where stars are few,
+    theirs is the shape with the most neighbours in width and ellipticity.
 
     Parameters
     ----------
     columns
-        Of `detect.Sources`: fwhm, snr, flags, blended, elongation, sharpness.
+        Of `detect.Sources`: fwhm, snr, flags, blended, elongation, theta.
+    struck
+        Cosmic rays are among them: what is drawn out in another way than most is left out, for
+        rays of the width of stars are tracks.
     """
     width = np.asarray(columns["fwhm"], dtype=np.float64)
     snr = np.asarray(columns["snr"], dtype=np.float64)
@@ -69,16 +79,48 @@ def point_sources(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
     bright = np.asarray(bright, dtype=np.bool_)
     if not bright.any():
         return bright
-    mode = half_sample_mode(np.log(width[bright]))
+    shapes = _shapes(columns)
+    common = shapes[bright][_most_alike(shapes[bright])]
+    mode = half_sample_mode(common[:, 0])
     with np.errstate(invalid="ignore"):
-        near = np.abs(np.log(width) - mode) < POINTLIKE
+        near = np.abs(shapes[:, 0] - mode) < POINTLIKE
+        if struck:
+            apart = shapes[:, 1:] - np.median(common[:, 1:], axis=0)
+            near &= np.hypot(*apart.T) < _LIKE_MOST
     return np.asarray(bright & near, dtype=np.bool_)
+
+
+def _shapes(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Logarithm of the width, and the two ellipticities of moments, ``(n, 3)``."""
+    width, long, theta = (
+        np.asarray(columns[name], np.float64) for name in ("fwhm", "elongation", "theta")
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        length = 1.0 - 2.0 / (long**2 + 1.0)
+        return np.stack(
+            [np.log(width), length * np.cos(2 * theta), length * np.sin(2 * theta)], axis=1
+        )
+
+
+def _most_alike(shapes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which have at least half as many neighbours as the one that has the most; finite ones."""
+    known = np.isfinite(shapes).all(axis=1)
+    if not known.any():
+        return np.ones(len(shapes), np.bool_)
+    compared = shapes[known][:: max(1, np.count_nonzero(known) // _COMPARED)]
+    near = np.zeros(len(shapes), np.int64)
+    near[known] = cKDTree(compared).query_ball_point(
+        shapes[known], _LIKE, p=np.inf, return_length=True
+    )
+    return np.asarray(2 * near >= near.max(), dtype=np.bool_) & known
 
 
 def image_quality(
     image: NDArray[np.float32],
     variance: NDArray[np.float32],
     columns: Mapping[str, NDArray[Any]],
+    *,
+    struck: bool = False,
 ) -> ImageQuality:
     """Measure width and elongation on the point sources of an image.
 
@@ -88,8 +130,10 @@ def image_quality(
         Sky-subtracted, ``(ny, nx)``; variance infinite where there is no value.
     columns
         Of `detect.Sources`.
+    struck
+        Cosmic rays are among them: see `point_sources`.
     """
-    chosen = np.flatnonzero(point_sources(columns))
+    chosen = np.flatnonzero(point_sources(columns, struck=struck))
     if chosen.size == 0:
         return ImageQuality(float("nan"), float("nan"), float("nan"), 0)
     snr = np.asarray(columns["snr"], dtype=np.float64)[chosen]

@@ -60,7 +60,7 @@ class FindSources(Step):
     """
 
     name = "find_sources"
-    version = "2"
+    version = "3"
     makes = "sources"
     product_class = SourceList
     after = ("preprocess",)

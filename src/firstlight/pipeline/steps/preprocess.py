@@ -47,7 +47,7 @@ class Preprocess(Step):
     """
 
     name = "preprocess"
-    version = "6"
+    version = "7"
     makes = "image"
     product_class = Image
 
