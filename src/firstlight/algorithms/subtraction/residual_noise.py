@@ -42,7 +42,8 @@ class ResidualNoise:
     position
         One sigma of the shift between the images along each axis, pixels.
     relative
-        One sigma of what is left of a source's light, as a share of it.
+        One sigma of what is left of a source's light, as a share of it. Where stars are
+        undersampled, only of light as sharp as theirs: see `sharp_light`.
     """
 
     position: float

@@ -22,6 +22,7 @@ from firstlight.algorithms.subtraction.interpolation import lagrange_taps
 from firstlight.algorithms.subtraction.rays_left import Maps, clear_rays
 from firstlight.algorithms.subtraction.residual_noise import ResidualNoise, measure_residual
 from firstlight.algorithms.subtraction.response import PhaseResponse
+from firstlight.algorithms.subtraction.sharp_light import sharp_light
 from firstlight.algorithms.subtraction.tile_filter import filter_tiles
 
 __all__ = ["Subtraction", "Subtractor", "subtract"]
@@ -155,10 +156,11 @@ def subtract(
         residual = measure_residual(filtered.flux, filtered.flux_variance, filtered.static, hidden)
     # Both planes are used up: the static flux becomes the score, the variance the error.
     score, error = filtered.static, filtered.flux_variance
-    _judge(filtered.flux, error, score, (residual.position, residual.relative))
+    left = score if filtered.between is None else sharp_light(score, filtered.psfs)
+    _judge(filtered.flux, error, (score, left), (residual.position, residual.relative))
     flags = _flags((new.flags, reference.flags), hidden, matching.psf.radius)
     planes = filtered.difference, filtered.variance, flags, filtered.flux, error, score
-    clear_rays(Maps(*planes), filtered.psfs, hidden, filtered.between)
+    clear_rays(Maps(*planes), filtered.psfs, hidden, filtered.between, new)
     if filtered.response is not None:
         filtered.response.take_out(filtered.flux, error)
     return Subtraction(
@@ -197,21 +199,26 @@ def _join_flags(flags, hidden, border, both):  # type: ignore[no-untyped-def] # 
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "arcp", "reassoc", "nsz"})
-def _judge(flux, error, score, residual):  # type: ignore[no-untyped-def] # compiled
-    """The variance becomes the error, and the static flux the score, in place."""
+def _judge(flux, error, static, residual):  # type: ignore[no-untyped-def] # compiled
+    """The variance becomes the error, and the static flux the score, in place.
+
+    `static` is that flux, and the part of it of which a share is left, which may be the same plane.
+    """
     ny, nx = flux.shape
+    score, left = static
     position = np.float32(0.25 * residual[0] ** 2)
     relative = np.float32(residual[1] ** 2)
     above, here = score[0].copy(), score[0].copy()
-    steep = np.empty(nx, np.float32)
+    steep, share = np.empty(nx, np.float32), np.empty(nx, np.float32)
     for y in range(ny):
         here[:] = score[y]
+        share[:] = left[y]
         below = score[min(y + 1, ny - 1)]
         _slope_across(here, steep)
         for x in range(nx):
             up = below[x] - above[x]
             spread = error[y, x] + position * (steep[x] * steep[x] + up * up)
-            sigma = np.sqrt(spread + relative * here[x] * here[x])
+            sigma = np.sqrt(spread + relative * share[x] * share[x])
             score[y, x] = flux[y, x] / sigma
             error[y, x] = sigma
         above, here = here, above
