@@ -28,6 +28,17 @@ def checks(database, store, tmp_path):
     return check
 
 
+def test_catalogues_of_the_settings(checks):
+    def gone():
+        raise BadFile("There is no such folder.", subject="stars.parquet")
+
+    found = checks(local_catalogs={"mine": lambda: "mine-1", "other": gone})
+    assert (found["catalogue mine"].state, found["catalogue mine"].found) == ("ok", "mine-1")
+    assert found["catalogue other"].state == "broken"
+    assert "stars.parquet" in found["catalogue other"].found
+    assert "[catalogs.local.other]" in found["catalogue other"].mend
+
+
 def test_a_sound_workspace(checks):
     found = checks()
     for name in ("firstlight", "processor cores", "database", "storage", "catalogue Tycho-2"):

@@ -101,11 +101,15 @@ class Factory(TransientWiring, AnalysisWiring):
         from firstlight.catalogs.registry import get_catalog
         from firstlight.services.health import HealthService
 
+        def release(name: str) -> Callable[[], str]:
+            return lambda: get_catalog(name, self.settings.catalogs).release
+
         return HealthService(
             workspace=self.workspace,
             database=self.database,
             store=self.store,
-            catalog_release=lambda: get_catalog("tycho2", self.settings.catalogs).release,
+            catalog_release=release("tycho2"),
+            local_catalogs={name: release(name) for name in self.settings.catalogs.local},
         )
 
     @cached_property

@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class HealthService:
         As configured; ``None`` outside a workspace.
     catalog_release
         Opens the embedded catalogue and says its release.
+    local_catalogs
+        The same for the catalogues of the settings that lie on this machine, by name.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class HealthService:
         database: Database | None,
         store: Store | None,
         catalog_release: Callable[[], str],
+        local_catalogs: Mapping[str, Callable[[], str]] | None = None,
     ) -> None:
         self._workspace = workspace
         self._database = database
         self._store = store
         self._catalog_release = catalog_release
+        self._local_catalogs = local_catalogs or {}
 
     def check(self) -> list[Check]:
         """All findings, required things first."""
@@ -76,6 +80,10 @@ class HealthService:
             self._disk(),
             *self._workspace_parts(),
             _attempt("catalogue Tycho-2", self._catalog_release, "install firstlight again"),
+            *(
+                _attempt(f"catalogue {name}", release, f"see [catalogs.local.{name}]")
+                for name, release in self._local_catalogs.items()
+            ),
             _optional("psycopg", "PostgreSQL", "pip install 'firstlight[postgres]'"),
             _program("solve-field", "second plate solver", "apt install astrometry.net"),
             _optional("rawpy", "reads CR2 photographs", "pip install 'firstlight[raw]'"),

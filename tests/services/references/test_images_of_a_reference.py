@@ -80,5 +80,7 @@ def test_one_target_at_several_places_is_several_fields():
     ],
 )
 def test_wishes_that_cannot_be_are_refused(wished):
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput) as told:
         ReferenceWish.of(**wished)
+    assert told.value.field in wished
+    assert str(wished[told.value.field]) == str(told.value.found)

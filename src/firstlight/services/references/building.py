@@ -25,7 +25,12 @@ from firstlight.pipeline.image_stack import SolvedImage
 from firstlight.pipeline.recipe import Recipe
 from firstlight.provenance.fingerprint import fingerprint
 from firstlight.services.products import ProductFiles, save_rows
-from firstlight.services.references.selection import FieldImages, choose_images, find_fields
+from firstlight.services.references.selection import (
+    NOT_REDUCED,
+    FieldImages,
+    choose_images,
+    find_fields,
+)
 from firstlight.services.references.wish import ReferenceWish
 from firstlight.services.transaction_locks import lock_names
 from firstlight.work.engine import JobRequest
@@ -236,10 +241,15 @@ def _too_few(impossible: Sequence[PlannedReference], wish: ReferenceWish) -> Too
     worst = max(impossible, key=lambda each: len(each.images))
     reasons = [f"{name}: {why}" for name, why in worst.left_out.items()]
     more = len(reasons) - MOST_REASONS
+    waiting = NOT_REDUCED in worst.left_out.values()
     told = "; ".join(reasons[:MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
     return TooFewImages(
         subject=worst.title,
         found=f"{len(worst.images)}" + (f" ({told})" if told else ""),
         expected=f"at least {wish.min_images}",
-        hint="--min-images, --max-seeing, --min-depth and the dates say which are taken",
+        hint=(
+            "firstlight reduce comes first"
+            if waiting
+            else "--min-images, --max-seeing, --min-depth and the dates say which are taken"
+        ),
     )

@@ -22,8 +22,9 @@ from firstlight.models.zero_point import ZeroPoint
 from firstlight.pipeline.image_stack import SolvedImage
 from firstlight.services.references.wish import ReferenceWish
 
-__all__ = ["FieldImages", "choose_images", "find_fields"]
+__all__ = ["NOT_REDUCED", "FieldImages", "choose_images", "find_fields"]
 
+NOT_REDUCED = "it is not reduced yet"
 SAME_FIELD = 0.5  # of an image's radius between the middles of images of one field
 ENOUGH = 0.98  # of what all images tell of faint stars: what the rest adds is not worth its time
 PRODUCTS: dict[str, type[Any]] = {
@@ -169,7 +170,7 @@ def _products(session: Session, step: str, model: type[Any]) -> dict[uuid.UUID |
 def _why_not(runs: Iterable[StepRun]) -> str:
     failed = [run for run in runs if run.state == StepState.FAILED.value]
     if not failed:
-        return "it is not reduced yet"
+        return NOT_REDUCED
     return f"{failed[0].step}: {(failed[0].error or {}).get('message', 'failed')}"
 
 
@@ -188,7 +189,7 @@ def _tell_unreduced(
                     exposure.instrument, section_id, exposure.filter or "", exposure.binning,
                     exposure.target or "",
                 )  # fmt: skip
-                others[key][exposure.name] = "it is not reduced yet"
+                others[key][exposure.name] = NOT_REDUCED
 
 
 def _clusters(images: Sequence[SolvedImage]) -> list[list[SolvedImage]]:

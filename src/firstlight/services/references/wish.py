@@ -51,9 +51,15 @@ class ReferenceWish(BaseModel):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.min_images > self.max_images:
-            raise ValueError("more images are wanted at least than at most")
+            raise InvalidInput(
+                "more images are wanted at least than at most", field="min_images",
+                found=self.min_images, expected=f"at most max_images, {self.max_images}",
+            )  # fmt: skip
         if self.first_night and self.last_night and self.first_night > self.last_night:
-            raise ValueError("the last night is before the first one")
+            raise InvalidInput(
+                "the last night is before the first one", field="last_night",
+                found=self.last_night, expected=f"{self.first_night} or later",
+            )  # fmt: skip
         return self
 
     @classmethod
