@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from injected_sky import moffat_star
-from white_difference import POWER, light_of, on_a_net, subtracted, unit_error
+from white_difference import POWER, Source, light_of, on_a_net, subtracted, unit_error
 
 from firstlight.algorithms.candidates.find import find_candidates
 from firstlight.algorithms.candidates.measures import measure_candidates
@@ -87,3 +87,17 @@ def test_where_nothing_stands_out_nothing_is_fitted(scene):
     told, _ = scene
     nothing = replace(told, score=np.zeros(SHAPE, np.float32))
     assert len(find_candidates(nothing, FWHM)) == 0
+
+
+def test_what_stands_beyond_the_edge_is_measured_inside(scene):
+    """The fit leads out of the image, where nothing was measured."""
+    told, _ = scene
+    flux = SNR * unit_error(FWHM)
+    beyond = [Source(-0.8, 100.0, flux), Source(300.0, SHAPE[0] - 0.2, flux)]
+    at_edge = replace(subtracted(light_of(beyond, SHAPE, FWHM), 6, FWHM), between=told.between)
+    found = find_candidates(at_edge, FWHM, threshold=SNR / 4)
+    assert len(found) == 2
+    assert np.isfinite(found.flux).all()
+    assert np.isfinite(found.flux_error).all()
+    assert found.x.min() > -0.5
+    assert found.y.max() < SHAPE[0] - 0.5

@@ -181,7 +181,10 @@ def _fitted(
     sign: Floats,
     fwhm: float,
 ) -> tuple[Floats, Floats]:
-    """Places where the PSF fits the difference best; those given where that is too far away."""
+    """Places where the PSF fits the difference best.
+
+    Those given where that is too far away, outside the image, or where nothing was measured.
+    """
     if not len(sign):
         return places
     radius = int(np.ceil(FIT_REACH * fwhm)) + 1
@@ -195,8 +198,9 @@ def _fitted(
         told = fit_points(look_at(stamps, psfs, (off[0], off[1]), sign, widths, 0.0, POINTS))
         # One step of a fit is not to be trusted farther than that.
         off += np.clip(np.stack([told.dx, told.dy]), -_LONGEST, _LONGEST)
-    near = np.hypot(*(off - first)) <= _FARTHEST
-    x, y = np.where(near, off, first) + middle
+    there = np.isfinite(subtraction.flux_at(*(off + middle))[1])
+    there &= np.hypot(*(off - first)) <= _FARTHEST
+    x, y = np.where(there, off, first) + middle
     return x, y
 
 

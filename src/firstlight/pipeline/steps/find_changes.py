@@ -25,7 +25,7 @@ class FindChanges(Step):
     """
 
     name = "find_changes"
-    version = "3"
+    version = "4"
     makes = "cutouts"
     product_class = Cutouts
     after = ("subtract",)
