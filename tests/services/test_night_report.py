@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from firstlight.errors import InvalidInput
+from firstlight.errors import InvalidInput, Kind
 from firstlight.services.night import NightReport, NightService, Plan
 from firstlight.work.engine import JobKind, JobRequest
 from firstlight.work.inline_engine import InlineEngine
@@ -17,6 +17,8 @@ def work(payload: Mapping[str, object], services: object) -> dict[str, object]:
     DONE.append(str(payload["name"]))
     if payload.get("fault"):
         raise InvalidInput("no good", subject=str(payload["name"]))
+    if payload.get("defect"):
+        raise ZeroDivisionError("first line\nand what nobody reads")
     return {"failures": payload.get("failures", [])}
 
 
@@ -56,7 +58,7 @@ def test_nothing_to_do_starts_no_engine(engines):
     report = _run(NightService(make_engine=engines, plans=[Plan("reduce", lambda retry: [])]))
     assert engines.made == 0
     assert report.sentence().startswith("nothing to do")
-    assert report.as_dict() == {"done": 0, "failures": [], "stages": {}}
+    assert report.as_dict() == {"done": 0, "failures": [], "stages": {}, "broken": 0}
 
 
 def test_a_stage_is_planned_when_the_one_before_has_ended(engines):
@@ -85,6 +87,17 @@ def test_one_bad_job_stops_nothing_and_is_told(engines):
     assert report.done == 2
     assert report.failures == ["a: no good", "frame 7: not solved"]
     assert "2 jobs done, 2 failures" in report.sentence()
+    assert report.broken == [Kind.USER]
+
+
+def test_a_defect_is_told_in_one_line_and_counts_as_broken(engines):
+    plan = Plan("first", lambda retry: [_job("a", defect=True), _job("b")])
+    report = _run(NightService(make_engine=engines, plans=[plan]))
+    assert [line.partition(": ")[2] for line in report.failures] == [
+        "ZeroDivisionError: first line"
+    ]
+    assert report.broken == [Kind.INTERNAL]
+    assert report.done == 1
 
 
 @pytest.mark.parametrize("wanted", [True, False])

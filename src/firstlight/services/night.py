@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from firstlight.errors import Kind
 from firstlight.work.engine import Engine, JobOutcome, JobRequest, JobState
 
 __all__ = ["NightReport", "NightService", "Plan", "Stage"]
@@ -63,11 +64,25 @@ class Stage:
 
 @dataclass
 class NightReport:
-    """What a reduction did."""
+    """What a reduction did.
+
+    Attributes
+    ----------
+    done
+        Jobs that came to their end, though steps of theirs may have failed.
+    failures
+        Of steps and of jobs, a line each.
+    stages
+        Number of jobs by the title of their stage.
+    broken
+        Kinds of the errors of jobs that did not come to their end: what they were to make is
+        still to be made.
+    """
 
     done: int
     failures: list[str]
     stages: dict[str, int]
+    broken: list[Kind] = field(default_factory=list)
 
     def sentence(self) -> str:
         """The result in one line."""
@@ -80,7 +95,12 @@ class NightReport:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return {"done": self.done, "failures": self.failures, "stages": self.stages}
+        return {
+            "done": self.done,
+            "failures": self.failures,
+            "stages": self.stages,
+            "broken": len(self.broken),
+        }
 
 
 class NightService:
@@ -121,12 +141,14 @@ class NightService:
 
     def report(self) -> NightReport:
         """What was done since the start of this service."""
-        done, failures = 0, []
-        for stage in self._stages:
-            for outcome in stage.outcomes.values():
-                failures += _failures(outcome)
-                done += outcome.state is JobState.DONE
-        return NightReport(done, failures, {s.title: s.total for s in self._stages})
+        outcomes = [each for stage in self._stages for each in stage.outcomes.values()]
+        broken = [each for each in outcomes if each.state is not JobState.DONE]
+        return NightReport(
+            done=len(outcomes) - len(broken),
+            failures=[line for each in outcomes for line in _failures(each)],
+            stages={stage.title: stage.total for stage in self._stages},
+            broken=[Kind((each.error or {}).get("kind", Kind.INTERNAL)) for each in broken],
+        )
 
     def _started(self) -> Engine:
         if self._engine is None:

@@ -62,6 +62,8 @@ def report_of(action: Callable[[], Report], subject: str) -> Report:
     except FirstlightError as error:
         return Report(error=dict(error.as_dict()), cause=Cause(error.kind.value))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the border where faults become data
-        found = InternalError(f"{type(error).__name__}: {error}", subject=subject)
+        # Of a database's error the rest is the statement, with all its values.
+        first, *_ = str(error).splitlines() or [""]
+        found = InternalError(f"{type(error).__name__}: {first}", subject=subject)
         facts = {**found.as_dict(), "traceback": traceback.format_exc()}
         return Report(error=facts, cause=Cause.INTERNAL)
