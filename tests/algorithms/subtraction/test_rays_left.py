@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pair_scenes import moffat, one_psf
+from pair_scenes import Scene, even, moffat, one_psf
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.resampling.image_pair import PsfGrid
 from firstlight.algorithms.subtraction import rays_left
 from firstlight.algorithms.subtraction.ray_tracks import TRACKS
 from firstlight.algorithms.subtraction.rays_left import Maps
+from firstlight.algorithms.subtraction.residual_noise import ResidualNoise
+from firstlight.algorithms.subtraction.zogy import zogy
 
 SHAPE = (160, 200)
 PSF = moffat(4.0, 12)
@@ -173,3 +175,36 @@ def test_two_sources_beside_each_other_are_no_ray():
     clear_rays(maps, one_psf(PSF))
     assert maps.score[80, 80] > 35.0
     assert maps.score[82, 89] > 10.0
+
+
+def struck_pair(tracks):
+    """A reference of worse seeing, sources of a S/N from 6 on, and faint tracks between them."""
+    sources = tuple((30.3 + 32 * k, 40.4 + 80 * n, 3100.0) for k in range(9) for n in range(3))
+    scene = Scene(21, stars=12, widths=(3.0, 4.8), new_stars=sources, brightest=3e4)
+    rng = np.random.default_rng(5)
+    for k in range(8 if tracks else 0):
+        x, y, slope = 35 + 32 * k, 80 + 80 * (k % 2), rng.uniform(-1, 1)
+        for step in range(7):
+            scene.new.pixels[y + round(slope * step), x + step] += 3.6 * np.sqrt(2049.0)
+    score = zogy(
+        scene.new, scene.reference, ratio=even(scene.shape), residual=ResidualNoise(0.0, 0.0)
+    ).score
+    return score, sources
+
+
+def test_rays_that_a_reference_of_worse_seeing_smears_out_are_no_sources():
+    (clean, sources), (struck, _) = struck_pair(tracks=False), struck_pair(tracks=True)
+    tracks = np.zeros(clean.shape, np.bool_)
+    for k in range(8):
+        y, x = 80 + 80 * (k % 2), 35 + 32 * k
+        tracks[y - 8 : y + 9, x - 3 : x + 10] = True
+    assert (struck[tracks] > 5.0).sum() <= (clean[tracks] > 5.0).sum()
+    heights = [
+        [
+            score[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].max()
+            for x, y, _ in sources
+        ]
+        for score in (clean, struck)
+    ]
+    assert min(heights[0]) > 4.5
+    np.testing.assert_allclose(heights[1], heights[0], rtol=0.05)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TRACKS", "Tracks"]
+__all__ = ["STEPS", "STEP_COUNTS", "TRACKS", "Tracks"]
 
 Integers = NDArray[np.int64]
 
@@ -18,6 +18,25 @@ _SIDEWAYS = (0.0, 0.5)  # pixels
 _ACROSS = 0.42
 _REACH = 7
 _LEAST = 0.1  # of the largest weight
+
+STEPS = np.array(
+    [
+        [[0, 0], [0, 0], [0, 0]],
+        [[0, 1], [0, 0], [0, 0]],
+        [[1, 0], [0, 0], [0, 0]],
+        [[1, 1], [0, 0], [0, 0]],
+        [[1, -1], [0, 0], [0, 0]],
+        [[0, 1], [0, 2], [0, 0]],
+        [[1, 0], [2, 0], [0, 0]],
+        [[1, 1], [2, 2], [0, 0]],
+        [[1, -1], [2, -2], [0, 0]],
+        [[0, 1], [1, 0], [1, 1]],
+    ]
+)
+"""Of small shapes, steps (down, right) from a pixel to the others, ``(10, 3, 2)``."""
+
+STEP_COUNTS = np.array([0, 1, 1, 1, 1, 2, 2, 2, 2, 3])
+"""How many of the steps each of them has."""
 
 
 class Tracks(NamedTuple):

@@ -9,6 +9,11 @@ straight track would, each of them at a price (as in the criterion of Schwarz 19
 Statistics 6, 461). What pixels that are hit add to the maps of flux and score around them is
 taken away again, and they count as unusable: a new source that was hit stays, with what is left
 of its light.
+
+The filter that whitens a difference takes out of the new image what the reference does not see:
+where that has the worse seeing, rays are smeared out until they look like sources. So what is
+still a peak has to be in the new image, too: where nothing is left of it there without the pixels
+that no source can explain, it was a ray.
 """
 
 from __future__ import annotations
@@ -20,10 +25,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.resampling.image_pair import PsfGrid
+from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid
 from firstlight.algorithms.subtraction.between_pixels import drawn_between
 from firstlight.algorithms.subtraction.interpolation import SINE_REACH, sine_taps
-from firstlight.algorithms.subtraction.ray_tracks import TRACKS
+from firstlight.algorithms.subtraction.ray_light import count_lost, nearest, take_out
+from firstlight.algorithms.subtraction.ray_tracks import STEP_COUNTS, STEPS, TRACKS
 
 __all__ = ["Maps", "clear_rays"]
 
@@ -45,25 +51,11 @@ _TRACK_HIGHEST = 30.0  # score of a peak in which it is sought: brighter pixels 
 _HIT = 1.0  # sigma of a track's pixel that is taken out
 _MOST = 40  # pixels of one peak
 _FLANK = 2.0  # FWHM around a source, within which other peaks are its own
-_LEAST_KNOWN = 0.3  # share of a source that must be seen
-_COUNTED = 2  # in the plane of hits
+# A source stands out in the new image as in the difference, or half again as much where the
+# reference is noisy; beyond that there is light that stands in both.
+_STATIC = 2.0
+_FORGOTTEN = 1.0  # FWHM around a peak of which the new image has no source
 _RAY, _FILLED = int(Flag.COSMIC_RAY), int(Flag.INTERPOLATED)
-# Steps (down, right) from a pixel to the others of the shapes that tracks have.
-_SHAPES = np.array(
-    [
-        [[0, 0], [0, 0], [0, 0]],
-        [[0, 1], [0, 0], [0, 0]],
-        [[1, 0], [0, 0], [0, 0]],
-        [[1, 1], [0, 0], [0, 0]],
-        [[1, -1], [0, 0], [0, 0]],
-        [[0, 1], [0, 2], [0, 0]],
-        [[1, 0], [2, 0], [0, 0]],
-        [[1, 1], [2, 2], [0, 0]],
-        [[1, -1], [2, -2], [0, 0]],
-        [[0, 1], [1, 0], [1, 1]],
-    ]
-)
-_COUNTS = np.array([0, 1, 1, 1, 1, 2, 2, 2, 2, 3])
 
 
 class Maps(NamedTuple):
@@ -88,7 +80,11 @@ class Maps(NamedTuple):
 
 
 def clear_rays(
-    maps: Maps, psfs: PsfGrid, hidden: NDArray[np.uint8], between: PsfGrid | None = None
+    maps: Maps,
+    psfs: PsfGrid,
+    hidden: NDArray[np.uint8],
+    between: PsfGrid | None = None,
+    new: AlignedImage | None = None,
 ) -> int:
     """Flag what is too sharp for a source, and take it out of the maps, in place.
 
@@ -100,6 +96,8 @@ def clear_rays(
         1, 2 or 3 where the new image, the reference or both have no value, else 0.
     between
         `psfs` at two points a pixel, of stars too sharp for pixels to tell what is between them.
+    new
+        The new image: peaks are looked at in it as well, unless its stars are that sharp.
 
     Returns
     -------
@@ -119,9 +117,13 @@ def clear_rays(
         points = between.stamps.reshape(-1, *between.stamps.shape[2:])
     found = _search(tuple(maps), (stamps, points), net, places, hit)
     lost = np.zeros(maps.score.shape, np.float32)
-    _count_lost(hidden, stamps, net, found, (hit, lost))
-    _take_out(tuple(maps), stamps, net, found, lost)
-    return len(found)
+    count_lost(hidden, stamps, net, found, (hit, lost))
+    take_out(tuple(maps), stamps, net, found, lost)
+    if new is None or between is not None:
+        return len(found)
+    own = new.psfs.on(psfs.x, psfs.y).stamps.reshape(stamps.shape[0], *new.psfs.stamps.shape[2:])
+    planes = new.pixels, new.variance, maps.flags
+    return len(found) + int(_forget_rays(tuple(maps), planes, (own, points), net, hit))
 
 
 @njit(cache=True, nogil=True)
@@ -147,15 +149,6 @@ def _peaks(score, least):  # type: ignore[no-untyped-def] # compiled
 
 
 @njit(cache=True, nogil=True)
-def _nearest(nodes, place):  # type: ignore[no-untyped-def] # compiled
-    best = 0
-    for n in range(nodes.size):
-        if abs(nodes[n] - place) < abs(nodes[best] - place):
-            best = n
-    return best
-
-
-@njit(cache=True, nogil=True)
 def _search(maps, shapes, net, places, hit):  # type: ignore[no-untyped-def] # compiled
     """Pixels that are hit ``(n, 2)``, marked in `hit` as well; the strongest peaks come first."""
     found = [(0, 0)]
@@ -164,7 +157,7 @@ def _search(maps, shapes, net, places, hit):  # type: ignore[no-untyped-def] # c
     sources, count = np.zeros((places.shape[0], 5)), 0
     for n in range(places.shape[0]):
         y, x = places[n]
-        tile = _nearest(net[0], y) * net[1].size + _nearest(net[1], x)
+        tile = nearest(net[0], y) * net[1].size + nearest(net[1], x)
         psf = shapes[0][tile], shapes[1][tile]
         apart, near = (_FLANK * _width(psf[0])) ** 2, False
         for k in range(count):
@@ -172,7 +165,10 @@ def _search(maps, shapes, net, places, hit):  # type: ignore[no-untyped-def] # c
         # On the flank of a source there are peaks that no source of their own explains.
         if near:
             continue
-        told, height, source = _hits(maps, psf, hit, sources[:count], (y, x))
+        sign = 1.0 if maps[5][y, x] > 0 else -1.0
+        planes = maps[0], maps[1], maps[2]
+        peak = y, x, sign, float(maps[4][y, x])
+        told, height, source = _hits(planes, psf, hit, sources[:count], peak)
         if height >= _LEAST_SCORE:
             for k in range(5):
                 sources[count, k] = source[k]
@@ -187,20 +183,22 @@ def _search(maps, shapes, net, places, hit):  # type: ignore[no-untyped-def] # c
 
 
 @njit(cache=True, nogil=True)
-def _hits(maps, psf, hit, sources, place):  # type: ignore[no-untyped-def] # compiled
-    """Pixels around a peak that no point source explains; what is left of it, and the source."""
-    error, score = maps[4], maps[5]
-    y, x = place
+def _hits(planes, psf, hit, sources, peak):  # type: ignore[no-untyped-def] # compiled
+    """Pixels around a peak that no point source explains; what is left of it, and the source.
+
+    `planes` are light, variance and flags, and `peak` its row, column, sign, and the error of
+    its flux.
+    """
+    y, x, sign, error = peak
     width, power = _width(psf[0]), np.sum(psf[0].astype(np.float64) ** 2)
     near, half = max(1, int(width / 2 + 0.5)), max(3, int(np.ceil(2 * width)))
     side = 2 * half + 1
-    sign = 1.0 if score[y, x] > 0 else -1.0
     light, spread = np.zeros((side, side)), np.ones((side, side))
     good, ray = np.zeros((side, side), np.bool_), np.zeros((side, side), np.bool_)
-    _look(maps, hit, place, sign, (light, spread, good, ray))
+    _look(planes, hit, (y, x), sign, (light, spread, good, ray))
     # What a flux is uncertain by beside the noise of pixels makes their residuals uncertain, too.
     noise = spread[half, half] / power
-    spread *= max(1.0, error[y, x] ** 2 / noise)
+    spread *= max(1.0, error**2 / noise)
     for k in range(sources.shape[0]):
         _take_away(light, spread, psf, (y - half, x - half), sources[k], sign)
     found = [(0, 0)]
@@ -224,9 +222,9 @@ def _hits(maps, psf, hit, sources, place):  # type: ignore[no-untyped-def] # com
                 good[j, i], ray[j, i] = False, True
                 found.append((y + j - half, x + i - half))
             continue
-        for step in range(-1, _COUNTS[which]):
-            j = top + (_SHAPES[which, step, 0] if step >= 0 else 0)
-            i = left + (_SHAPES[which, step, 1] if step >= 0 else 0)
+        for step in range(-1, STEP_COUNTS[which]):
+            j = top + (STEPS[which, step, 0] if step >= 0 else 0)
+            i = left + (STEPS[which, step, 1] if step >= 0 else 0)
             if good[j, i]:
                 good[j, i], ray[j, i] = False, True
                 found.append((y + j - half, x + i - half))
@@ -235,9 +233,9 @@ def _hits(maps, psf, hit, sources, place):  # type: ignore[no-untyped-def] # com
 
 
 @njit(cache=True, nogil=True)
-def _look(maps, hit, place, sign, window):  # type: ignore[no-untyped-def] # compiled
+def _look(planes, hit, place, sign, window):  # type: ignore[no-untyped-def] # compiled
     """Fill the planes of a window around a place."""
-    difference, variance, flags = maps[0], maps[1], maps[2]
+    difference, variance, flags = planes
     light, spread, good, ray = window
     ny, nx = difference.shape
     half = light.shape[0] // 2
@@ -245,8 +243,8 @@ def _look(maps, hit, place, sign, window):  # type: ignore[no-untyped-def] # com
         for i in range(light.shape[0]):
             y, x = place[0] + j - half, place[1] + i - half
             if 0 <= y < ny and 0 <= x < nx:
-                ray[j, i] = (flags[y, x] & _RAY) != 0 or hit[y, x] != 0
-                good[j, i] = (flags[y, x] & _FILLED) == 0 and hit[y, x] == 0
+                ray[j, i] = (flags[y, x] & _RAY) != 0 or hit[y, x] == 1
+                good[j, i] = (flags[y, x] & _FILLED) == 0 and hit[y, x] != 1
                 light[j, i], spread[j, i] = sign * difference[y, x], variance[y, x]
 
 
@@ -383,7 +381,7 @@ def _strongest(light, spread, good, ray, model, width):  # type: ignore[no-untyp
             if (j - half) ** 2 + (i - half) ** 2 > reach or not good[j, i]:
                 continue
             limit = _GO_ON if ray[j - 1 : j + 2, i - 1 : i + 2].any() else begin
-            for k in range(_COUNTS.size):
+            for k in range(STEP_COUNTS.size):
                 height = _stands_out(light, spread, good, model, power, k, j, i)
                 if height > best * limit:
                     best, which, top, left = height / limit, k, j, i
@@ -397,15 +395,15 @@ def _stands_out(light, spread, good, model, power, k, j, i):  # type: ignore[no-
     """Sigma of the pixels of a pattern together over the fit; 0 where one is not known."""
     side = light.shape[0]
     rest, noise, told = light[j, i] - model[j, i], spread[j, i], model[j, i]
-    for step in range(_COUNTS[k]):
-        row, column = j + _SHAPES[k, step, 0], i + _SHAPES[k, step, 1]
+    for step in range(STEP_COUNTS[k]):
+        row, column = j + STEPS[k, step, 0], i + STEPS[k, step, 1]
         if column < 0 or max(row, column) >= side or not good[row, column]:
             return 0.0
         rest += light[row, column] - model[row, column]
         noise += spread[row, column]
         told += model[row, column]
     # The fit has followed the pixels in part.
-    taken = told * told / max(power, 1e-30) / (_COUNTS[k] + 1)
+    taken = told * told / max(power, 1e-30) / (STEP_COUNTS[k] + 1)
     noise = noise * max(1.0 - taken, 0.1) + (_PSF_ERROR * told) ** 2
     return rest / np.sqrt(noise)
 
@@ -500,56 +498,43 @@ def _is_ray(light, spread, good, ray, model, width):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def _count_lost(hidden, stamps, net, found, planes):  # type: ignore[no-untyped-def] # compiled
-    """Add up what of a source lies on pixels that the new image lacks, around those found.
+def _significance(planes, psf, hit, place):  # type: ignore[no-untyped-def] # compiled
+    """Signal-to-noise ratio of a source in the middle of a pixel."""
+    side = psf.shape[0]
+    light, spread = np.zeros((side, side)), np.ones((side, side))
+    good, ray = np.zeros((side, side), np.bool_), np.zeros((side, side), np.bool_)
+    _look(planes, hit, place, 1.0, (light, spread, good, ray))
+    flux, noise = _amplitude(light, spread, good, psf, 0, 0)
+    return flux / noise if noise > 0 else 0.0
 
-    Fluxes are divided by what is seen: without it a hit beside a hole would stay in part.
+
+@njit(cache=True, nogil=True)
+def _forget_rays(maps, planes, shapes, net, hit):  # type: ignore[no-untyped-def] # compiled
+    """Forget what is around peaks of which the new image has rays only; how many pixels these hit.
+
+    `planes` are those of the new image, and `shapes` its PSFs.
     """
-    counted, lost = planes
-    ny, nx = hidden.shape
-    reach = stamps.shape[1] // 2
-    for n in range(found.shape[0]):
-        y, x = found[n]
-        psf = stamps[_nearest(net[0], y) * net[1].size + _nearest(net[1], x)]
-        for v in range(max(y - 2 * reach, 0), min(y + 2 * reach + 1, ny)):
-            for u in range(max(x - 2 * reach, 0), min(x + 2 * reach + 1, nx)):
-                if hidden[v, u] & 1 and counted[v, u] != _COUNTED:
-                    counted[v, u] = _COUNTED
-                    _add_square(lost, psf, v, u)
-
-
-@njit(cache=True, nogil=True)
-def _add_square(lost, psf, y, x):  # type: ignore[no-untyped-def] # compiled
-    ny, nx = lost.shape
-    reach = psf.shape[0] // 2
-    for j in range(max(y - reach, 0), min(y + reach + 1, ny)):
-        for i in range(max(x - reach, 0), min(x + reach + 1, nx)):
-            lost[j, i] += psf[y - j + reach, x - i + reach] ** 2
-
-
-@njit(cache=True, nogil=True)
-def _take_out(maps, stamps, net, found, lost):  # type: ignore[no-untyped-def] # compiled
-    """Take what pixels add to flux and score out of them, and flag the pixels."""
-    difference, _, flags, flux, error, score = maps
-    ny, nx = difference.shape
-    reach = stamps.shape[1] // 2
-    for n in range(found.shape[0]):
-        y, x = found[n]
-        psf = stamps[_nearest(net[0], y) * net[1].size + _nearest(net[1], x)]
-        whole = np.sum(psf * psf)
-        flags[y, x] |= np.uint16(_RAY)
-        for j in range(max(y - reach, 0), min(y + reach + 1, ny)):
-            for i in range(max(x - reach, 0), min(x + reach + 1, nx)):
-                share = psf[y - j + reach, x - i + reach]
-                before = whole - lost[j, i]
-                lost[j, i] += share * share
-                after = whole - lost[j, i]
-                if not np.isfinite(error[j, i]) or after < _LEAST_KNOWN * whole:
+    flags, flux, error, score = maps[2:]
+    rows, columns = _peaks(score, np.float32(_LEAST_SCORE))
+    nothing, count = np.zeros((0, 5)), 0
+    for n in range(rows.size):
+        y, x = rows[n], columns[n]
+        if score[y, x] <= 0:
+            continue
+        tile = nearest(net[0], y) * net[1].size + nearest(net[1], x)
+        psf = shapes[0][tile], shapes[1][tile]
+        if _significance(planes, psf[0], hit, (y, x)) > _STATIC * score[y, x]:
+            continue
+        told, height, _ = _hits(planes, psf, hit, nothing, (y, x, 1.0, 0.0))
+        if not told or height >= _LEAST_SCORE:
+            continue
+        for place in told:
+            hit[place[0], place[1]] = 1
+            flags[place[0], place[1]] |= np.uint16(_RAY)
+        count += len(told)
+        reach = _FORGOTTEN * _width(psf[0])
+        for j in range(max(int(y - reach), 0), min(int(y + reach) + 2, score.shape[0])):
+            for i in range(max(int(x - reach), 0), min(int(x + reach) + 2, score.shape[1])):
+                if (j - y) ** 2 + (i - x) ** 2 <= reach**2:
                     flux[j, i], score[j, i], error[j, i] = 0.0, 0.0, np.inf
-                    continue
-                told = (flux[j, i] * before - share * difference[y, x]) / after
-                # The score counts a little less than the error where a source is static.
-                known = score[j, i] / flux[j, i] if flux[j, i] != 0 else 1.0 / error[j, i]
-                flux[j, i] = told
-                error[j, i] *= np.sqrt(before / after)
-                score[j, i] = told * known * np.sqrt(after / before)
+    return count
