@@ -135,6 +135,7 @@ def subtract(
     *,
     ratio: FluxRatio,
     residual: ResidualNoise | None = None,
+    scaled: bool = False,
 ) -> Subtraction:
     """Subtract with given kernels.
 
@@ -150,13 +151,17 @@ def subtract(
         That the kernels were made with.
     residual
         What is uncertain at static sources; learned from them where None.
+    scaled
+        Whether the kernels pass as much light of both images, so that of undersampled ones only
+        sharp light is left. A fitted kernel may pass some per cent too much of all light.
     """
     filtered = filter_tiles(new, reference, hidden, matching)
     if residual is None:
         residual = measure_residual(filtered.flux, filtered.flux_variance, filtered.static, hidden)
     # Both planes are used up: the static flux becomes the score, the variance the error.
     score, error = filtered.static, filtered.flux_variance
-    left = score if filtered.between is None else sharp_light(score, filtered.psfs)
+    sharp_only = scaled and filtered.between is not None
+    left = sharp_light(score, filtered.psfs) if sharp_only else score
     _judge(filtered.flux, error, (score, left), (residual.position, residual.relative))
     flags = _flags((new.flags, reference.flags), hidden, matching.psf.radius)
     planes = filtered.difference, filtered.variance, flags, filtered.flux, error, score

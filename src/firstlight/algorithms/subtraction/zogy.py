@@ -61,7 +61,7 @@ def zogy(
     if ratio is None:
         ratio = measure_ratio(new, reference, hidden)
     matching = zogy_matching(new, reference, ratio, tiles)
-    return subtract(new, reference, hidden, matching, ratio=ratio, residual=residual)
+    return subtract(new, reference, hidden, matching, ratio=ratio, residual=residual, scaled=True)
 
 
 def zogy_matching(
