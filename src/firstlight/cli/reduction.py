@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,8 +75,20 @@ def run_night(service: NightService, *, retry_failed: bool = False, as_json: boo
         print_json(report.as_dict())
         return
     out.print(report.sentence(), highlight=False, soft_wrap=True)
-    for line in report.failures:
+    for line in together(report.failures):
         notes.print(f"[yellow]failed[/] {escape(line)}", soft_wrap=True, highlight=False)
+
+
+def together(failures: Iterable[str]) -> list[str]:
+    """Failures as ``what: why``, one line for all that failed for the same reason."""
+    things: dict[str, dict[str, None]] = {}
+    for line in failures:
+        what, _, why = line.partition(": ")
+        things.setdefault(why, {})[what] = None
+    return [
+        f"{first}{f' and {len(others)} more' if others else ''}: {why}"
+        for why, (first, *others) in things.items()
+    ]
 
 
 def status(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 from firstlight.models.base import Base, Timestamped
 from firstlight.models.image import Image
 
-__all__ = ["StepRun", "StepState", "is_current"]
+__all__ = ["StepRun", "StepState", "is_absent", "is_current"]
 
 
 class StepState(StrEnum):
@@ -22,7 +23,7 @@ class StepState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
-    SKIPPED = "skipped"  # a step before it failed, so it had no input
+    SKIPPED = "skipped"  # it had no input: a step before it failed, or the file has no such section
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
 
@@ -46,6 +47,14 @@ class StepRun(Timestamped, Base):
     """What a person should know of a step that was done: what it left out, and why."""
     cpu_s: Mapped[float | None]
     wall_s: Mapped[float | None]
+
+
+def is_absent(runs: Iterable[StepRun]) -> bool:
+    """Whether these runs of one section say that the exposure's file does not hold it.
+
+    Nothing comes before the first step, so this is the only reason why it can be skipped.
+    """
+    return any(run.number == 0 and run.state == StepState.SKIPPED for run in runs)
 
 
 def is_current(product: InstrumentedAttribute[uuid.UUID]) -> ColumnElement[bool]:

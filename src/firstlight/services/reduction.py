@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from firstlight.instruments.sections import UnknownSection
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.database import Database
 from firstlight.models.event import Event, record_events
@@ -18,7 +20,7 @@ from firstlight.models.image import Image, ImageKind
 from firstlight.models.measurement import MeasurementSet
 from firstlight.models.provenance import Provenance, ProvenanceTag, Software
 from firstlight.models.sources import SourceList
-from firstlight.models.step_run import StepRun, StepState
+from firstlight.models.step_run import StepRun, StepState, is_absent
 from firstlight.pipeline.recipe import Outcome, Recipe
 from firstlight.pipeline.step import AnyProduct, Workpiece
 from firstlight.provenance.fingerprint import fingerprint
@@ -155,7 +157,7 @@ class ReductionService:
             piece = Workpiece(exposure, section_id, calibrations)
             expected = self._recipe.expected_ids(section_id, piece.inputs)
             found = self._find(session, self._recipe, expected)
-        outcomes = self._recipe.run(piece, found)
+        outcomes = _of_what_is_there(self._recipe.run(piece, found))
         outcomes += self._find_changes(piece, outcomes)
         self._save(piece, outcomes)
         exposure.data.clear_cache()
@@ -271,7 +273,9 @@ class ReductionService:
         before = row.reduction_state
         session.flush()
         runs = _runs_by_section(session, [exposure.id])
-        sections = _sections(exposure)
+        sections = [
+            each for each in _sections(exposure) if not is_absent(runs.get((exposure.id, each), ()))
+        ]
         steps = [run for section in sections for run in runs.get((exposure.id, section), [])]
         done = sum(run.state == StepState.DONE for run in steps)
         if done == len(steps) >= len(sections) * len(self._recipe.steps):
@@ -283,6 +287,15 @@ class ReductionService:
         if row.reduction_state != before:
             told = {"exposure": str(row.id), "name": row.label, "state": row.reduction_state}
             record_events(session, [Event(topic="reduction", site=row.site, data=told)])
+
+
+def _of_what_is_there(outcomes: list[Outcome]) -> list[Outcome]:
+    """Skip all steps of a section that is not in the file, as where each CCD has its own file."""
+    if (outcomes[0].error or {}).get("code") != UnknownSection.code:
+        return outcomes
+    notes = {"reason": "the file does not hold this section"}
+    skipped = StepState.SKIPPED
+    return [replace(outcome, state=skipped, error=None, notes=notes) for outcome in outcomes]
 
 
 def _sections(exposure: Exposure) -> list[str]:

@@ -18,7 +18,7 @@ from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image, ImageInput
 from firstlight.models.sources import SourceList
-from firstlight.models.step_run import StepRun, StepState
+from firstlight.models.step_run import StepRun, StepState, is_absent
 from firstlight.models.zero_point import ZeroPoint
 
 __all__ = ["ExposureStatus", "SectionStatus", "StatusService"]
@@ -159,7 +159,8 @@ def _sections(session: Session) -> dict[uuid.UUID, list[SectionStatus]]:
     products = _Products(session)
     found: dict[uuid.UUID, list[SectionStatus]] = defaultdict(list)
     for (exposure_id, section_id), steps in sorted(runs.items(), key=lambda item: item[0][1]):
-        found[exposure_id].append(_section(section_id, steps, products))
+        if not is_absent(steps):
+            found[exposure_id].append(_section(section_id, steps, products))
     return found
 
 

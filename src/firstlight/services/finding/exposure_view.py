@@ -21,7 +21,7 @@ from firstlight.models.measurement import Measurement, MeasurementSet
 from firstlight.models.photometry import LightCurve, LightCurveSet, Photometry
 from firstlight.models.provenance import Product
 from firstlight.models.sources import SourceList
-from firstlight.models.step_run import StepRun, StepState, is_current
+from firstlight.models.step_run import StepRun, StepState, is_absent, is_current
 from firstlight.models.zero_point import ZeroPoint
 from firstlight.services.access import Viewer
 from firstlight.services.finding.search import ExposureNotFound
@@ -186,7 +186,8 @@ class ExposureViewService:
                 section = found.setdefault(run.section_id, SectionView(run.section_id))
                 section.steps.append(_step(run))
             _attach(session, found, runs)
-        return list(found.values())
+        absent = {run.section_id for run in runs if is_absent([run])}
+        return [section for name, section in found.items() if name not in absent]
 
     def sources(self, section: SectionView) -> list[Source]:
         """The sources of a section, the brightest first, at most 1500.
