@@ -43,3 +43,13 @@ def test_an_object_is_followed_when_it_is_asked_for(run):
         "last_mjd": None,
     }  # fmt: skip
     assert "is_followed" in run("transient", "show", "somewhere").stdout
+
+
+def test_a_missing_file_of_known_objects_stops_reduce_at_once(tmp_path):
+    assert CliRunner().invoke(app, ["init", str(tmp_path / "w")]).exit_code == 0
+    with (tmp_path / "w" / "firstlight.toml").open("a") as settings:
+        settings.write('\n[[transients.known]]\npath = "no.csv"\n')
+    done = CliRunner().invoke(app, ["-w", str(tmp_path / "w"), "reduce"])
+    assert done.exit_code == 3
+    assert "no.csv" in done.stderr
+    assert "transients.known_missing" in done.stderr

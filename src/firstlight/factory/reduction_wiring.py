@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from firstlight.services.status import StatusService
     from firstlight.services.transients.association import ObjectRecogniser
     from firstlight.services.transients.forced_photometry import ForcedPhotometryService
+    from firstlight.services.transients.known_objects import KnownObjects
     from firstlight.work.engine import JobRequest
 
 __all__ = ["ReductionWiring"]
@@ -81,15 +82,21 @@ class ReductionWiring(Foundations):
         )
 
     @cached_property
+    def known_objects(self) -> KnownObjects:
+        """Variable stars and minor planets of files on this machine."""
+        from firstlight.services.transients.known_objects import KnownObjects
+
+        return KnownObjects(self.settings.transients.known, self.workspace)
+
+    @cached_property
     def object_recogniser(self) -> ObjectRecogniser:
         """Gives measurements their objects."""
         from firstlight.services.transients.association import ObjectRecogniser
-        from firstlight.services.transients.known_objects import KnownObjects
 
         settings = self.settings.transients
         return ObjectRecogniser(
             settings.objects,
-            KnownObjects(settings.known, self.workspace),
+            self.known_objects,
             moved_arcsec=settings.forced.moved_arcsec,
         )
 

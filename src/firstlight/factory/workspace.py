@@ -160,6 +160,7 @@ class Factory(TransientWiring, AnalysisWiring):
 
     def night(self, workers: int | None = None) -> NightService:
         """Everything that is still to be reduced."""
+        self.known_objects.check()
         # Beside what the plans load here.
         from firstlight.work.pool import load_modules
 

@@ -81,6 +81,14 @@ def test_files_that_are_missing_or_wrong_are_named(tmp_path):
         assert path in str(caught.value)
 
 
+def test_a_missing_file_is_told_before_work_begins(tmp_path):
+    name = write(tmp_path, "csv", {"ra": [1.0], "dec": [2.0]})
+    KnownObjects((KnownCatalogSettings(path=name),), tmp_path).check()
+    both = (KnownCatalogSettings(path=name), KnownCatalogSettings(path="no.csv"))
+    with pytest.raises(KnownCatalogMissing, match=r"no\.csv"):
+        KnownObjects(both, tmp_path).check()
+
+
 def test_what_moves_founds_no_object_and_what_varies_does(database, tmp_path):
     survey = Survey(database)
     stars, moving = write(tmp_path, "csv", STARS), write(tmp_path, "parquet", MOVING)

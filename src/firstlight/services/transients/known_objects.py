@@ -71,6 +71,19 @@ class KnownObjects:
         """Whether there is any catalogue."""
         return bool(self._settings)
 
+    def check(self) -> None:
+        """Look whether all files are there, before work begins that needs them.
+
+        Raises
+        ------
+        KnownCatalogMissing
+            Names the first that is not.
+        """
+        for each in self._settings:
+            path = self._folder / each.path
+            if not path.is_file():
+                raise KnownCatalogMissing(subject=path, hint="see [[transients.known]]")
+
     def at(self, ra: Floats, dec: Floats, mjd: float) -> list[Known | None]:
         """What is known at each of some places (ICRS degrees) at one time (MJD, UTC).
 
