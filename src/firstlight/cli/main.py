@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,7 @@ from firstlight.cli import (
     workspace,
 )
 from firstlight.cli.console import guarded, out
+from firstlight.cli.kernel_cache import keep_kernels
 
 __all__ = ["app", "main"]
 
@@ -134,6 +136,7 @@ def main() -> None:
     time of a short command.
     """
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    keep_kernels(os.environ, Path(firstlight.__file__).parent)
     try:
         app()
     finally:
