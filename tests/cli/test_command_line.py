@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -118,6 +119,13 @@ def test_init_where_a_file_is(tmp_path):
     assert done.exit_code in (2, 4)
     assert str(tmp_path / "w") in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_comes_next_can_be_copied_whatever_the_folder_is_called(tmp_path):
+    folder = tmp_path / "une nuit d'été"
+    told = firstlight("init", folder, COLUMNS="40").stdout.splitlines()[-1]
+    words = shlex.split(told.removeprefix("next: "))
+    assert words[:3] == ["firstlight", "-w", str(folder)]
 
 
 def test_init_with_a_database_that_cannot_be_reached(tmp_path):

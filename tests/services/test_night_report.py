@@ -16,7 +16,7 @@ def work(payload: Mapping[str, object], services: object) -> dict[str, object]:
     """Job: note that it was done, and fail as it is told to."""
     DONE.append(str(payload["name"]))
     if payload.get("fault"):
-        raise InvalidInput("no good", subject=str(payload["name"]))
+        raise InvalidInput("no good", subject=str(payload["name"]), hint=payload.get("hint"))
     if payload.get("defect"):
         raise ZeroDivisionError("first line\nand what nobody reads")
     return {"failures": payload.get("failures", [])}
@@ -88,6 +88,12 @@ def test_one_bad_job_stops_nothing_and_is_told(engines):
     assert report.failures == ["a: no good", "frame 7: not solved"]
     assert "2 jobs done, 2 failures" in report.sentence()
     assert report.broken == [Kind.USER]
+
+
+def test_what_to_do_is_told_with_the_fault(engines):
+    plan = Plan("first", lambda retry: [_job("a", fault=True, hint="try b")])
+    report = _run(NightService(make_engine=engines, plans=[plan]))
+    assert report.failures == ["a: no good | hint: try b"]
 
 
 def test_a_defect_is_told_in_one_line_and_counts_as_broken(engines):

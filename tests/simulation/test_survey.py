@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass
 from datetime import date
@@ -402,6 +403,17 @@ def test_the_page_names_every_column_and_its_code_runs(survey, monkeypatch):
     names: dict[str, object] = {}
     exec(compile(code, str(PAGE), "exec"), names)  # noqa: S102, our own page is the code under test
     assert names["light"].shape == names["charge"].shape == (256, 256)
+
+
+def test_next_commands_can_be_copied_whatever_the_folder_is_called():
+    folder = Path("my survey")
+    made = SurveyMade(
+        folder=folder, raw=folder / "raw", settings=folder / "settings.toml", instrument="x",
+        files=(), tables=(), references_until=None,
+    )  # fmt: skip
+    words = [shlex.split(command) for command in made.next_commands]
+    assert words[1] == ["cat", "my survey/settings.toml", ">>", "w/firstlight.toml"]
+    assert words[2] == ["firstlight", "-w", "w", "ingest", "my survey/raw"]
 
 
 def test_nights_without_transients_are_told_as_the_reference():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,8 @@ def init(
 
     Factory.create(folder, database_url=database)
     out.print(f"made the workspace [bold]{escape(str(folder))}[/]")
-    out.print(f"next: firstlight -w {escape(str(folder))} ingest /path/to/*.fits", highlight=False)
+    command = f"next: firstlight -w {shlex.quote(str(folder))} ingest /path/to/*.fits"
+    out.print(command, markup=False, highlight=False, soft_wrap=True)
 
 
 def upgrade(context: typer.Context) -> None:

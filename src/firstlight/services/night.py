@@ -163,4 +163,5 @@ def _failures(outcome: JobOutcome) -> list[str]:
         return list((outcome.result or {}).get("failures", []))
     error = outcome.error or {}
     subject = error.get("subject") or outcome.name
-    return [f"{subject}: {error.get('message') or outcome.state.value}"]
+    facts = [f"{name}: {error[name]}" for name in ("found", "expected", "hint") if error.get(name)]
+    return [" | ".join([f"{subject}: {error.get('message') or outcome.state.value}", *facts])]

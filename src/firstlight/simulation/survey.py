@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -127,8 +128,8 @@ class SurveyMade:
         """How it gets into a workspace, and what changes in it is found."""
         reduced = (
             "firstlight init w",
-            f"cat {self.settings} >> w/firstlight.toml",
-            f"firstlight -w w ingest {self.raw}",
+            f"cat {shlex.quote(str(self.settings))} >> w/firstlight.toml",
+            f"firstlight -w w ingest {shlex.quote(str(self.raw))}",
             "firstlight -w w reduce",
         )
         if self.references_until is None:
