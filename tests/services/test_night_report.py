@@ -16,7 +16,7 @@ def work(payload: Mapping[str, object], services: object) -> dict[str, object]:
     """Job: note that it was done, and fail as it is told to."""
     DONE.append(str(payload["name"]))
     if payload.get("fault"):
-        raise InvalidInput("no good", subject=str(payload["name"]), hint=payload.get("hint"))
+        raise InvalidInput("no good", subject=str(payload["name"]), **payload.get("facts", {}))
     if payload.get("defect"):
         raise ZeroDivisionError("first line\nand what nobody reads")
     return {"failures": payload.get("failures", [])}
@@ -91,9 +91,11 @@ def test_one_bad_job_stops_nothing_and_is_told(engines):
 
 
 def test_what_to_do_is_told_with_the_fault(engines):
-    plan = Plan("first", lambda retry: [_job("a", fault=True, hint="try b")])
+    plan = Plan(
+        "first", lambda retry: [_job("a", fault=True, facts={"field": "x", "hint": "try b"})]
+    )
     report = _run(NightService(make_engine=engines, plans=[plan]))
-    assert report.failures == ["a: no good | hint: try b"]
+    assert report.failures == ["a: no good | field: x | hint: try b"]
 
 
 def test_a_defect_is_told_in_one_line_and_counts_as_broken(engines):

@@ -163,5 +163,6 @@ def _failures(outcome: JobOutcome) -> list[str]:
         return list((outcome.result or {}).get("failures", []))
     error = outcome.error or {}
     subject = error.get("subject") or outcome.name
-    facts = [f"{name}: {error[name]}" for name in ("found", "expected", "hint") if error.get(name)]
+    named = [name for name in ("field", "found", "expected", "hint") if error.get(name)]
+    facts = [f"{name}: {error[name]}" for name in named]
     return [" | ".join([f"{subject}: {error.get('message') or outcome.state.value}", *facts])]
