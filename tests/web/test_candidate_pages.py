@@ -82,7 +82,11 @@ def test_the_page_shows_them_and_its_form_asks(client, ada, numbers):
     for name in asked.groups():
         found = client.get(f"/candidates?exposure={name}", headers={**ada, **HTML}).text
         assert "FL26aaa" in found
-    assert client.get("/candidates?score=much", headers={**ada, **HTML}).status_code == 400
+    wrong = client.get("/candidates?score=much&object=FL26aab", headers={**ada, **HTML})
+    assert wrong.status_code == 400
+    assert "a number" in wrong.text  # what is wrong, above a form that is still filled in
+    assert 'value="much"' in wrong.text
+    assert 'value="FL26aab"' in wrong.text
     assert client.get("/candidates?kept=perhaps", headers={**ada, **HTML}).status_code == 400
 
 

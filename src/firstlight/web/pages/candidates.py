@@ -13,8 +13,10 @@ from starlette.responses import RedirectResponse
 
 from firstlight.errors import InvalidInput
 from firstlight.services.scanning.candidate_query import CandidateQuery, Sign
+from firstlight.services.scanning.candidates import CandidatePage
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
+from firstlight.web.envelope import status_of, told
 from firstlight.web.pages.objects import object_address
 from firstlight.web.pages.rendering import read_together, render
 
@@ -68,21 +70,27 @@ class Asked(BaseModel):
 def show_candidates(request: Request, asker: Asker, asked: Annotated[Asked, Query()]) -> Response:
     """Candidates, the latest first."""
     service = services_of(request).candidates
-    page = service.page(asker, asked.query())
     said = asked.said()
+    page, fault = CandidatePage([], None), None
+    try:
+        page = service.page(asker, asked.query())
+    except InvalidInput as wrong:
+        fault = wrong
     names = {each.object for each in page.candidates if each.object is not None}
     facts = {
         "candidates": page.candidates,
         "object_urls": {name: object_address(name) for name in names},
         "asked": asked.model_dump(),
         "searching": bool(said),
+        "fault": None if fault is None else told(fault),
         "filters": service.filters(asker),
         "may_judge": asker.may("annotate"),
         "back": _address(said, asked.skip),
         "first": _address(said, 0) if asked.skip else None,
         "next": None if page.next_skip is None else _address(said, page.next_skip),
     }
-    return render(request, "candidates.html", facts)
+    status = HTTPStatus.OK if fault is None else status_of(fault)
+    return render(request, "candidates.html", facts, status=status)
 
 
 @router.get("/candidates/{number}/triplet.png")
