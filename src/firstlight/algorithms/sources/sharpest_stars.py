@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from firstlight.algorithms.flags import UNUSABLE, Flag
 
@@ -19,7 +18,7 @@ POINTLIKE = 0.2
 
 _LIKE = 0.1  # by which logarithm of the width and ellipticities of neighbours in shape differ
 _LIKE_MOST = 0.25  # by which ellipticities of a star may differ from those of most
-_COMPARED = 400  # sources, evenly among them; more tell no better which shape is common
+_COMPARED = 200  # sources, evenly among them; more tell no better which shape is common
 _MOST = 200  # stars in a profile; more gain nothing
 _LEAST_SNR = 20.0
 _RINGS = 12
@@ -80,7 +79,7 @@ def point_sources(
     if not bright.any():
         return bright
     shapes = _shapes(columns)
-    common = shapes[bright][_most_alike(shapes[bright])]
+    common = _most_alike(shapes[bright])
     mode = half_sample_mode(common[:, 0])
     with np.errstate(invalid="ignore"):
         near = np.abs(shapes[:, 0] - mode) < POINTLIKE
@@ -102,17 +101,17 @@ def _shapes(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         )
 
 
-def _most_alike(shapes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which have at least half as many neighbours as the one that has the most; finite ones."""
-    known = np.isfinite(shapes).all(axis=1)
-    if not known.any():
-        return np.ones(len(shapes), np.bool_)
-    compared = shapes[known][:: max(1, np.count_nonzero(known) // _COMPARED)]
-    near = np.zeros(len(shapes), np.int64)
-    near[known] = cKDTree(compared).query_ball_point(
-        shapes[known], _LIKE, p=np.inf, return_length=True
-    )
-    return np.asarray(2 * near >= near.max(), dtype=np.bool_) & known
+def _most_alike(shapes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Those with at least half as many neighbours as the one that has the most, of finite ones."""
+    known = shapes[np.isfinite(shapes).all(axis=1)]
+    if not len(known):
+        return shapes
+    known = known[:: max(1, len(known) // _COMPARED)]
+    near = np.ones((len(known), len(known)), np.bool_)
+    for own in known.T:
+        near &= np.abs(own[:, None] - own) < _LIKE
+    count = near.sum(axis=1)
+    return np.asarray(known[2 * count >= count.max()])
 
 
 def image_quality(
