@@ -95,3 +95,17 @@ def test_what_lies_on_the_other_side_of_the_edge_is_not_taken_for_sky():
     light = light_of([Source(4.0, 300.0, 7 * unit_error())], SHAPE)
     measures = pair(light, np.zeros(SHAPE), ([4.0], [300.0]), [7.0])
     assert abs(measures.below_sky[0]) < 3.5
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_stands_out_without_the_dark_place_is_a_source(sign):
+    """Places dark by five sigma: no peak of noise has 20 sigma by them, and one of 8 may."""
+    bright, faint = (on_a_net(SHAPE, 45, snr * unit_error(), 3) for snr in (16, 3))
+    dark = -light_of(on_a_net(SHAPE, 45, 4 * unit_error(), 3), SHAPE)
+    x, y = columns(bright)
+    told = []
+    for sources, score in ((bright, 20.0), (faint, 7.0)):
+        images = (light_of(sources, SHAPE), dark)[::sign]
+        told.append(told_dark(pair(*images, (x, y), np.full(len(x), score * sign))).mean())
+    assert told[0] == 0
+    assert told[1] > 0.9

@@ -42,7 +42,7 @@ class MeasureChanges(Step):
     """
 
     name = "measure_changes"
-    version = "4"
+    version = "5"
     makes = "measurements"
     product_class = MeasurementSet
     after = ("preprocess", "find_sources", "fit_psf", "find_changes", "solve_photometry")
