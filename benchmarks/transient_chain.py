@@ -107,7 +107,8 @@ def _header(told, gain, settings, full) -> fits.Header:
 
 def _bench(pair: TransientPair, name: str, pixels: np.ndarray, header: fits.Header) -> Bench:
     raw = RawImage(name, pixels, header, get_instrument_instance("GenericFITS"), "0")
-    settings = ImageAnalysisSettings(mjd=MJD)
+    # Of a deep reference it is larger than a header is believed to say.
+    settings = ImageAnalysisSettings(mjd=MJD, gain=header["GAIN"])
     result = ImageAnalysisResult(name=name, ra=0.0, dec=0.0)
     result.mjd = MJD
     place = pair.settings.ra, pair.settings.dec
