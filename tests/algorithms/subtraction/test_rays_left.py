@@ -208,3 +208,21 @@ def test_rays_that_a_reference_of_worse_seeing_smears_out_are_no_sources():
     ]
     assert min(heights[0]) > 4.5
     np.testing.assert_allclose(heights[1], heights[0], rtol=0.05)
+
+
+def test_sources_among_pixels_that_are_known_to_be_hit_stay():
+    """Beside hits pixels are free for little; that must not be so for all those of a source."""
+    places = [(30.3 + 35 * k, 40.4 + 35 * n) for k in range(5) for n in range(3)]
+    lost = 0
+    for seed in range(6):
+        flags = [
+            (round(x) + i, round(y) + j)
+            for x, y in places
+            for j in range(-6, 7)
+            for i in (-1, 2, 5)
+        ]
+        maps = scene(60 + seed, sources=[(x, y, 20.0) for x, y in places], flags=flags)
+        clear_rays(maps, one_psf(PSF))
+        at = np.array([maps.error[round(y), round(x)] for x, y in places])
+        lost += np.count_nonzero(~np.isfinite(at))
+    assert lost <= 1  # of 90

@@ -421,9 +421,11 @@ def _gain(light, spread, good, ray, width, j, i):  # type: ignore[no-untyped-def
     if (j - half) ** 2 + (i - half) ** 2 > (_WIDE * width) ** 2 or not good[j, i]:
         return 0.0
     beside = ray[j - 1 : j + 2, i - 1 : i + 2].any()
-    value = max(light[j, i], 0.0)
-    price = _PRICE_BESIDE if beside else _PRICE + _chance(width)
-    return max(value * value / spread[j, i] - price, 0.0)
+    height = max(light[j, i], 0.0) ** 2 / spread[j, i]
+    # The more a pixel tells, the less it is by chance that a source would tell the same: without
+    # that, bright sources beside hits are explained by free pixels as well as by themselves.
+    price = max(_PRICE_BESIDE, np.log(max(height, 1.0))) if beside else _PRICE + _chance(width)
+    return max(height - price, 0.0)
 
 
 @njit(cache=True, nogil=True)
