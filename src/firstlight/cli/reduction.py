@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from firstlight.cli.console import (
+    EXIT_CODES,
     awaited,
     notes,
     out,
@@ -65,7 +66,13 @@ def reduce(
 
 
 def run_night(service: NightService, *, retry_failed: bool = False, as_json: bool = False) -> None:
-    """Run all stages under progress bars, and tell what they did."""
+    """Run all stages under progress bars, and tell what they did.
+
+    Raises
+    ------
+    typer.Exit
+        Jobs broke off; with the exit code of the gravest error.
+    """
     with service.running() as night:
         for stage in awaited(LOOKING, night.stages(retry_failed=retry_failed)):
             with progress_bar(stage.title, stage.total) as update:
@@ -73,10 +80,12 @@ def run_night(service: NightService, *, retry_failed: bool = False, as_json: boo
     report = night.report()
     if as_json:
         print_json(report.as_dict())
-        return
-    out.print(report.sentence(), highlight=False, soft_wrap=True)
-    for line in together(report.failures):
-        notes.print(f"[yellow]failed[/] {escape(line)}", soft_wrap=True, highlight=False)
+    else:
+        out.print(report.sentence(), highlight=False, soft_wrap=True)
+        for line in together(report.failures):
+            notes.print(f"[yellow]failed[/] {escape(line)}", soft_wrap=True, highlight=False)
+    if report.broken:
+        raise typer.Exit(max(EXIT_CODES[kind] for kind in report.broken))
 
 
 def together(failures: Iterable[str]) -> list[str]:
