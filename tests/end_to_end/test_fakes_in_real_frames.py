@@ -14,7 +14,7 @@ from house import make_house
 from pyarrow.parquet import read_table
 from scipy.special import erf
 
-pytestmark = [pytest.mark.sample, pytest.mark.nightly]
+pytestmark = [pytest.mark.sample, pytest.mark.slow]
 
 SETTINGS = """
 [recipe.solve_astrometry]
