@@ -88,3 +88,11 @@ def test_a_section_that_is_not_in_the_file_is_no_failure(service, database):
     assert [each.section for each in entry.sections] == ["N"]
     shown = ExposureViewService(database=database).sections(exposure.id, Everybody())
     assert [each.name for each in shown] == ["N"]
+
+
+def test_a_file_without_any_section_of_its_camera_has_failed(service, database, monkeypatch):
+    monkeypatch.setattr(Exposure, "_section_ids", lambda exposure: ["other"])
+    for request in service.plan():
+        assert len(service.reduce_section(request.payload)["failures"]) == 1
+    with database.reading() as session:
+        assert session.scalars(select(Exposure)).one().reduction_state == "failed"

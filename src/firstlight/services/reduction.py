@@ -157,7 +157,7 @@ class ReductionService:
             piece = Workpiece(exposure, section_id, calibrations)
             expected = self._recipe.expected_ids(section_id, piece.inputs)
             found = self._find(session, self._recipe, expected)
-        outcomes = _of_what_is_there(self._recipe.run(piece, found))
+        outcomes = _of_what_is_there(exposure, self._recipe.run(piece, found))
         outcomes += self._find_changes(piece, outcomes)
         self._save(piece, outcomes)
         exposure.data.clear_cache()
@@ -289,10 +289,12 @@ class ReductionService:
             record_events(session, [Event(topic="reduction", site=row.site, data=told)])
 
 
-def _of_what_is_there(outcomes: list[Outcome]) -> list[Outcome]:
+def _of_what_is_there(exposure: Exposure, outcomes: list[Outcome]) -> list[Outcome]:
     """Skip all steps of a section that is not in the file, as where each CCD has its own file."""
     if (outcomes[0].error or {}).get("code") != UnknownSection.code:
         return outcomes
+    if not set(_sections(exposure)) & {str(each) for each in exposure.data}:
+        return outcomes  # the file holds none of them: it is not what its header says
     notes = {"reason": "the file does not hold this section"}
     skipped = StepState.SKIPPED
     return [replace(outcome, state=skipped, error=None, notes=notes) for outcome in outcomes]
