@@ -232,13 +232,16 @@ def said_by(script: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_libraries_are_held_to_one_thread() -> None:
-    script = """
+@pytest.mark.parametrize("started", ["pool.start()", ""], ids=["started", "on demand"])
+def test_libraries_are_held_to_one_thread(started: str) -> None:
+    script = f"""
         import os
         from firstlight.work.pool import ProcessPool
         os.environ.pop("OMP_NUM_THREADS", None)
-        with ProcessPool(1) as pool:
-            print(pool.run("work_handlers:where", {}, key="k").result["threads"])
+        pool = ProcessPool(1)
+        {started}
+        print(pool.run("work_handlers:where", {{}}, key="k").result["threads"])
+        pool.close()
         print(os.environ.get("OMP_NUM_THREADS"))
     """
     assert said_by(script) == ["1", "None"]

@@ -314,6 +314,7 @@ class ProcessPool:
                 self._refused.discard(key or "")
 
     def _seat_worker(self, seat: _Seat) -> _Worker:
+        load_modules(self._setup.preload)  # of a pool that nobody has started
         worker = _Worker(self._setup)
         with self._changed:
             seat.worker = worker
