@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,10 @@ def test_imports_stay_light(module, heavy):
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_modules_of_tests_have_names_of_their_own():
+    """They are imported by their bare names, where two of one name cannot be told apart."""
+    here = Path(__file__).parent
+    names = [path.name for path in here.rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(each for each, times in Counter(names).items() if times > 1) == []
