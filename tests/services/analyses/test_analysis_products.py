@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import uuid
 
 import joblib
 import numpy as np
@@ -64,7 +65,7 @@ class World:
         self.number = self.run()
 
     def run(self):
-        return self.world.start(self.world.add_service(f"fitter {id(object())}"))
+        return self.world.start(self.world.add_service(f"fitter {uuid.uuid4()}"))
 
     def send(self, analysis, number=None):
         """Keep results as the callback does."""
