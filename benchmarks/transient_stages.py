@@ -22,6 +22,7 @@ from firstlight.algorithms.detector.calibrate import Detector, Masters, calibrat
 from firstlight.algorithms.detector.star_widths import star_widths
 from firstlight.algorithms.flags import UNUSABLE, Flag
 from firstlight.algorithms.photometry.growth_curve import uncrowded
+from firstlight.algorithms.plate.astrometry import polish_projection
 from firstlight.algorithms.psf.fit import fit_psf
 from firstlight.algorithms.sky.projection import Projection
 from firstlight.algorithms.sources.detect import Detection, find_sources
@@ -229,7 +230,16 @@ def _astrometry(work: Work) -> None:
     )
     if isinstance(answer, solver.NotSolved):
         raise TypeError(f"not solved: {answer.reason}")
-    work.projection = answer.projection
+    # As the step of the main job goes on where the catalogue is as good as this one.
+    errors = np.hypot(sources.x_err, sources.y_err) / np.sqrt(2)
+    polished = polish_projection(
+        (sources.x_win, sources.y_win),
+        errors,
+        (pair.catalog.ra, pair.catalog.dec),
+        (ny, nx),
+        answer.projection,
+    )
+    work.projection = answer.projection if polished is None else polished.projection
 
 
 def _astrometry_truth(work: Work) -> None:
