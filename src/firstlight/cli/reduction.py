@@ -23,10 +23,10 @@ from firstlight.cli.console import (
 from firstlight.cli.opening import open_workspace
 
 if TYPE_CHECKING:
-    from firstlight.services.night import NightService
+    from firstlight.services.night import NightService, Stage
     from firstlight.services.status import ExposureStatus
 
-__all__ = ["reduce", "run_night", "status"]
+__all__ = ["reduce", "run_night", "run_stages", "status"]
 
 OPENING = "opening the workspace"
 LOOKING = "looking at what is to be done"
@@ -74,9 +74,7 @@ def run_night(service: NightService, *, retry_failed: bool = False, as_json: boo
         Jobs broke off; with the exit code of the gravest error.
     """
     with service.running() as night:
-        for stage in awaited(LOOKING, night.stages(retry_failed=retry_failed)):
-            with progress_bar(stage.title, stage.total) as update:
-                stage.run(update)
+        run_stages(night.stages(retry_failed=retry_failed), LOOKING)
     report = night.report()
     if as_json:
         print_json(report.as_dict())
@@ -86,6 +84,13 @@ def run_night(service: NightService, *, retry_failed: bool = False, as_json: boo
             notes.print(f"[yellow]failed[/] {escape(line)}", soft_wrap=True, highlight=False)
     if report.broken:
         raise typer.Exit(max(EXIT_CODES[kind] for kind in report.broken))
+
+
+def run_stages(stages: Iterable[Stage], waiting_for: str) -> None:
+    """Run each stage under a progress bar; while the next is planned, say what is waited for."""
+    for stage in awaited(waiting_for, stages):
+        with progress_bar(stage.title, stage.total) as update:
+            stage.run(update)
 
 
 def together(failures: Iterable[str]) -> list[str]:

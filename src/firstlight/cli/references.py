@@ -9,16 +9,15 @@ import typer
 from rich.markup import escape
 
 from firstlight.cli.console import (
-    awaited,
     guarded,
     notes,
     out,
     print_json,
     print_table,
-    progress_bar,
     waiting,
 )
 from firstlight.cli.opening import open_workspace
+from firstlight.cli.reduction import run_stages
 from firstlight.cli.tables import table_of
 from firstlight.errors import InvalidInput
 
@@ -115,9 +114,7 @@ def build(  # noqa: PLR0913, PLR0917, each option of the command is one
         plan = factory.reference_building.plan(wish)
         jobs = factory.reference_jobs(plan, workers)
     with jobs.running() as work:
-        for stage in awaited("starting", work.stages()):
-            with progress_bar(stage.title, stage.total) as update:
-                stage.run(update)
+        run_stages(work.stages(), "starting")
     failures = work.report().failures
     ids = [each.reference_id for each in plan.references if each.reference_id is not None]
     _tell_built(plan, factory.reference_shelf.entries(ids), failures, as_json=as_json)
