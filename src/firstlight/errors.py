@@ -6,8 +6,9 @@ at fault (`subject`), what was found, what was expected, and what to do next (`h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "BadFile",
@@ -21,6 +22,7 @@ __all__ = [
     "MissingError",
     "RemoteError",
     "UserError",
+    "in_one_line",
 ]
 
 
@@ -73,16 +75,7 @@ class FirstlightError(Exception):
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        parts = [f"{self.subject}: {self.message}" if self.subject else self.message]
-        if self.field:
-            parts.append(f"field: {self.field}")
-        if self.found is not None:
-            parts.append(f"found: {self.found}")
-        if self.expected is not None:
-            parts.append(f"expected: {self.expected}")
-        if self.hint:
-            parts.append(f"hint: {self.hint}")
-        return " | ".join(parts)
+        return in_one_line(self.as_dict())
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross the border of worker processes; keyword-only arguments need help there.
@@ -100,6 +93,18 @@ class FirstlightError(Exception):
             "expected": self.expected,
             "hint": self.hint,
         }
+
+
+def in_one_line(facts: Mapping[str, Any]) -> str:
+    """An error's facts, as `FirstlightError.as_dict` gives them, for people."""
+    subject, message = facts.get("subject"), facts["message"]
+    parts = [f"{subject}: {message}" if subject else message]
+    for name in ("field", "found", "expected", "hint"):
+        fact = facts.get(name)
+        # What was found may be nothing at all, and that is to be told.
+        if fact or (fact is not None and name in {"found", "expected"}):
+            parts.append(f"{name}: {fact}")
+    return " | ".join(parts)
 
 
 def _rebuild(cls: type[FirstlightError], facts: dict[str, str | None]) -> FirstlightError:

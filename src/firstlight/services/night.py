@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from firstlight.errors import Kind
+from firstlight.errors import Kind, in_one_line
 from firstlight.work.engine import Engine, JobOutcome, JobRequest, JobState
 
 __all__ = ["NightReport", "NightService", "Plan", "Stage"]
@@ -163,6 +163,5 @@ def _failures(outcome: JobOutcome) -> list[str]:
         return list((outcome.result or {}).get("failures", []))
     error = outcome.error or {}
     subject = error.get("subject") or outcome.name
-    named = [name for name in ("field", "found", "expected", "hint") if error.get(name)]
-    facts = [f"{name}: {error[name]}" for name in named]
-    return [" | ".join([f"{subject}: {error.get('message') or outcome.state.value}", *facts])]
+    message = error.get("message") or outcome.state.value
+    return [in_one_line({**error, "subject": subject, "message": message})]
