@@ -1,0 +1,149 @@
+"""How the width and the ellipticity of stars change over an image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
+from firstlight.algorithms.psf.model import PsfModel, place_terms, profiles_at
+from firstlight.algorithms.psf.star_sample import FEWEST, Pull, StarSample, compare, well_fitted
+from firstlight.algorithms.sources.sharpest_stars import half_sample_mode
+
+__all__ = ["MOST_BENT", "bend_profile", "terms_of_degree"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+MOST_BENT = 3
+"""Degree of the polynomials of the place."""
+
+_FOR_LINEAR = 15  # stars, for a shape that changes over the image
+_STARS_PER_TERM = 4
+_STRAY = 5.0  # sigma of the others, for a star of another width or shape
+_LEAST_SCATTER = 0.01  # of width and ellipticity among stars
+_DOUBT = 2.0  # chi-square that each more number must gain at stars left out
+
+
+def bend_profile(model: PsfModel, sample: StarSample, turns: int) -> tuple[PsfModel, StarSample]:
+    """Width and ellipticity of each star by itself, and a polynomial of the place through them.
+
+    Parameters
+    ----------
+    model
+        As known so far; its profile and its net stay.
+    sample
+        Of all that may be stars.
+    turns
+        Steps of the fit to each star.
+
+    Returns
+    -------
+    The model, and the sample without stars that are not like the others or that the result does
+    not fit; with fewer than three the model is as before.
+    """
+    u, v = model.scaled(sample.x, sample.y)
+    local = profiles_at(model, u, v)
+    for turn in range(turns):
+        pull = compare(model, sample, local, clipped=turn > 0 or turns == 1)
+        sample = replace(sample, flux=pull.flux, sky=pull.sky)
+        local = _stepped(local, pull)
+    spread = np.diagonal(np.linalg.inv(_firm(pull.square)), axis1=1, axis2=2)
+    spread = spread * np.maximum(pull.chi, 1.0)[:, None]
+    core, e1, e2, _ = model.profile
+    own = np.stack([np.log(local[:, 0] / core), local[:, 1] - e1, local[:, 2] - e2], axis=1)
+    kept = well_fitted(pull.chi)
+    kept = kept[_alike(own[kept], np.ones((len(kept), 1)), spread[kept])]
+    kept = kept[_narrow(own[kept, 0], spread[kept, 0])]
+    if len(kept) < FEWEST:
+        return model, sample.pick(kept)
+    bends = _through(own[kept], spread[kept], (u[kept], v[kept]))
+    model, sample = replace(model, bends=bends), sample.pick(kept)
+    pull = compare(model, sample)
+    return model, replace(sample, flux=pull.flux, sky=pull.sky).pick(well_fitted(pull.chi))
+
+
+def _firm(square: Floats) -> Floats:
+    """Normal equations of width and ellipticity, which can be solved even where nothing is said."""
+    return np.asarray(square[:, :3, :3] + 1e-9 * np.eye(3))
+
+
+def _stepped(local: Floats, pull: Pull) -> Floats:
+    """Profiles of single stars one step on; the power stays that of all stars."""
+    step = np.linalg.solve(_firm(pull.square), pull.side[:, :3, None])[..., 0]
+    step = np.clip(step, -0.2, 0.2)
+    moved = local.copy()
+    moved[:, 0] *= np.exp(step[:, 0])
+    moved[:, 1:3] += step[:, 1:]
+    size = np.hypot(moved[:, 1], moved[:, 2])
+    moved[:, 1:3] *= np.minimum(1.0, 0.9 / np.maximum(size, 1e-9))[:, None]
+    return moved
+
+
+def _alike(own: Floats, design: Floats, spread: Floats) -> Bools:
+    """Whether each star lies with the others around what the design explains, all columns."""
+    smooth = design @ np.linalg.lstsq(design, own, rcond=None)[0]
+    off = own - smooth
+    off = np.abs(off - np.median(off, axis=0))
+    scatter = np.maximum(MAD_TO_SIGMA * np.median(off, axis=0), _LEAST_SCATTER)
+    return np.asarray((off <= _STRAY * np.sqrt(scatter**2 + spread)).all(axis=1))
+
+
+def _narrow(width: Floats, spread: Floats) -> Bools:
+    """Leave out what is wider than the stars, which are the narrow edge of all widths.
+
+    Galaxies are on one side only: the scatter of the stars shows on the other.
+    """
+    clear = spread <= np.median(spread)
+    middle = half_sample_mode(width[clear])
+    below = middle - width[clear & (width <= middle)]
+    scatter = max(MAD_TO_SIGMA * float(np.median(below)), _LEAST_SCATTER)
+    return np.asarray(width - middle <= _STRAY * np.sqrt(scatter**2 + spread))
+
+
+def _through(own: Floats, spread: Floats, place: tuple[Floats, Floats]) -> Floats:
+    """Coefficients ``(3, n)`` of the degree that predicts left-out stars best, beyond doubt."""
+    most = 0
+    if len(own) >= _FOR_LINEAR:
+        most = max(
+            d for d in range(MOST_BENT + 1) if _STARS_PER_TERM * terms_of_degree(d) <= len(own)
+        )
+    design = place_terms(*place, terms_of_degree(most))
+    alike = _alike(own, design, spread) if most else np.ones(len(own), dtype=np.bool_)
+    design, own, spread = design[alike], own[alike], spread[alike]
+    weight = 1.0 / (spread + _excess(design, own, spread) ** 2)
+    best, missed = _left_out(design[:, :1], own, weight)
+    for degree in range(1, most + 1):
+        found, misses = _left_out(design[:, : terms_of_degree(degree)], own, weight)
+        doubt = _DOUBT * 3.0 * (found.shape[1] - best.shape[1])
+        if misses + doubt < missed:
+            best, missed = found, misses
+    return best
+
+
+def terms_of_degree(degree: int) -> int:
+    """How many powers of x and y a polynomial of this degree has."""
+    return (degree + 1) * (degree + 2) // 2
+
+
+def _excess(design: Floats, own: Floats, spread: Floats) -> Floats:
+    """Scatter of stars beyond their errors around the most that the place can explain."""
+    off = own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
+    freedom = max(len(own) - design.shape[1], 1) / len(own)
+    total = (MAD_TO_SIGMA * np.median(np.abs(off), axis=0)) ** 2 / freedom
+    return np.asarray(np.sqrt(np.maximum(total - np.median(spread, axis=0), 0.0)) + 1e-4)
+
+
+def _left_out(design: Floats, own: Floats, weight: Floats) -> tuple[Floats, float]:
+    """Weighted fit of each column, and how badly it predicts each star from all others."""
+    found, missed = np.empty((own.shape[1], design.shape[1])), 0.0
+    for k in range(own.shape[1]):
+        root = np.sqrt(weight[:, k])
+        q, r = np.linalg.qr(design * root[:, None])
+        value = own[:, k] * root
+        found[k] = np.linalg.lstsq(r, q.T @ value, rcond=None)[0]
+        leverage = np.minimum((q**2).sum(axis=1), 0.999)
+        missed += float((((value - q @ (q.T @ value)) / (1.0 - leverage)) ** 2).sum())
+    return found, missed
