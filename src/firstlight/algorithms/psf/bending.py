@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
 from firstlight.algorithms.psf.model import PsfModel, place_terms, profiles_at
-from firstlight.algorithms.psf.star_sample import FEWEST, Pull, StarSample, compare, well_fitted
+from firstlight.algorithms.psf.star_sample import (
+    FEWEST,
+    FOR_LINEAR,
+    Pull,
+    StarSample,
+    compare,
+    well_fitted,
+)
 from firstlight.algorithms.sources.sharpest_stars import half_sample_mode
 
 __all__ = ["MOST_BENT", "bend_profile", "terms_of_degree"]
@@ -20,7 +27,6 @@ Bools = NDArray[np.bool_]
 MOST_BENT = 3
 """Degree of the polynomials of the place."""
 
-_FOR_LINEAR = 15  # stars, for a shape that changes over the image
 _STARS_PER_TERM = 4
 _STRAY = 5.0  # sigma of the others, for a star of another width or shape
 _LEAST_SCATTER = 0.01  # of width and ellipticity among stars
@@ -106,7 +112,7 @@ def _narrow(width: Floats, spread: Floats) -> Bools:
 def _through(own: Floats, spread: Floats, place: tuple[Floats, Floats]) -> Floats:
     """Coefficients ``(3, n)`` of the degree that predicts left-out stars best, beyond doubt."""
     most = 0
-    if len(own) >= _FOR_LINEAR:
+    if len(own) >= FOR_LINEAR:
         most = max(
             d for d in range(MOST_BENT + 1) if _STARS_PER_TERM * terms_of_degree(d) <= len(own)
         )

@@ -4,7 +4,8 @@ First one Moffat profile through all stars; then the width and the ellipticity o
 itself, and a polynomial of the place through them, of the degree that best predicts stars left
 out; last what all stars have in common beyond that, on a net of B-splines by linear least
 squares. How far the net may go from zero, and whether it changes over the image, is again what
-best predicts the stars left out.
+best predicts the stars left out. Sharp stars are put where the PSF fits them, once with the
+profile alone and once with all of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from firstlight.algorithms.psf.bending import MOST_BENT, bend_profile, terms_of_degree
 from firstlight.algorithms.psf.model import MARGIN, PsfModel, Stamp, place_terms
 from firstlight.algorithms.psf.net import learn_net
+from firstlight.algorithms.psf.placing import place_stars
 from firstlight.algorithms.psf.star_sample import (
     FEWEST,
     StarSample,
@@ -32,6 +34,8 @@ Floats = NDArray[np.float64]
 _REACH = 3.0  # half the side of a stamp, FWHM
 _CORRECTED = 2.0  # radius within which the profile is corrected, FWHM
 _NODES_PER_FWHM = 3.0
+_SHARP = 2.5  # pixels, FWHM: of wider stars centroids are as good as fits
+_TURNS_PLACE = 2
 _POWERS = (1.25, 15.0)
 _IN_PROFILE = 60  # stars
 _TURNS_PROFILE = 14
@@ -72,6 +76,9 @@ def fit_psf(
     ny, nx = data.shape
     model = _bare(fwhm, half, ((nx - 1) / 2, (ny - 1) / 2), (max(nx / 2, 1.0), max(ny / 2, 1.0)))
     model = _common_profile(model, sample)
+    if sharp := fwhm < _SHARP:
+        sample = place_stars(model, sample, _TURNS_PLACE)
+        model = _common_profile(model, sample)
     for turns, may_vary in ((_TURNS_STAR, False), (1, True)):
         model, sample = bend_profile(model, sample, turns)
         if len(sample) < FEWEST:
@@ -80,6 +87,8 @@ def fit_psf(
             # Once more, without the galaxies that the first look took for stars.
             model = _common_profile(model, sample)
         model = learn_net(model, sample, may_vary=may_vary)
+        if sharp and not may_vary:
+            sample = place_stars(model, sample, 1)
     model = replace(model, stars=len(sample))
     return replace(model, totals=_totals(model))
 

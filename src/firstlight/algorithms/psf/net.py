@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.psf.model import MARGIN, RELAXED, PsfModel, nodes_near, place_terms
 from firstlight.algorithms.psf.star_sample import (
+    FOR_LINEAR,
     MODEL_ERROR,
     NO_LIMIT,
     OUTLIER,
@@ -21,7 +22,6 @@ __all__ = ["learn_net"]
 
 Floats = NDArray[np.float64]
 
-_FOR_LINEAR = 15  # stars, for a net that changes over the image
 _FOR_FOLDS = 10  # stars, to leave some out
 _FOLDS = 5
 _PRIORS = (0.003, 0.01, 0.03, 0.10, 0.3)
@@ -46,7 +46,7 @@ def learn_net(model: PsfModel, sample: StarSample, *, may_vary: bool) -> PsfMode
     index = _kept_nodes(model)
     count = int(index.max()) + 1
     folds = _FOLDS if len(sample) >= _FOR_FOLDS else 1
-    basis = place_terms(u, v, 3 if may_vary and len(sample) >= _FOR_LINEAR else 1)
+    basis = place_terms(u, v, 3 if may_vary and len(sample) >= FOR_LINEAR else 1)
     n = basis.shape[1]
     square = np.zeros((folds, n * (n + 1) // 2, count, count))
     side = np.zeros((folds, n, count))

@@ -19,9 +19,11 @@ from firstlight.algorithms.psf.model import (
 
 __all__ = [
     "FEWEST",
+    "FOR_LINEAR",
     "MODEL_ERROR",
     "NO_LIMIT",
     "OUTLIER",
+    "SKY_ERROR",
     "Pull",
     "StarSample",
     "compare",
@@ -36,11 +38,17 @@ Indices = NDArray[np.intp]
 FEWEST = 3
 """Stars that tell a PSF at all."""
 
+FOR_LINEAR = 15
+"""The same, that tell how it changes over the image."""
+
 MODEL_ERROR = 0.01
 """Of a star's light in a pixel: no bright star shall rule alone."""
 
 OUTLIER = 5.0
 """Sigma, for a pixel with light that is not the star's."""
+
+SKY_ERROR = 0.1
+"""Of a pixel's noise: what the map of the sky may leave under a star."""
 
 NO_LIMIT = 1e15
 """The same where every pixel counts."""
@@ -48,7 +56,6 @@ NO_LIMIT = 1e15
 _WHOLE = 0.97  # of a stamp's pixels, for a star that is used
 _MOST = 400
 _MOST_PIXELS = 4_000_000  # of all stamps together
-_SKY_ERROR = 0.1  # of a pixel's noise: what the map of the sky may leave under a star
 _WORST = 5.0  # times the median misfit, for a star that is none
 
 
@@ -243,7 +250,7 @@ def _gather(planes, stars, limit, normal, right, chi):  # type: ignore[no-untype
                         normal[s, a, b] += part * column[b]
                 chi[s, 0] += w * off * off
                 chi[s, 1] += 1.0
-        normal[s, 1, 1] += 1.0 / max(noise * _SKY_ERROR * _SKY_ERROR, 1e-12)
+        normal[s, 1, 1] += 1.0 / max(noise * SKY_ERROR * SKY_ERROR, 1e-12)
         normal[s, 0, 0] += 1e-12
         for a in range(6):
             for b in range(a):
