@@ -84,4 +84,4 @@ def _in_empty_sky(found: Subtraction, plane: Plane) -> Plane:
 
 def _step(found: Subtraction) -> int:
     """One pixel in so many is looked at along either axis."""
-    return max(1, round(np.sqrt(found.score.size / _ENOUGH)))
+    return max(1, round(float(np.sqrt(found.score.size / _ENOUGH))))
