@@ -35,6 +35,7 @@ from firstlight.work.engine import (
     check_requests,
 )
 from firstlight.work.pool import PoolClosed, ProcessPool
+from firstlight.work.queue_bell import QueueBell
 from firstlight.work.retry import Cause, Report, run_attempts
 from firstlight.work.watch import Watch
 
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DbosEngine"]
 
-_EAGER_S, _IDLE_S = 0.05, 0.5  # between looks at a queue, at least and at most
-_SHARE = 10  # of the time for which nothing has moved in a lane, the next look waits for one part
 _LOOK_AFTER_S = 1.0  # between looks for the cancelled and the dead
 _BEAT_S = 5.0
 _SETTLE_S = 2.0  # what a stop waits for the last results to be written
@@ -95,7 +94,7 @@ class DbosEngine:
         self._ended: set[str] = set()  # their end is known here, and perhaps not yet written down
         self._listeners: set[SimpleQueue[JobOutcome]] = set()
         self._stopping = threading.Event()
-        self._moved = dict.fromkeys(Lane, 0.0)
+        self._bell: QueueBell | None = None
         self._store: JobStore | None = None
         self._registry: Registry | None = None
         self._runner: Runner | None = None
@@ -122,7 +121,6 @@ class DbosEngine:
         if self._store is not None:
             return
         self._stopping.clear()
-        self._stir(*Lane)
         try:
             if self._workers:
                 # Workers load their modules while this process loads DBOS.
@@ -145,7 +143,7 @@ class DbosEngine:
         from firstlight.work.takeover import Executor, Registry  # noqa: PLC0415 - likewise
 
         database = open_database(self._url)
-        self._store = JobStore(database, _EAGER_S, self._jobs)
+        self._store = JobStore(database, self._jobs)
         if not self._pools:
             return
         self._me = me = Executor.myself()
@@ -155,13 +153,17 @@ class DbosEngine:
             target=self._take_care, args=(me, self._registry), name="jobs-care", daemon=True
         )
         self._caretaker.start()
+        self._bell = QueueBell(self._store.waiting, self._has_room)
+        self._bell.start()
         self._runner = Runner(
-            database, me.executor_id, self._run_job, Pace(self._width, self._polling_s)
+            database, me.executor_id, self._run_job, Pace(self._width, self._bell.await_job)
         )
 
     def stop(self) -> None:
         """Stop at once, and leave every unfinished job to the next engine."""
         self._stopping.set()
+        if self._bell is not None:
+            self._bell.close()
         if self._caretaker is not None:
             self._caretaker.join()
             self._caretaker = None
@@ -173,6 +175,7 @@ class DbosEngine:
         if self._runner is not None:
             self._runner.close()
             self._runner = None
+        self._bell = None
         if self._store is not None and self._registry is not None:
             self._store.requeue(self._me.executor_id)
             self._registry.strike_off(self._me.executor_id)
@@ -200,12 +203,12 @@ class DbosEngine:
         """Write the requests down; see `Engine`."""
         store = self._running_store()
         checked = {request.job_id: request for request in check_requests(requests, self._jobs)}
-        self._stir(*(self._jobs[request.name].lane for request in checked.values()))
         known = store.outcomes(checked)
         store.add(request for job_id, request in checked.items() if job_id not in known)
         for job_id, outcome in known.items():
             if outcome.state.finished and outcome.state in again:
                 store.run_again(job_id, outcome.name)
+        self._ring(*(self._jobs[request.name].lane for request in checked.values()))
 
     def outcomes(
         self, job_ids: Iterable[str] | None = None, *, states: Collection[JobState] | None = None
@@ -263,13 +266,15 @@ class DbosEngine:
             pausing = sum(hand.pausing for hand in self._hands.values() if hand.lane is lane)
         return 2 * self._crew().get(lane, 0) + pausing
 
-    def _stir(self, *lanes: Lane) -> None:
-        """Remember that something moves in these lanes: their queues are looked at eagerly."""
-        self._moved.update(dict.fromkeys(lanes, time.monotonic()))
+    def _has_room(self, lane: Lane) -> bool:
+        with self._lock:
+            in_hand = sum(hand.lane is lane for hand in self._hands.values())
+        return in_hand < self._width(lane)
 
-    def _polling_s(self, lane: Lane) -> float:
-        quiet = time.monotonic() - self._moved[lane]
-        return min(max(quiet / _SHARE, _EAGER_S), _IDLE_S)
+    def _ring(self, *lanes: Lane) -> None:
+        """Have the queues of these lanes looked at: a job has come, or there is room for one."""
+        if self._bell is not None:
+            self._bell.ring(*lanes)
 
     def _has_in_hand(self, job_id: str) -> bool:
         with self._lock:
@@ -290,13 +295,13 @@ class DbosEngine:
 
         def pause(seconds: float) -> None:
             hand.pausing = True
+            self._ring(hand.lane)
             if self._stopping.wait(seconds):
                 raise PoolClosed
             hand.pausing = False
 
         with self._lock:
             self._hands[job_id] = hand
-        self._stir(hand.lane)
         try:
             report, made = run_attempts(attempt, {} if kind is None else kind.retries, pause)
             outcome = JobOutcome(
@@ -314,7 +319,7 @@ class DbosEngine:
         finally:
             with self._lock:
                 del self._hands[job_id]
-            self._stir(hand.lane)
+            self._ring(hand.lane)
         self._announce(outcome)
         return outcome.as_dict()
 

@@ -25,6 +25,8 @@ from firstlight.work.engine import JsonValue, Lane
 
 __all__ = ["OneRunnerOnly", "Pace", "Runner"]
 
+_AT_ONCE_S = 0.001  # what DBOS waits for before it asks; the waiting is done by then
+
 JobRecord = dict[str, JsonValue]
 RunJob = Callable[[str, str, dict[str, JsonValue]], JobRecord]
 
@@ -36,11 +38,19 @@ class OneRunnerOnly(ConflictError):
 
 
 class Pace:
-    """How much and how eagerly this executor takes from each queue, at this moment."""
+    """How much this executor takes from each queue, and when.
 
-    def __init__(self, width: Callable[[Lane], int], polling_s: Callable[[Lane], float]) -> None:
+    Parameters
+    ----------
+    width
+        How many jobs of a lane it may have at this moment.
+    await_job
+        Returns when it is worth asking for one.
+    """
+
+    def __init__(self, width: Callable[[Lane], int], await_job: Callable[[Lane], None]) -> None:
         self.width = width
-        self.polling_s = polling_s
+        self.await_job = await_job
 
 
 class Runner:
@@ -103,22 +113,24 @@ def attempt_step(number: int, attempt: Callable[[], dict[str, Any]]) -> dict[str
 
 
 def _keep_own_pace(dbos: DBOS, pace: Pace) -> None:
-    """Give this process limits of its own.
+    """Give this process limits of its own, and have it ask for jobs only when there are some.
 
     DBOS keeps a queue's limit of jobs per executor in the database, where a laptop and a cluster
     node would have to share one number; it reads it anew before each poll, and that reading is
-    completed here. The only use of DBOS's inside; the tests of the engine notice if it moves.
+    completed here, when it is time. The only use of DBOS's inside; the tests of the engine notice
+    if it moves.
     """
     system = dbos._sys_db  # noqa: SLF001 - no public way, see above
     shared = system.get_queue
     lanes = {queue: lane for lane, queue in QUEUES.items()}
 
     def own(name: str, **options: Any) -> Queue | None:
+        if name in lanes:
+            pace.await_job(lanes[name])
         queue = shared(name, **options)
         if queue is not None and name in lanes:
-            lane = lanes[name]
-            queue._worker_concurrency = pace.width(lane)  # noqa: SLF001 - no public way, see above
-            queue._polling_interval_sec = pace.polling_s(lane)  # noqa: SLF001 - no public way
+            queue._worker_concurrency = pace.width(lanes[name])  # noqa: SLF001 - no public way
+            queue._polling_interval_sec = _AT_ONCE_S  # noqa: SLF001 - no public way
         return queue
 
     system.get_queue = own  # type: ignore[method-assign]  # an override for this one object

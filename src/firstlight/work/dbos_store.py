@@ -181,9 +181,10 @@ def _use_write_ahead_log(connection: Any) -> None:
 class JobStore:
     """Jobs as rows. Safe to use from several threads and by several processes at once."""
 
-    def __init__(self, engine: sa.Engine, polling_s: float, jobs: JobTable) -> None:
+    def __init__(self, engine: sa.Engine, jobs: JobTable) -> None:
         self.engine = engine
         self._jobs = jobs
+        self._which_wait = _which_wait(SCHEMA if engine.dialect.name == "postgresql" else None)
         self._client = DBOSClient(
             system_database_engine=engine,
             dbos_system_schema=SCHEMA,
@@ -194,7 +195,7 @@ class JobStore:
             if self._client.retrieve_queue(queue) is None:
                 # One at a time is only for the moment before a runner sets its own pace.
                 self._client.register_queue(
-                    queue, worker_concurrency=1, polling_interval_sec=polling_s
+                    queue, worker_concurrency=1, polling_interval_sec=_MOMENT_S
                 )
 
     def close(self) -> None:
@@ -241,6 +242,12 @@ class JobStore:
             ]
             if job_ids:
                 self._client.resume_workflows(job_ids, queue_name=queue)
+
+    def waiting(self) -> set[Lane]:
+        """Lanes with a job that nobody has taken. Asked for many times a second."""
+        with self.engine.connect() as connection:
+            facts = connection.execute(self._which_wait).one()
+        return {lane for lane, waits in zip(QUEUES, facts, strict=True) if waits}
 
     def under_way(self) -> dict[str, str]:
         """The executor of each job that one has taken."""
@@ -324,6 +331,19 @@ class JobStore:
                 load_input=False,
                 load_output=load_output,
             )
+
+
+def _which_wait(schema: str | None) -> sa.Select[Any]:
+    """Whether each queue has a job that waits, through DBOS's index of unfinished jobs alone."""
+    queue_name = sa.column("queue_name", sa.Text)
+    jobs = sa.table("workflow_status", queue_name, schema=schema)
+    # The condition of the index in its own words, or SQLite does not see that it may be used.
+    waits = sa.text("status = 'ENQUEUED' AND status IN ('ENQUEUED', 'PENDING')")
+    each: list[sa.ColumnElement[Any]] = [
+        sa.exists().select_from(jobs).where(queue_name == queue, waits).label(queue)
+        for queue in QUEUES.values()
+    ]
+    return sa.select(*each)
 
 
 def _outcome(row: WorkflowStatus) -> JobOutcome:

@@ -10,7 +10,8 @@ from firstlight.work.engine import JobOutcome, JobState, OnChange, UnknownJob
 
 __all__ = ["Watch"]
 
-_LOOK_S = 0.25  # between looks at the record
+_LOOK_S = 0.25  # between looks at the record, while others have the jobs
+_OWN_LOOK_S = 1.0  # the same, while this process has some of them: of those it hears at once
 _CONFIRM_S = 0.01  # the same, once only the writing of known ends is waited for
 _SHARE = 10  # at most one part in so many of the time is spent on looking
 
@@ -38,6 +39,7 @@ class Watch:
         self._on_change = on_change or (lambda _: None)
         self._told: dict[str, JobOutcome] = {}
         self._ends: dict[str, JobOutcome] = {}
+        self._in_hand: Callable[[str], bool] = lambda _: False
 
     def run(
         self, heard: SimpleQueue[JobOutcome], in_hand: Callable[[str], bool]
@@ -54,11 +56,12 @@ class Watch:
         in_hand
             Whether a job is one of these, so that its progress will be heard.
         """
+        self._in_hand = in_hand
         next_look = 0.0
         while self._pending:
             now = time.monotonic()
             if now >= next_look:
-                self._read_record(in_hand)
+                self._read_record()
                 next_look = time.monotonic() + self._next_pause_s(time.monotonic() - now)
                 continue
             try:
@@ -71,10 +74,13 @@ class Watch:
         return {job_id: self._ends[job_id] for job_id in self._job_ids}
 
     def _next_pause_s(self, cost_s: float) -> float:
-        ended = sum(self._told[job_id].state.finished for job_id in self._pending)
-        return max(_CONFIRM_S if ended == len(self._pending) else _LOOK_S, _SHARE * cost_s)
+        if all(map(self._ended, self._pending)):
+            pause = _CONFIRM_S
+        else:
+            pause = _OWN_LOOK_S if any(map(self._in_hand, self._pending)) else _LOOK_S
+        return max(pause, _SHARE * cost_s)
 
-    def _read_record(self, in_hand: Callable[[str], bool]) -> None:
+    def _read_record(self) -> None:
         written = self._look(self._pending.keys())
         for job_id in list(self._pending):
             outcome = written.get(job_id)
@@ -84,7 +90,7 @@ class Watch:
                 self._ends[job_id] = outcome
                 del self._pending[job_id]
                 self._tell(outcome)
-            elif job_id not in self._told or not (self._ended(job_id) or in_hand(job_id)):
+            elif job_id not in self._told or not (self._ended(job_id) or self._in_hand(job_id)):
                 self._tell(outcome)
 
     def _ended(self, job_id: str) -> bool:
