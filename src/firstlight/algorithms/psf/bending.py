@@ -17,7 +17,7 @@ from firstlight.algorithms.psf.star_sample import (
     compare,
     well_fitted,
 )
-from firstlight.algorithms.sources.sharpest_stars import half_sample_mode
+from firstlight.algorithms.psf.stars_by_width import STARS_PER_TERM, stars_by_width
 
 __all__ = ["MOST_BENT", "bend_profile", "terms_of_degree"]
 
@@ -27,7 +27,6 @@ Bools = NDArray[np.bool_]
 MOST_BENT = 3
 """Degree of the polynomials of the place."""
 
-_STARS_PER_TERM = 4
 _STRAY = 5.0  # sigma of the others, for a star of another width or shape
 _LEAST_SCATTER = 0.01  # of width and ellipticity among stars
 _DOUBT = 2.0  # chi-square that each more number must gain at stars left out
@@ -62,7 +61,8 @@ def bend_profile(model: PsfModel, sample: StarSample, turns: int) -> tuple[PsfMo
     own = np.stack([np.log(local[:, 0] / core), local[:, 1] - e1, local[:, 2] - e2], axis=1)
     kept = well_fitted(pull.chi)
     kept = kept[_alike(own[kept], np.ones((len(kept), 1)), spread[kept])]
-    kept = kept[_narrow(own[kept, 0], spread[kept, 0])]
+    designs = [place_terms(u[kept], v[kept], terms_of_degree(d)) for d in range(MOST_BENT + 1)]
+    kept = kept[stars_by_width(own[kept, 0], spread[kept, 0], designs)]
     if len(kept) < FEWEST:
         return model, sample.pick(kept)
     bends = _through(own[kept], spread[kept], (u[kept], v[kept]))
@@ -97,24 +97,12 @@ def _alike(own: Floats, design: Floats, spread: Floats) -> Bools:
     return np.asarray((off <= _STRAY * np.sqrt(scatter**2 + spread)).all(axis=1))
 
 
-def _narrow(width: Floats, spread: Floats) -> Bools:
-    """Leave out what is wider than the stars, which are the narrow edge of all widths.
-
-    Galaxies are on one side only: the scatter of the stars shows on the other.
-    """
-    clear = spread <= np.median(spread)
-    middle = half_sample_mode(width[clear])
-    below = middle - width[clear & (width <= middle)]
-    scatter = max(MAD_TO_SIGMA * float(np.median(below)), _LEAST_SCATTER)
-    return np.asarray(width - middle <= _STRAY * np.sqrt(scatter**2 + spread))
-
-
 def _through(own: Floats, spread: Floats, place: tuple[Floats, Floats]) -> Floats:
     """Coefficients ``(3, n)`` of the degree that predicts left-out stars best, beyond doubt."""
     most = 0
     if len(own) >= FOR_LINEAR:
         most = max(
-            d for d in range(MOST_BENT + 1) if _STARS_PER_TERM * terms_of_degree(d) <= len(own)
+            d for d in range(MOST_BENT + 1) if STARS_PER_TERM * terms_of_degree(d) <= len(own)
         )
     design = place_terms(*place, terms_of_degree(most))
     alike = _alike(own, design, spread) if most else np.ones(len(own), dtype=np.bool_)
