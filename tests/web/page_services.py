@@ -10,6 +10,9 @@ from firstlight.services.finding.previews import PreviewService
 from firstlight.services.finding.sky_map import SkyMapService
 from firstlight.services.jobs_view import JobsService
 from firstlight.services.lineage_graph import LineageGraphService
+from firstlight.services.references.settings import ReferenceChoiceSettings
+from firstlight.services.references.shelf import ReferenceShelf
+from firstlight.services.transients.missing_points import MissingPoints
 from firstlight.work.engine import JobKind, JobRequest
 from firstlight.work.inline_engine import InlineEngine
 
@@ -63,6 +66,8 @@ def page_services(database, store, search, files):
         "previews": PreviewService(
             database=database, search=search, files=files, downloads=downloads
         ),
+        "reference_shelf": ReferenceShelf(database=database, settings=ReferenceChoiceSettings()),
+        "missing_points": MissingPoints(database=database, choice=ReferenceChoiceSettings()),
         "lineage_graphs": LineageGraphService(database=database),
         "jobs_view": JobsService(
             database=database,

@@ -29,6 +29,7 @@ LET_OUT = (
     "public_sites under [web] in firstlight.toml lets everyone see what a site took, "
     "sites or everything under [alerts] sends it all the same"
 )
+LOOK_BACK = "later_references under [alerts] in firstlight.toml tells of them all the same"
 _PRINTED = ("diaSource", "diaObject", "candidate")
 
 
@@ -54,6 +55,11 @@ def send(context: typer.Context, as_json: Json = False) -> None:
         notes.print(
             f"[yellow]withheld[/] {report.withheld}: not everyone may see them; "
             + escape(LET_OUT), soft_wrap=True, highlight=False,
+        )  # fmt: skip
+    if report.looking_back:
+        notes.print(
+            f"[yellow]no news[/] {report.looking_back}: their images were compared with a later "
+            "reference; " + escape(LOOK_BACK), soft_wrap=True, highlight=False,
         )  # fmt: skip
 
 

@@ -245,6 +245,7 @@ def _row(entry: ReferenceEntry) -> dict[str, Any]:
 def _choice_rows(choice: SectionChoice) -> list[dict[str, Any]]:
     if not choice.considered:
         return [{"section": choice.section, "verdict": f"none: {choice.reason}"}]
+    used = "used, though later than the image" if choice.is_later else "used"
     return [
         {
             "section": choice.section,
@@ -253,7 +254,7 @@ def _choice_rows(choice: SectionChoice) -> list[dict[str, Any]]:
             "of_section": entry.section,
             "version": entry.version,
             "overlap": "" if overlap is None else f"{100 * overlap:.0f} %",
-            "verdict": f"no: {why}" if why else "used",
+            "verdict": f"no: {why}" if why else used,
         }
         for entry, overlap, why in choice.considered
     ]

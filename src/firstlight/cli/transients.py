@@ -33,6 +33,11 @@ COLUMNS = (
     ("known as", "known_as"),
     ("not kept because", "why_not"),
 )
+MISSING_COLUMNS = (
+    ("images", "images"),
+    ("without a point because", "reason"),
+    ("such as", "examples"),
+)
 NOTHING_YET = (
     "nothing yet; next: firstlight reference build, then firstlight reduce; "
     "firstlight reference choose EXPOSURE tells what one is compared with, or why with nothing"
@@ -81,16 +86,26 @@ def list_transients(
 def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Show an object's place, its measurements and how far forced photometry has got.
 
+    Of the images that cover it, those without a point are counted by the reason why.
+
     Example: [bold]firstlight -w mysurvey transient show FL26qzkwbtm[/]
     """
-    facts = open_workspace(context).transients.one(name)
+    house = open_workspace(context)
+    facts, account = house.transients.one(name), house.missing_points.of(name)
+    facts["coverage"] = account.as_dict()
     if as_json:
         print_json(facts)
         return
     told = ("name", "ra", "dec", "error_arcsec", "origin", "known_as")
     rows = [{"what": key, "value": facts[key]} for key in told if facts[key]]
     rows += [{"what": f"forced: {key}", "value": value} for key, value in facts["forced"].items()]
+    covering = f"{account.images}, {account.points} with a point"
+    rows.append({"what": "images that cover it", "value": covering})
     print_table(table_of(rows, (("", "what"), ("", "value"))))
+    if account.missing:
+        missing = facts["coverage"]["missing"]
+        counted = [each | {"examples": ", ".join(each["examples"])} for each in missing]
+        print_table(table_of(counted, MISSING_COLUMNS, ("examples",)))
     if facts["measurements"]:
         print_table(table_of([_rounded(row) for row in facts["measurements"]], COLUMNS[1:]))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from firstlight.services.references.building import ReferenceBuilding
     from firstlight.services.references.shelf import ReferenceShelf
     from firstlight.services.transients.listing import TransientListing
+    from firstlight.services.transients.missing_points import MissingPoints
 
 __all__ = ["TransientWiring"]
 
@@ -76,6 +77,13 @@ class TransientWiring(ReductionWiring):
         from firstlight.services.transients.listing import TransientListing
 
         return TransientListing(database=self.database)
+
+    @cached_property
+    def missing_points(self) -> MissingPoints:
+        """Which images have no point of an object."""
+        from firstlight.services.transients.missing_points import MissingPoints
+
+        return MissingPoints(database=self.database, choice=self.settings.references)
 
     def _alert_sink(self) -> AlertSink:
         from firstlight.remotes.alert_sink import KafkaSink, StoreSink

@@ -5,17 +5,26 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+    exists,
+)
 from sqlalchemy.orm import Mapped, mapped_column, reconstructor, relationship
 
 from firstlight.models.base import Base, BigId, OnSky, Timestamped
 from firstlight.models.data_root import data_path
 from firstlight.models.provenance import Product
+from firstlight.models.reference import Reference
 
 if TYPE_CHECKING:
     from firstlight.formats.cutout_file import CutoutFile, CutoutRows
 
-__all__ = ["Cutouts", "Measurement", "MeasurementSet"]
+__all__ = ["Cutouts", "Measurement", "MeasurementSet", "looks_back"]
 
 
 class Cutouts(Product, Base):
@@ -79,6 +88,17 @@ class MeasurementSet(Product, Base):
     """Name and version of what judged real or bogus."""
     measurements: Mapped[list[Measurement]] = relationship(
         order_by=lambda: Measurement.number, back_populates="set"
+    )
+
+
+def looks_back() -> ColumnElement[bool]:
+    """Whether a measurement's image was compared with a reference all of which is later.
+
+    What such a difference shows as new has gone since, and what is missing came afterwards. For a
+    query of `Measurement` and `MeasurementSet`.
+    """
+    return exists().where(
+        Reference.id == MeasurementSet.reference_id, Reference.mjd_start > Measurement.mjd
     )
 
 

@@ -73,8 +73,10 @@ if TYPE_CHECKING:
     from firstlight.services.objects.telescopes import TelescopeService
     from firstlight.services.objects.thumbnails import ThumbnailService
     from firstlight.services.quality.quality import QualityService
+    from firstlight.services.references.shelf import ReferenceShelf
     from firstlight.services.scanning.candidates import CandidateService
     from firstlight.services.server_state import ServerStateService
+    from firstlight.services.transients.missing_points import MissingPoints
     from firstlight.services.watching.webhooks import WebhookService
     from firstlight.web.events import EventHub
 
@@ -382,6 +384,16 @@ class Services(Protocol):
     @property
     def candidates(self) -> CandidateService:
         """What changed in images."""
+        ...
+
+    @property
+    def reference_shelf(self) -> ReferenceShelf:
+        """What images are compared with."""
+        ...
+
+    @property
+    def missing_points(self) -> MissingPoints:
+        """Which images have no point of an object."""
         ...
 
     @property

@@ -14,11 +14,14 @@ from firstlight.formats.alert_packet import read_alerts
 from firstlight.models.alert import Alert
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
-from firstlight.models.measurement import Measurement
+from firstlight.models.forced_run import ForcedRun
+from firstlight.models.image import ImageInput
+from firstlight.models.measurement import Measurement, MeasurementSet
 from firstlight.models.object import Object
 from firstlight.models.photometry import Photometry
+from firstlight.models.reference import Reference
 from firstlight.remotes.alert_sink import AlertNotTaken, StoreSink
-from firstlight.services.alerts.alerts import AlertFileMissing, AlertService
+from firstlight.services.alerts.alerts import AlertFileMissing, AlertReport, AlertService
 from firstlight.services.alerts.settings import AlertSettings
 from firstlight.services.object_matching import belonging
 from firstlight.storage.folder import FolderStore
@@ -72,8 +75,8 @@ def service(database, store, sink, *, public=frozenset(), **settings):
 
 def test_each_is_told_of_once(database, store, sink, numbers):
     alerts = service(database, store, sink)
-    assert alerts.send().as_dict() == {"packed": 2, "sent": 2, "failures": [], "withheld": 0}
-    assert alerts.send().as_dict() == {"packed": 0, "sent": 0, "failures": [], "withheld": 0}
+    assert alerts.send() == AlertReport(packed=2, sent=2, failures=[])
+    assert alerts.send() == AlertReport(packed=0, sent=0, failures=[])
     assert [key for _, key, _ in sink.taken] == ["FL26aaa", "FL26aab"]
     topic, _, packet = sink.taken[0]
     assert topic == "firstlight-alerts"
@@ -114,7 +117,7 @@ def test_it_is_sent_when_the_receiver_is_back(database, store, sink, numbers):
     assert [each["attempts"] for each in told] == [1, 1]
     assert told[0]["error"] == "no answer"
     sink.down = False
-    assert alerts.send().as_dict() == {"packed": 0, "sent": 2, "failures": [], "withheld": 0}
+    assert alerts.send() == AlertReport(packed=0, sent=2, failures=[])
     assert all(each["sent_at"] is not None and each["error"] is None for each in alerts.listed())
 
 
@@ -142,6 +145,56 @@ def test_history_comes_along(database, store, sink, numbers):
     (point,) = sink.taken[1][2]["prvDiaForcedSources"]
     assert point["psfFlux"] == pytest.approx(-2000.0)
     assert point["limitingMag"] == pytest.approx(20.5)
+
+
+@pytest.fixture
+def later(database, store):
+    """Object FL26aaa a night earlier, in an image that was compared with a later reference."""
+    exposure = archive(database, store, 2, site="sro", minute=-1440)
+    rows = reduce(database, store, exposure)
+    (number,) = measure(database, store, exposure, rows, names=("FL26early",), turn=2)
+    with database.begin() as session:
+        measured = session.get_one(Measurement, number)
+        used = session.get_one(MeasurementSet, measured.set_id).reference_id
+        session.get_one(Reference, used).mjd_start = measured.mjd + 3.0
+        thing = session.query(Object).filter_by(name="FL26aaa").one()
+        measured.object_id = thing.id
+        set_of_it = session.get_one(MeasurementSet, measured.set_id)
+        session.add(ForcedRun(
+            exposure_id=exposure.id, section_id="0", image_id=set_of_it.image_id,
+            difference_id=set_of_it.difference_id, provenance_id=set_of_it.provenance_id,
+            n_objects=1,
+        ))  # fmt: skip
+        link = ImageInput(
+            image_id=set_of_it.difference_id, role="reference", number=0,
+            input_image_id=session.get_one(Reference, used).image_id,
+        )  # fmt: skip
+        session.add(link)
+        session.add(Photometry(
+            key=thing.id, object_id=thing.id, origin="forced", mjd=measured.mjd,
+            image_id=set_of_it.image_id, filter="rp", flux_ujy=-30.0, flux_err_ujy=1.5, flags=0,
+            **belonging(session, exposure),
+        ))  # fmt: skip
+    return number
+
+
+def test_what_was_compared_with_a_later_reference_is_no_news(database, store, sink, numbers, later):
+    report = service(database, store, sink).send()
+    assert (report.packed, report.looking_back) == (2, 1)
+    packet = sink.taken[0][2]
+    assert packet["diaObject"]["diaObjectId"] == "FL26aaa"
+    # Nor does it make the object older than it is.
+    assert packet["diaObject"]["nDiaSources"] == 1
+    assert packet["prvDiaSources"] == packet["prvDiaForcedSources"] == []
+
+
+def test_it_is_told_of_when_that_is_wanted(database, store, sink, numbers, later):
+    report = service(database, store, sink, later_references=True).send()
+    assert (report.packed, report.looking_back) == (3, 0)
+    packet = sink.taken[0][2]
+    assert [each["diaSourceId"] for each in packet["prvDiaSources"]] == [later]
+    assert [each["psfFlux"] for each in packet["prvDiaForcedSources"]] == [-30_000.0]
+    assert sink.taken[2][2]["alertId"] == later
 
 
 def test_files_alone_are_enough(database, store, numbers):

@@ -16,6 +16,7 @@ from firstlight.services.references.settings import ReferenceChoiceSettings
 
 SIDE = 100
 MJD = 60010.0
+AROUND = "its images are neither all older nor all later"
 
 
 def wcs_at(ra=40.0, dec=0.0):
@@ -46,8 +47,12 @@ def reference(east=0.0, **changed):
     return Reference(**(columns | changed))
 
 
-def choose(*references, **changed):
-    chooser = ReferenceChooser(references, ReferenceChoiceSettings())
+def later(**changed):
+    return reference(**({"mjd_start": MJD + 1, "mjd_end": MJD + 2} | changed))
+
+
+def choose(*references, settings=None, **changed):
+    chooser = ReferenceChooser(references, settings or ReferenceChoiceSettings())
     return chooser.choose(image(**changed), wcs_at(), explain=True)
 
 
@@ -75,9 +80,14 @@ def test_of_several_fields_the_one_that_covers_most_then_the_deepest():
     ("changed", "why"),
     [
         ({"usable": False}, "it was taken out of use"),
-        ({"mjd_end": MJD}, "it has images of the same time or later"),
-        ({"mjd_end": MJD + 3}, "it has images of the same time or later"),
+        ({"mjd_end": MJD}, AROUND),
+        ({"mjd_end": MJD + 3}, AROUND),
+        ({"mjd_start": MJD, "mjd_end": MJD + 3}, AROUND),
         ({"mjd_end": MJD - 0.25}, "its last image is 0.25 days older, not 0.5"),
+        (
+            {"mjd_start": MJD + 0.25, "mjd_end": MJD + 3},
+            "its first image is 0.25 days later, not 0.5",
+        ),
         ({"east": 60}, "it covers 38 %"),
         ({"measures": {"binning": "2x2"}}, "its pixels are binned 2x2"),
     ],
@@ -101,6 +111,60 @@ def test_an_image_is_not_compared_with_itself_whatever_the_settings():
     chooser = ReferenceChooser([reference(mjd_end=MJD)], settings)
     assert chooser.choose(image(), wcs_at()).reference is None
     assert chooser.choose(image(mjd=MJD + 1e-3), wcs_at()).reference is not None
+    chooser = ReferenceChooser([reference(mjd_start=MJD, mjd_end=MJD + 1)], settings)
+    assert chooser.choose(image(), wcs_at()).reference is None
+
+
+def test_where_no_older_one_serves_the_newest_of_the_later_ones_does():
+    first, second = later(), later(version=2, mjd_start=MJD + 9, mjd_end=MJD + 10)
+    found = choose(first, second, later(version=3, usable=False), reference(east=60))
+    assert (found.reference, found.is_later) == (second, True)
+    assert found.reason == "version 2 of field, later than the image"
+    assert [one.against for one in found.considered] == [
+        "", "version 2 is newer", "it was taken out of use", "it covers 38 %",
+    ]  # fmt: skip
+
+
+def test_an_older_one_goes_before_all_later_ones_whatever_these_cover():
+    old = reference(east=30)
+    found = choose(later(version=5), later(field="other", limiting_magnitude=30.0), old)
+    assert (found.reference, found.is_later) == (old, False)
+    assert found.reason == "version 1 of field"
+    against = {one.against for one in found.considered[1:]}
+    assert against == {"it is later than the image, and there is an older one"}
+
+
+def test_later_ones_can_be_forbidden():
+    settings = ReferenceChoiceSettings(allow_later=False)
+    found = choose(later(), settings=settings)
+    assert (found.reference, found.reason) == (None, "it is later than the image")
+    assert choose(later(), reference(), settings=settings).reason == "version 1 of field"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_choice_does_not_depend_on_the_order_of_references(seed):
+    dice = np.random.default_rng(seed)
+    there = [
+        reference(
+            field=f"field {n % 3}", version=n // 3 + 1, mjd_start=start, mjd_end=start + 1.0,
+            east=float(dice.choice([0, 20, 60])), limiting_magnitude=20.0 + n % 2,
+        )
+        for n, start in enumerate(dice.uniform(MJD - 2, MJD + 6, 12))
+    ]  # fmt: skip
+    wanted = choose(*there)
+    for _ in range(10):
+        dice.shuffle(there)
+        found = choose(*there)
+        assert (found.reference, found.reason) == (wanted.reference, wanted.reason)
+        assert {(one.reference.id, one.against) for one in found.considered} == {
+            (one.reference.id, one.against) for one in wanted.considered
+        }
+
+
+def test_reasons_can_be_counted():
+    shorts = [choose(reference(mjd_end=MJD - gap)).in_short for gap in (0.1, 0.3)]
+    shorts += [choose(reference(east=east)).in_short for east in (50, 60)]
+    assert shorts == ["it is hardly older"] * 2 + ["it covers too little"] * 2
 
 
 def test_references_of_other_places_are_told_of_when_asked():

@@ -74,6 +74,8 @@ class Subtract(Step):
             "relative_noise": found.residual.relative,
             "sky_scatter": found.scatter,
         }
+        if used.reference.mjd_start > image.mjd:
+            facts["compared_with"] = "a later reference"
         piece.notes |= facts
         made = Image(
             kind=ImageKind.DIFFERENCE.value,

@@ -22,10 +22,12 @@ from firstlight.models.audience import Audience, AudienceSite
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
-from firstlight.models.image import Image
-from firstlight.models.measurement import Cutouts, Measurement, MeasurementSet
+from firstlight.models.forced_run import ForcedRun
+from firstlight.models.image import Image, ImageInput
+from firstlight.models.measurement import Cutouts, Measurement, MeasurementSet, looks_back
 from firstlight.models.object import Object
 from firstlight.models.photometry import FORCED, Photometry
+from firstlight.models.reference import Reference
 from firstlight.models.step_run import is_current
 from firstlight.remotes.alert_sink import AlertSink
 from firstlight.services.alerts.settings import AlertSettings
@@ -57,12 +59,15 @@ class AlertReport:
         One sentence for each that has not.
     withheld
         Measurements that are told to nobody, since not everyone may see them.
+    looking_back
+        Those that are not told of, since their image was compared with a later reference.
     """
 
     packed: int
     sent: int
     failures: list[str]
     withheld: int = 0
+    looking_back: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -71,6 +76,7 @@ class AlertReport:
             "sent": self.sent,
             "failures": self.failures,
             "withheld": self.withheld,
+            "looking_back": self.looking_back,
         }
 
 
@@ -108,7 +114,8 @@ class AlertService:
         """Pack what has not been told of yet, and send what has not arrived yet."""
         packed = sum(self._pack(number) for number in self._untold())
         sent, failures = self._send_waiting()
-        return AlertReport(packed, sent, failures, self._withheld())
+        withheld, looking_back = self._untold_of()
+        return AlertReport(packed, sent, failures, withheld, looking_back)
 
     def listed(self, *, limit: int = 100) -> list[dict[str, Any]]:
         """Alerts there are, the latest first."""
@@ -165,14 +172,23 @@ class AlertService:
             after = numbers[-1]
             yield from numbers
 
-    def _withheld(self) -> int:
-        """How many measurements would be told of if everyone might see them."""
+    def _untold_of(self) -> tuple[int, int]:
+        """How many would be told of if everyone might see them, and if they were news."""
         kept_back = self._worth_telling().where(~self._goes_out()).subquery()
+        old = self._unpacked().where(looks_back(), self._goes_out()).subquery()
         with self._database.reading() as session:
-            return session.scalar(select(func.count()).select_from(kept_back)) or 0
+            withheld = session.scalar(select(func.count()).select_from(kept_back)) or 0
+            if self._settings.later_references:
+                return withheld, 0
+            return withheld, session.scalar(select(func.count()).select_from(old)) or 0
 
     def _worth_telling(self) -> Select[int]:
-        """Numbers of current, kept measurements without an alert, whoever may see them."""
+        """Numbers of those that are to be told of, whoever may see them."""
+        unpacked = self._unpacked()
+        return unpacked if self._settings.later_references else unpacked.where(~looks_back())
+
+    def _unpacked(self) -> Select[int]:
+        """Numbers of current, kept measurements without an alert."""
         return (
             select(Measurement.id)
             .join(MeasurementSet, MeasurementSet.id == Measurement.set_id)
@@ -224,7 +240,8 @@ class AlertService:
     def _packet(self, session: Session, measured: Measurement) -> dict[str, Any]:
         assert measured.object_id is not None  # noqa: S101, asked for above
         thing = session.get_one(Object, measured.object_id)
-        sources = _sources(session, measured.object_id)
+        all_of_it = self._settings.later_references
+        sources = _sources(session, measured.object_id, [] if all_of_it else [~looks_back()])
         now = next(each for each in sources if each["diaSourceId"] == measured.id)
         since = measured.mjd - self._settings.history_days
         moments = [each["midpointMjdUtc"] for each in sources]
@@ -238,7 +255,9 @@ class AlertService:
                 for each in sources
                 if since <= each["midpointMjdUtc"] < measured.mjd
             ],
-            "prvDiaForcedSources": _forced(session, measured, since),
+            "prvDiaForcedSources": _forced(
+                session, measured, since, [] if all_of_it else [~_point_looks_back()]
+            ),
             "diaObject": {
                 "diaObjectId": thing.name,
                 "ra": thing.ra,
@@ -287,7 +306,9 @@ class AlertService:
         return fault
 
 
-def _sources(session: Session, thing: uuid.UUID) -> list[dict[str, Any]]:
+def _sources(
+    session: Session, thing: uuid.UUID, told: Sequence[ColumnElement[bool]]
+) -> list[dict[str, Any]]:
     """Current, kept measurements of an object, the latest first."""
     query = (
         select(Measurement, MeasurementSet, Image, Exposure)
@@ -298,6 +319,7 @@ def _sources(session: Session, thing: uuid.UUID) -> list[dict[str, Any]]:
             Measurement.object_id == thing,
             Measurement.is_kept.is_(True),
             is_current(Measurement.set_id),
+            *told,
         )
         .order_by(Measurement.mjd.desc(), Measurement.id.desc())
         .limit(_MOST_EARLIER)
@@ -327,7 +349,20 @@ def _sources(session: Session, thing: uuid.UUID) -> list[dict[str, Any]]:
     ]
 
 
-def _forced(session: Session, measured: Measurement, since: float) -> list[dict[str, Any]]:
+def _point_looks_back() -> ColumnElement[bool]:
+    """Whether a point of forced photometry is on a difference from a later reference."""
+    return exists().where(
+        ForcedRun.image_id == Photometry.image_id,
+        ImageInput.image_id == ForcedRun.difference_id,
+        ImageInput.role == "reference",
+        Reference.image_id == ImageInput.input_image_id,
+        Reference.mjd_start > Photometry.mjd,
+    )
+
+
+def _forced(
+    session: Session, measured: Measurement, since: float, told: Sequence[ColumnElement[bool]]
+) -> list[dict[str, Any]]:
     query = (
         select(Photometry)
         .where(
@@ -335,6 +370,7 @@ def _forced(session: Session, measured: Measurement, since: float) -> list[dict[
             Photometry.origin == FORCED,
             Photometry.mjd >= since,
             Photometry.mjd < measured.mjd,
+            *told,
         )
         .order_by(Photometry.mjd.desc())
         .limit(_MOST_EARLIER)

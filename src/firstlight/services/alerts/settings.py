@@ -24,6 +24,9 @@ class AlertSettings(BaseModel):
     """Sites whose measurements go out though they are not among ``web.public_sites``."""
     everything: bool = False
     """Tell of all measurements, whoever may see them in the portal."""
+    later_references: bool = False
+    """Tell of measurements on images that are compared with a later reference, too: what they
+    show was there before, or was not there yet."""
     history_days: float = Field(default=365.0, gt=0)
     """How far back earlier points of the object are told."""
     sink: Literal["files", "kafka"] = "files"

@@ -14,11 +14,11 @@ from firstlight.errors import ConflictError, MissingError
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
-from firstlight.models.image import Image
+from firstlight.models.image import Image, ImageInput
 from firstlight.models.reference import Reference
 from firstlight.models.step_run import StepRun, StepState
 from firstlight.services.exposure_names import file_named
-from firstlight.services.references.choice import Considered, ReferenceChooser
+from firstlight.services.references.choice import Considered, ReferenceChooser, title_of
 from firstlight.services.references.settings import ReferenceChoiceSettings
 
 __all__ = ["AmbiguousName", "NoSuchReference", "ReferenceEntry", "ReferenceShelf", "SectionChoice"]
@@ -95,12 +95,15 @@ class SectionChoice:
         None where there is none, for the `reason`.
     considered
         Each reference of the camera and filter, with its overlap, and what speaks against it.
+    is_later
+        Whether all images of the reference are later than the exposure.
     """
 
     section: str
     reference: ReferenceEntry | None
     reason: str
     considered: tuple[tuple[ReferenceEntry, float | None, str], ...] = ()
+    is_later: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -108,6 +111,7 @@ class SectionChoice:
             "section": self.section,
             "reference": self.reference and self.reference.as_dict(),
             "reason": self.reason,
+            "is_later": self.is_later,
             "considered": [
                 {"reference": entry.as_dict(), "overlap": overlap, "against": why or None}
                 for entry, overlap, why in self.considered
@@ -160,6 +164,27 @@ class ReferenceShelf:
             session.flush()
             return ReferenceEntry.of(row)
 
+    def compared_with(self, exposure_id: uuid.UUID, section: str) -> str | None:
+        """What a section of an exposure is compared with, in words, or why with nothing.
+
+        None where there is no reference at all, or the place of the section is not known.
+        """
+        with self._database.reading() as session:
+            image = _current(session, exposure_id, section, "preprocess", Image)
+            wcs = _current(session, exposure_id, section, "solve_astrometry", WorldCoordinates)
+            if not isinstance(image, Image) or not isinstance(wcs, WorldCoordinates):
+                return None
+            used = _used(session, exposure_id, section)
+            if used is not None:
+                return title_of(used, image)
+            chooser = ReferenceChooser.of(session, self._settings, also_retired=True, near=wcs)
+            if not chooser:
+                return None
+            found = chooser.choose(image, wcs)
+        if found.reference is None:
+            return f"nothing: {found.reason}"
+        return f"{found.reason}, at the next firstlight reduce"
+
     def choose(self, exposure: str, section: str | None = None) -> list[SectionChoice]:
         """Which reference each section of an exposure would be compared with, and why.
 
@@ -193,23 +218,41 @@ class ReferenceShelf:
 def _choice(
     session: Session, chooser: ReferenceChooser, exposure: Exposure, section_id: str
 ) -> SectionChoice:
-    image = _current(session, exposure, section_id, "preprocess", Image)
-    wcs = _current(session, exposure, section_id, "solve_astrometry", WorldCoordinates)
+    image = _current(session, exposure.id, section_id, "preprocess", Image)
+    wcs = _current(session, exposure.id, section_id, "solve_astrometry", WorldCoordinates)
     if not isinstance(image, Image) or not isinstance(wcs, WorldCoordinates):
         return SectionChoice(section_id, None, "it is not reduced, or was not solved")
     found = chooser.choose(image, wcs, explain=True)
     chosen = None if found.reference is None else ReferenceEntry.of(found.reference)
-    return SectionChoice(section_id, chosen, found.reason, tuple(map(_told, found.considered)))
+    considered = tuple(map(_told, found.considered))
+    return SectionChoice(section_id, chosen, found.reason, considered, found.is_later)
 
 
 def _told(one: Considered) -> tuple[ReferenceEntry, float | None, str]:
     return ReferenceEntry.of(one.reference), one.overlap, one.against
 
 
+def _used(session: Session, exposure_id: uuid.UUID, section_id: str) -> Reference | None:
+    """The reference that the present difference of a section was made with."""
+    query = (
+        select(Reference)
+        .join(ImageInput, ImageInput.input_image_id == Reference.image_id)
+        .join(StepRun, StepRun.product_id == ImageInput.image_id)
+        .where(
+            ImageInput.role == "reference",
+            StepRun.exposure_id == exposure_id,
+            StepRun.section_id == section_id,
+            StepRun.step == "subtract",
+            StepRun.state == StepState.DONE.value,
+        )
+    )
+    return session.scalars(query).first()
+
+
 def _current(
-    session: Session, exposure: Exposure, section_id: str, step: str, model: type[Any]
+    session: Session, exposure_id: uuid.UUID, section_id: str, step: str, model: type[Any]
 ) -> object:
-    run = session.get(StepRun, (exposure.id, section_id, step))
+    run = session.get(StepRun, (exposure_id, section_id, step))
     if run is None or run.state != StepState.DONE.value:
         return None
     return session.get(model, run.product_id)

@@ -19,7 +19,7 @@ from firstlight.formats.preview import encode_levels
 from firstlight.models.database import Database
 from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
-from firstlight.models.measurement import Cutouts, Measurement, MeasurementSet
+from firstlight.models.measurement import Cutouts, Measurement, MeasurementSet, looks_back
 from firstlight.models.notes import ObjectTag, Tag
 from firstlight.models.object import Object
 from firstlight.models.step_run import is_current
@@ -40,6 +40,7 @@ _LISTED = (
     Image.section_id,
     Exposure.id.label("exposure_id"),
     Exposure.label.label("exposure"),
+    looks_back().label("looks_back"),
 )
 _GAP = 1  # pixels between the three pictures
 _SHOWN_SIGMA = 6.0  # of the difference, from black to white on either side of grey
@@ -63,6 +64,8 @@ class Candidate:
         AB, of the size of the change.
     verdicts
         What people who looked at its object say: ``real``, ``bogus``.
+    looks_back
+        Whether its image was compared with a later reference.
     """
 
     id: int
@@ -85,6 +88,7 @@ class Candidate:
     why_not: list[str]
     known_as: str | None
     verdicts: list[str]
+    looks_back: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -335,4 +339,5 @@ def _candidate(found: Row[*tuple[Any, ...]], verdicts: list[str]) -> Candidate:
         why_not=row.why_not,
         known_as=row.known_as,
         verdicts=verdicts,
+        looks_back=found.looks_back,
     )

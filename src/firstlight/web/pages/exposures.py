@@ -173,9 +173,13 @@ def show_exposure(
     graph = services.lineage_graphs.of_exposure(
         row.id, asker, section=None if chosen is None else chosen.name
     )
+    compared = None
+    if chosen is not None:
+        compared = services.reference_shelf.compared_with(row.id, chosen.name)
     facts = {
         "exposure": view(row),
         "facts": exposure_facts(row.columns),
+        "compared_with": compared,
         "observation_id": row.columns["observation_id"],
         "files": [_file_view(row, file) for file in row.files],
         "cards": row.cards or (),

@@ -153,6 +153,17 @@ def show_object(
     return render(request, "object.html", facts)
 
 
+@router.get("/objects/{name}/coverage")
+@read_together
+def show_coverage(request: Request, asker: Asker, name: ObjectName) -> Response:
+    """How many images that cover the object have its point, and why others have none."""
+    services = services_of(request)
+    services.objects.position(asker, name)
+    account = services.missing_points.of(name, asker.sites())
+    facts = {"name": name, "address": object_address(name), "account": account}
+    return render(request, "coverage.html", facts)
+
+
 @router.get("/source/{name}")
 def go_to_object(name: ObjectName) -> Response:
     """The object's page, at the address that SkyPortal has for it."""
