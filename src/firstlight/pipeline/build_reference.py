@@ -67,7 +67,8 @@ def _clipped(frames: Sequence[AlignedImage], scales: Sequence[float]) -> Coadd:
 
 
 def _proper(frames: Sequence[AlignedImage], scales: Sequence[float]) -> Coadd:
-    return proper_coadd(frames, scales, outliers=find_passing(frames, scales))
+    with tempfile.TemporaryDirectory(prefix="firstlight-") as folder:
+        return proper_coadd(frames, scales, outliers=find_passing(frames, scales, Path(folder)))
 
 
 METHODS: dict[str, Callable[[Sequence[AlignedImage], Sequence[float]], Coadd]] = {

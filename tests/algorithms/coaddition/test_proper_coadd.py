@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from firstlight.algorithms.coaddition.coadd import find_outliers, weighted_mean
 from firstlight.algorithms.coaddition.proper_coadd import proper_coadd
 from firstlight.algorithms.flags import Flag
 from firstlight.errors import InvalidInput
+from firstlight.pipeline.image_stack import in_files
 
 SHAPE = (420, 460)
 
@@ -157,6 +159,24 @@ def test_one_frame_is_whitened_only():
     np.testing.assert_allclose(
         found.pixels[20:-20, 20:-20], frames[0].pixels[20:-20, 20:-20], atol=0.02
     )
+
+
+def test_many_frames_need_hardly_more_memory_than_few(tmp_path):
+    """They lie in files: a plane of each would be 1.4 MB."""
+    shape, peaks = (600, 600), []
+    stars = stars_on_a_net(shape, 24, 7)
+    dice = np.random.default_rng(7)
+    files = [
+        in_files(frame(stars, shape, 3.0 + n % 3, 10.0, 1.0, dice, tiles=(6, 6)), tmp_path, n)
+        for n in range(12)
+    ]
+    proper_coadd(files[:2])
+    for count in (3, 12):
+        tracemalloc.start()
+        proper_coadd(files[:count])
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 9 < 0.5 * 600 * 600 * 4
 
 
 def test_too_many_frames():

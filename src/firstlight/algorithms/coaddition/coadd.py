@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -27,6 +28,8 @@ __all__ = [
     "common_net",
     "find_outliers",
     "frame_weights",
+    "marked_mean",
+    "tells_nothing",
     "weighted_mean",
 ]
 
@@ -35,6 +38,7 @@ Bools = NDArray[np.bool_]
 Plane = NDArray[np.float32]
 
 _SATURATED, _LOST = int(Flag.SATURATED), int(Flag.NO_DATA)
+_BAD = DTYPE(int(Flag.BAD))
 _ROWS = 64  # of all frames, that are stacked at a time
 _STEP = 4  # rows and columns between pixels that tell the variance of the sky
 _SEEN = 1e-3  # of a PSF's peak: fainter parts do not tell how PSFs differ
@@ -150,10 +154,14 @@ def choose_frames(
     return ChosenFrames(order, kept**-0.5, kept / float(told.sum()))
 
 
-def frame_weights(frames: Sequence[AlignedImage], scales: Sequence[float] | None = None) -> Floats:
+def frame_weights(
+    frames: Sequence[AlignedImage],
+    scales: Sequence[float] | None = None,
+    outliers: Bools | None = None,
+) -> Floats:
     """Inverse variance of the sky of each frame on the coadd's flux scale, ``(n,)``.
 
-    0 for a frame without a usable pixel.
+    0 for a frame without a usable pixel. Of `find_outliers`, `outliers` are left out.
 
     Raises
     ------
@@ -167,8 +175,12 @@ def frame_weights(frames: Sequence[AlignedImage], scales: Sequence[float] | None
     shapes = {frame.shape for frame in frames}
     if len(shapes) != 1:
         raise InvalidInput("The frames do not fit.", field="frames", found=sorted(shapes))
+    told = zip(frames, factors, strict=True)
     weights = np.array(
-        [factor**2 / _sky_variance(frame) for frame, factor in zip(frames, factors, strict=True)]
+        [
+            factor**2 / _sky_variance(frame, None if outliers is None else outliers[k])
+            for k, (frame, factor) in enumerate(told)
+        ]
     )
     if not weights.any():
         raise InvalidInput("No frame has a usable pixel.", field="frames", found=len(frames))
@@ -191,6 +203,37 @@ def weighted_mean(frames: Sequence[AlignedImage], scales: Sequence[float] | None
     return _mean(frames, scales, None)
 
 
+def marked_mean(
+    frames: Sequence[AlignedImage],
+    scales: Sequence[float] | None = None,
+    outliers: Bools | None = None,
+) -> Coadd:
+    """Average all usable pixels but outliers; those and what `tells_nothing` are marked BAD.
+
+    As `weighted_mean` of frames that are flagged so, without a copy of their flags.
+    """
+    return _mean(frames, scales, outliers, marks=True)
+
+
+def tells_nothing(
+    frame: AlignedImage, outliers: Bools | None, where: tuple[Any, ...] = (slice(None),)
+) -> Bools:
+    """Which pixels of a frame have no number, or are outliers, whatever their flags.
+
+    Parameters
+    ----------
+    outliers
+        Of this frame, ``(ny, nx)``.
+    where
+        The pixels that are looked at.
+    """
+    pixels, variance = frame.pixels[where], frame.variance[where]
+    closed: Bools = ~(np.isfinite(pixels) & np.isfinite(variance) & (variance > 0))
+    if outliers is not None:
+        closed |= outliers[where]
+    return closed
+
+
 def clipped_mean(
     frames: Sequence[AlignedImage], scales: Sequence[float] | None = None, *, clip: float = 4.5
 ) -> Coadd:
@@ -199,7 +242,11 @@ def clipped_mean(
 
 
 def find_outliers(
-    frames: Sequence[AlignedImage], scales: Sequence[float] | None = None, *, clip: float = 4.5
+    frames: Sequence[AlignedImage],
+    scales: Sequence[float] | None = None,
+    *,
+    clip: float = 4.5,
+    room: NDArray[np.uint8] | None = None,
 ) -> Bools:
     """Find what one frame shows and the others do not: cosmic rays, trails, passing things.
 
@@ -214,6 +261,9 @@ def find_outliers(
         As for `weighted_mean`.
     clip
         In sigma.
+    room
+        Zeros, ``(frames, ny, nx)``, into which they are written, as into a file where there are
+        many frames; memory of its own if None.
 
     Returns
     -------
@@ -223,7 +273,8 @@ def find_outliers(
     weights = frame_weights(frames, scales)
     factors = np.ones(len(frames)) if scales is None else np.asarray(scales, np.float64)
     middle, ratio = (np.zeros(frames[0].shape, np.float32) for _ in range(2))
-    levels = np.zeros((len(frames), *frames[0].shape), np.uint8)
+    shape = (len(frames), *frames[0].shape)
+    levels = np.zeros(shape, np.uint8) if room is None else np.asarray(room)
     if len(frames) < 2:
         return levels > 1
     for rows, block in _blocks(frames, None):
@@ -236,32 +287,40 @@ def find_outliers(
     for level in levels:
         for _ in range(_TURNS):
             _grow(level)
-    return levels > 1
+    # The same bytes: of many frames a second array would be as large as all that is found.
+    np.right_shift(levels, 1, out=levels)
+    return levels.view(np.bool_)
 
 
-def _sky_variance(frame: AlignedImage) -> float:
+def _sky_variance(frame: AlignedImage, outliers: Bools | None) -> float:
     some = np.s_[::_STEP, ::_STEP]
     variance = frame.variance[some]
     good = ((frame.flags[some] & int(UNUSABLE)) == 0) & np.isfinite(variance) & (variance > 0)
     good &= np.isfinite(frame.pixels[some])
+    if outliers is not None:
+        good &= ~outliers[some]
     return float(np.median(variance[good])) if good.any() else np.inf
 
 
 def _mean(
-    frames: Sequence[AlignedImage], scales: Sequence[float] | None, outliers: Bools | None
+    frames: Sequence[AlignedImage],
+    scales: Sequence[float] | None,
+    outliers: Bools | None,
+    *,
+    marks: bool = False,
 ) -> Coadd:
-    weights = frame_weights(frames, scales)
+    weights = frame_weights(frames, scales, outliers if marks else None)
     factors = np.ones(len(frames)) if scales is None else np.asarray(scales, np.float64)
     shape = frames[0].shape
     pixels, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     flags, used = np.empty(shape, DTYPE), np.empty(shape, np.uint16)
-    for rows, block in _blocks(frames, outliers):
+    for rows, block in _blocks(frames, outliers, marks=marks):
         _average(block, factors, weights, (pixels[rows], variance[rows], flags[rows], used[rows]))
     return Coadd(pixels, variance, flags, used, _mean_psf([f.psfs for f in frames], weights))
 
 
 def _blocks(
-    frames: Sequence[AlignedImage], outliers: Bools | None
+    frames: Sequence[AlignedImage], outliers: Bools | None, *, marks: bool = False
 ) -> Iterator[tuple[slice, tuple[Plane, Plane, NDArray[np.uint16], Bools]]]:
     """Some rows of all frames at a time: pixels, variance, flags, whether they are usable."""
     for start in range(0, frames[0].shape[0], _ROWS):
@@ -273,6 +332,10 @@ def _blocks(
         usable &= np.isfinite(pixels) & np.isfinite(variance) & (variance > 0)
         if outliers is not None:
             usable &= ~outliers[:, rows]
+        if marks:
+            for k, frame in enumerate(frames):
+                own = None if outliers is None else outliers[k]
+                flags[k][tells_nothing(frame, own, (rows,))] |= _BAD
         yield rows, (pixels, variance, flags, usable)
 
 

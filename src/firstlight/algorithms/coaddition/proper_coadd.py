@@ -11,14 +11,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from firstlight.algorithms.coaddition.coadd import Coadd, common_net, frame_weights, weighted_mean
-from firstlight.algorithms.flags import UNUSABLE, Flag
+from firstlight.algorithms.coaddition.coadd import (
+    Coadd,
+    common_net,
+    frame_weights,
+    marked_mean,
+    tells_nothing,
+)
+from firstlight.algorithms.flags import UNUSABLE
 from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid
 from firstlight.algorithms.resampling.smooth_fill import smooth_fill
 from firstlight.algorithms.subtraction.tile_kernels import fast_length, spectrum
@@ -58,6 +65,41 @@ class _Stack:
     holes: list[Bools]
     stamps: list[Plane]
     weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """All frames, of which no more than a tile is read at a time: there may be very many.
+
+    Attributes
+    ----------
+    factors
+        Scales of the frames.
+    sky
+        What the others show where a frame has a hole, on the coadd's scale.
+    missing
+        Bits of the frames that have a gap at each pixel, ``(ny, nx)``.
+    """
+
+    frames: Sequence[AlignedImage]
+    factors: NDArray[np.float64]
+    outliers: Bools | None
+    sky: Plane
+    missing: NDArray[np.int64]
+
+    def stack(
+        self, tile: tuple[_Tile, _Tile], stamps: list[Plane], weights: NDArray[np.float64]
+    ) -> _Stack:
+        """Pixels of all frames in one tile on the coadd's scale, and where they have holes."""
+        there = np.ix_(tile[0].rows, tile[1].rows)
+        sky, missing = self.sky[there], self.missing[there]
+        pieces, holes = [], []
+        for k, (frame, factor) in enumerate(zip(self.frames, self.factors, strict=True)):
+            closed = _closed(frame, _of(self.outliers, k), there)
+            light = frame.pixels[there] / np.float32(factor)
+            pieces.append(np.where(closed, sky, light).astype(np.float32, copy=False))
+            holes.append(closed & (((missing >> k) & 1) == 0))
+        return _Stack(pieces, holes, stamps, weights)
 
 
 def proper_coadd(
@@ -100,13 +142,10 @@ def proper_coadd(
             "Too many frames.", field="frames", found=len(frames), expected=f"{_MOST_FRAMES}"
         )
     factors = np.ones(len(frames)) if scales is None else np.asarray(scales, np.float64)
-    told = [_masked(f, None if outliers is None else outliers[k]) for k, f in enumerate(frames)]
-    weights, mean = frame_weights(told, scales), weighted_mean(told, scales)
-    hidden = np.stack([(frame.flags & int(UNUSABLE)) != 0 for frame in told])
-    planes = _filled(told, factors, hidden, mean)
-    missing = _gaps(hidden)
-    for k in range(len(hidden)):
-        hidden[k] &= ((missing >> k) & 1) == 0
+    weights, mean = frame_weights(frames, scales, outliers), marked_mean(frames, scales, outliers)
+    sky = mean.pixels.copy()
+    smooth_fill(sky, mean.used == 0)
+    given = _Given(frames, factors, outliers, sky, _gaps(frames, outliers))
     grids = common_net([frame.psfs for frame in frames])
     ys, xs = (
         _tiles(length, nodes, grids[0].radius)
@@ -116,14 +155,8 @@ def proper_coadd(
     stamps = np.empty_like(grids[0].stamps)
     for j, y in enumerate(ys):
         for i, x in enumerate(xs):
-            there = np.ix_(y.rows, x.rows)
-            tile = _Stack(
-                [plane[there] for plane in planes],
-                [closed[there] for closed in hidden],
-                [grid.stamps[j, i] for grid in grids],
-                weights,
-            )
-            gaps = missing[y.start : y.stop, x.start : x.stop]
+            tile = given.stack((y, x), [grid.stamps[j, i] for grid in grids], weights)
+            gaps = given.missing[y.start : y.stop, x.start : x.stop]
             part, stamps[j, i] = _one_tile(tile, gaps, (y.inside, x.inside))
             part *= y.weight[:, None] * x.weight
             pixels[y.start : y.stop, x.start : x.stop] += part
@@ -131,33 +164,22 @@ def proper_coadd(
     return replace(mean, pixels=pixels, psfs=PsfGrid(stamps, grids[0].x, grids[0].y))
 
 
-def _masked(frame: AlignedImage, outliers: Bools | None) -> AlignedImage:
-    """The same with pixels that are not to be used flagged."""
-    closed = ~(np.isfinite(frame.pixels) & np.isfinite(frame.variance) & (frame.variance > 0))
-    if outliers is not None:
-        closed |= outliers
-    if not closed.any():
-        return frame
-    flags = np.where(closed, frame.flags | np.uint16(Flag.BAD), frame.flags)
-    return replace(frame, flags=flags)
+def _of(outliers: Bools | None, number: int) -> Bools | None:
+    return None if outliers is None else outliers[number]
 
 
-def _filled(
-    frames: Sequence[AlignedImage], factors: NDArray[np.float64], hidden: Bools, mean: Coadd
-) -> list[Plane]:
-    """Pixels of all frames on the coadd's scale, holes as the others show the sky there."""
-    sky = mean.pixels.copy()
-    smooth_fill(sky, mean.used == 0)
-    return [
-        np.where(closed, sky, frame.pixels / np.float32(factor)).astype(np.float32, copy=False)
-        for frame, factor, closed in zip(frames, factors, hidden, strict=True)
-    ]
+def _closed(frame: AlignedImage, outliers: Bools | None, where: tuple[Any, ...]) -> Bools:
+    """Pixels of a frame that are not used."""
+    closed = tells_nothing(frame, outliers, where)
+    closed |= (frame.flags[where] & int(UNUSABLE)) != 0
+    return closed
 
 
-def _gaps(hidden: Bools) -> NDArray[np.int64]:
+def _gaps(frames: Sequence[AlignedImage], outliers: Bools | None) -> NDArray[np.int64]:
     """Bits of the frames that have a gap at each pixel, ``(ny, nx)``."""
-    missing = np.zeros(hidden.shape[1:], np.int64)
-    for k, closed in enumerate(hidden):
+    missing = np.zeros(frames[0].shape, np.int64)
+    for k, frame in enumerate(frames):
+        closed = _closed(frame, _of(outliers, k), (slice(None),))
         if closed.any():
             share = uniform_filter(closed.astype(np.float32), _GAP, mode="nearest")
             missing |= (share > 0.5).astype(np.int64) << k
