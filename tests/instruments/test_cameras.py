@@ -137,6 +137,25 @@ def test_the_file_knows_the_amplifiers_where_the_header_does_not():
     assert camera.look_up("gain", "N4").value == 4.0
 
 
+@pytest.mark.parametrize(
+    ("product", "name", "what"),
+    [
+        ("wtmap", "anything.fits.fz", "weight map"),
+        ("dqmask", "c4d_150412_073257_ooi_z_ls9.fits.fz", "mask"),
+        (None, "night/c4d_150412_073257_oow_z_ls9.fits.fz", "weight map"),
+        # Whoever cut these files copied the first header of the image.
+        ("image", "c4d_150412_073257_ood_z_ls9.N11.fits", "mask"),
+        ("image", "c4d_150412_073257_ooi_z_ls9.N11.fits", None),
+        (None, "c4d_150412_073257_ori.fits.fz", None),
+        (None, "mosaic_ood_.fits", None),
+    ],
+)
+def test_masks_and_weight_maps_are_known_by_header_and_name(product, name, what):
+    header = DECAM_EXPOSURE | ({} if product is None else {"PRODTYPE": product})
+    assert decam().companion_of(header, name) == what
+    assert get_instrument_instance("GenericFITS").companion_of(header, name) is None
+
+
 def test_a_raw_header_of_decam_is_read(data_root):
     primary = fits.PrimaryHDU()
     primary.header.update(DECAM_EXPOSURE)

@@ -202,6 +202,17 @@ class MaskEntry(_Part):
     """Whole values and our flag, for masks that are no bits."""
 
 
+class CompanionEntry(_Part):
+    """Files that lie beside images and are none: masks, weight maps."""
+
+    what: str = Field(min_length=1, max_length=64)
+    """What they are, in words."""
+    when: dict[str, Words] = Field(default_factory=dict)
+    """Cards and values by which such a file is known."""
+    filename_regex: Words = Field(default_factory=list)
+    """How their names begin; for files whose cards do not tell."""
+
+
 class CameraFile(_Part):
     """A whole camera file.
 
@@ -223,6 +234,7 @@ class CameraFile(_Part):
     linearity: TableEntry | None = None
     reduced: ReducedEntry | None = None
     mask: MaskEntry | None = None
+    companions: list[CompanionEntry] = Field(default_factory=list)
 
     @cached_property
     def by_id(self) -> Mapping[str, SectionEntry]:
@@ -255,7 +267,8 @@ class CameraFile(_Part):
         found += [
             f"mask: there is no flag {each}" for each in named if each not in Flag.__members__
         ]
-        for pattern in self.files.filename_regex:
+        patterns = [each for entry in self.companions for each in entry.filename_regex]
+        for pattern in (*self.files.filename_regex, *patterns):
             try:
                 re.compile(pattern)
             except re.error as fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -86,6 +87,17 @@ class FileCamera(Instrument, register=False):
         if reduced is None or not _agrees(header, reduced.when):
             return None
         return reduced.done
+
+    def companion_of(self, header: AnyHeader, name: str) -> str | None:
+        """Ask the cards first, then the name: not all who copy files keep the cards right."""
+        last = name.replace("\\", "/").rpartition("/")[2]
+        for entry in self.says.companions:
+            if entry.when and _agrees(header, entry.when):
+                return entry.what
+        for entry in self.says.companions:
+            if any(re.match(pattern, last) for pattern in entry.filename_regex):
+                return entry.what
+        return None
 
     def _find(self, cards: dict[str, CardFound], name: str) -> CardFound | None:
         """Ask the cards of reduced files first, in such a file."""

@@ -13,6 +13,7 @@ __all__ = [
     "BadPixelRange",
     "BadQuantity",
     "BadSite",
+    "Companion",
     "MissingCard",
 ]
 
@@ -45,6 +46,12 @@ class BadExposureTime(BadHeader):
     """The exposure time is not a length of time."""
 
     code = "header.exposure_time"
+
+
+class Companion(BadHeader):
+    """The file lies beside an image and is none: it is kept, and not reduced."""
+
+    code = "header.companion"
 
 
 class BadKind(BadHeader):

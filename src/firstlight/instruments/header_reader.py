@@ -379,6 +379,17 @@ class HeaderReader:
         del name
         return {}
 
+    def companion_of(self, header: AnyHeader, name: str) -> str | None:
+        """Return what a file is that lies beside images and is none, as ``weight map``.
+
+        Parameters
+        ----------
+        name
+            As the sender of the file gave it.
+        """
+        del header, name
+        return None
+
     def get_kind(self, header: AnyHeader, *, subject: object = None) -> str:
         """Return science, bias, dark, flat or other; science where the header does not say."""
         kind = self._value(_by_normal_name(header), "kind", subject)

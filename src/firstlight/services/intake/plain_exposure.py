@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firstlight.formats.fits_errors import ConstantImage
 from firstlight.formats.fits_file import inspect
 from firstlight.formats.raw_photo import is_raw_photo, read_raw_photo
 from firstlight.instruments import get_instrument_instance, guess_instrument
-from firstlight.instruments.header_errors import BadHeader
+from firstlight.instruments.header_errors import BadHeader, Companion
 from firstlight.instruments.photon_ranch import read_archive_cards
 from firstlight.models.exposure import Exposure, exposure_id
 from firstlight.models.exposure_file import FileRole
@@ -100,11 +101,14 @@ def read_plain(path: Path, name: str, instrument: str | None = None) -> PlainFil
         It is no image, damaged, or a card without which it has no place in time or on the sky
         holds nonsense.
     """
-    is_photo = is_raw_photo(path)
-    if is_photo:
-        read_raw_photo(path)
-    else:
-        inspect(path, pixels=True)
+    is_photo, constant = is_raw_photo(path), None
+    try:
+        if is_photo:
+            read_raw_photo(path)
+        else:
+            inspect(path, pixels=True)
+    except ConstantImage as fault:
+        constant = fault  # as a mask is in which nothing is masked
     last = name.replace("\\", "/").rpartition("/")[2]
     camera = get_instrument_instance(instrument or "GenericFITS")
     cards = cards_of(camera.read_header(path))
@@ -112,6 +116,9 @@ def read_plain(path: Path, name: str, instrument: str | None = None) -> PlainFil
     if chosen != camera.name:  # another camera may read its files in its own way
         camera = get_instrument_instance(chosen)
         cards = cards_of(camera.read_header(path))
+    companion = camera.companion_of(values_of(cards), last)
+    if constant is not None and companion is None:
+        raise constant
     header = {**camera.cards_from_name(name), **_with_value(values_of(cards))}
     exposure = Exposure(nofile=True, instrument=chosen, filename=last)
     exposure.describe(header)
@@ -119,6 +126,11 @@ def read_plain(path: Path, name: str, instrument: str | None = None) -> PlainFil
     columns = {column: getattr(exposure, column) for column in _COLUMNS}
     if site := str(header.get("SITEID") or "").strip():
         columns["site"] = site
+    problems = [*exposure.problems, *wrong]
+    if companion is not None:
+        columns["kind"] = "other"
+        said = f"it is the {companion} of an image: kept, and not reduced"
+        problems = [Companion(said, field="kind", found="other")]
     # A place that is nonsense would put it into the wrong night.
     longitude = camera.get_site(header, subject=last).longitude
     night = None if exposure.mjd is None else night_of(exposure.mjd, longitude)
@@ -128,7 +140,7 @@ def read_plain(path: Path, name: str, instrument: str | None = None) -> PlainFil
         columns=fit_columns(columns | more),
         cards=cards,
         sequence=camera.get_sequence_id(header, name=name),
-        problems=[*exposure.problems, *wrong],
+        problems=problems,
     )
 
 
