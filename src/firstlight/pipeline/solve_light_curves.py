@@ -28,7 +28,7 @@ from firstlight.pipeline.star_field import StarField
 
 __all__ = ["VERSION", "SolvedLightCurves", "solve_light_curves"]
 
-VERSION = "2"
+VERSION = "3"
 Floats = NDArray[np.float64]
 
 

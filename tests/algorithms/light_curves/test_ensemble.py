@@ -170,3 +170,32 @@ def test_too_few_stars_or_frames_are_said_so():
         solve_ensemble(FieldPhotometry(**{**vars(photometry), **few}))
     with pytest.raises(NotEnoughComparisons):
         solve_ensemble(night(5, n_star=40, n_frame=4))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["noise", "hardly anything", "two stars", "nothing"])
+def test_a_frame_without_stars_has_no_values_and_changes_no_other(seed, kind):
+    """Under clouds: nothing there tells how bright the frame is."""
+    plain = night(seed, n_star=40)
+    flux, valid, dark = plain.flux.copy(), plain.valid.copy(), 30
+    dice = np.random.default_rng(seed)
+    if kind == "noise":
+        flux[:, dark] = dice.normal(0.0, 1.0, flux[:, dark].shape) * plain.flux_err[:, dark]
+    elif kind == "hardly anything":
+        flux[:, dark] = dice.choice([1e-300, 1e-12, 3.0], flux[:, dark].shape)
+    else:
+        there = np.flatnonzero(valid[:, dark, 0])
+        valid[there[2 if kind == "two stars" else 0 :], dark] = False
+    found = solve_ensemble(FieldPhotometry(**{**vars(plain), "flux": flux, "valid": valid}))
+    assert not np.isfinite(found.rel_flux[:, dark]).any()
+    valid[:, dark] = False
+    without = solve_ensemble(FieldPhotometry(**{**vars(plain), "valid": valid}))
+    np.testing.assert_array_equal(found.rel_flux, without.rel_flux)
+    assert np.nanmedian(found.scatter[often(plain)]) < 0.02
+
+
+def test_five_frames_of_which_one_shows_nothing_are_too_few():
+    photometry = night(3, n_star=30, n_frame=5)
+    photometry.valid[:, 2] = False
+    with pytest.raises(NotEnoughComparisons, match="too few stars"):
+        solve_ensemble(photometry)

@@ -45,6 +45,7 @@ _TO_MAG = 2.5 / np.log(10.0)
 _FEWEST_COMPARISONS = 3
 _MOST_COMPARISONS = 300  # beyond this the fit is no better and the time grows
 _FEWEST_FRAMES = 5
+_DETECTED = 3.0  # signal to noise of a comparison that tells how bright a frame is
 _FOLDS = 4
 _DEGREE = 8
 _FLOOR_MAG = 0.001
@@ -181,15 +182,22 @@ class _Curves:
 def solve_ensemble(photometry: FieldPhotometry) -> EnsembleResult:
     """Make the light curves of all stars of a field.
 
+    A frame in which fewer than three comparisons stand out of the noise, as under clouds, tells
+    nothing of its zero point: no star has a value there.
+
     Raises
     ------
     NotEnoughComparisons
-        With fewer than three steady stars that were seen in at least half of the frames, or
-        fewer than five frames.
+        With fewer than three steady stars that were seen in at least half of the frames and in
+        five of them, or fewer than five frames.
     """
     data = _prepare(photometry)
     n_star, n_frame, n_aperture = data.mag.shape
     chosen = _comparisons(data)
+    dark = _dark_frames(data, chosen)
+    if dark.any():
+        data = _without_frames(data, dark)
+        chosen = _comparisons(data)
     data = _without_colour_extinction(data, chosen)
     looks: list[_FirstLook] = []
     for a in range(n_aperture):
@@ -274,7 +282,7 @@ def _comparisons(data: _Prepared) -> NDArray[np.int64]:
     """The steadiest stars that are seen in at least half of the frames, brightest first."""
     middle = data.mag.shape[2] // 2
     mag, valid = data.mag[:, :, middle], data.valid[:, :, middle]
-    often = np.flatnonzero(valid.mean(axis=1) >= 0.5)
+    often = np.flatnonzero((valid.mean(axis=1) >= 0.5) & (valid.sum(axis=1) >= _FEWEST_FRAMES))
     if len(often) < _FEWEST_COMPARISONS:
         raise NotEnoughComparisons(
             "too few stars were seen in half of the frames",
@@ -290,6 +298,29 @@ def _comparisons(data: _Prepared) -> NDArray[np.int64]:
     scatter = np.hypot(robust_scatter(rough - common, valid[often]), _FLOOR_MAG)
     steady = often[np.lexsort((level[often], scatter))][:_MOST_COMPARISONS]
     return steady[np.lexsort((steady, level[steady]))]
+
+
+def _dark_frames(data: _Prepared, chosen: NDArray[np.int64]) -> Bools:
+    """Frames without stars to compare with, ``(n_frame,)``.
+
+    What is measured there is noise. Its logarithm is anything, and so would be all that is
+    measured against it.
+    """
+    middle = data.mag.shape[2] // 2
+    valid = data.valid[chosen, :, middle]
+    formal = np.where(valid, data.formal[chosen, :, middle], np.inf)
+    return np.asarray((formal < _TO_MAG / _DETECTED).sum(axis=0) < _FEWEST_COMPARISONS)
+
+
+def _without_frames(data: _Prepared, left_out: Bools) -> _Prepared:
+    """With nothing measured in some frames."""
+    gone = left_out[None, :, None]
+    return replace(
+        data,
+        mag=np.where(gone, np.nan, data.mag),
+        formal=np.where(gone, np.nan, data.formal),
+        valid=data.valid & ~gone,
+    )
 
 
 def _degree(n_comparison: int) -> int:
