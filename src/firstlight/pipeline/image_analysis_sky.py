@@ -33,6 +33,7 @@ from firstlight.algorithms.sky.projection import Projection
 from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.pipeline.header_projection import header_projection, shifted
 from firstlight.pipeline.image_bench import Bench, Calibrators
+from firstlight.pipeline.polishing import MeasuredPlaces, polished
 from firstlight.pipeline.steps.solve_astrometry import NotSolvedError
 from firstlight.pipeline.steps.solve_photometry import NoZeroPoint
 
@@ -75,11 +76,13 @@ def plate_solve_image(bench: Bench) -> dict[str, Any]:
     if trust:
         bench.projection, bench.how = told, "header"
         return _solution_facts(bench, None)
-    answer = _solve(bench, told if trust is None else None)
+    stars_near = _stars_near(bench)
+    answer = _solve(bench, told if trust is None else None, stars_near)
     if isinstance(answer, PlateSolution):
+        answer, stars = polished(answer, _places(bench), bench.shape, stars_near)
         bench.projection = answer.projection.with_inverse(bench.shape)
         bench.how = "refined" if answer.how == "given" else answer.how
-        return _solution_facts(bench, answer)
+        return _solution_facts(bench, answer) | {"polished_by": stars}
     if told is None or trust is False:
         raise NotSolvedError(
             f"not solved: {answer.reason}",
@@ -125,14 +128,27 @@ def _epoch(bench: Bench) -> float:
     return float(Time(bench.result.mjd, format="mjd").jyear)
 
 
-def _solve(bench: Bench, told: Projection | None) -> PlateSolution | NotSolved:
-    """By the header's WCS, by its pointing, by the target's position, and blind, in this order."""
+def _stars_near(bench: Bench) -> StarsNear:
+    """The catalogue at the time of the image."""
     epoch = _epoch(bench)
 
     def stars_near(ra: float, dec: float, radius: float) -> Stars:
         near = bench.catalog.cone(ra, dec, radius, epoch=epoch)
         return near.ra, near.dec, near.mag
 
+    return stars_near
+
+
+def _places(bench: Bench) -> MeasuredPlaces:
+    assert bench.detection is not None  # noqa: S101, the step `sources` comes before
+    found = bench.detection.sources
+    return MeasuredPlaces(found.x_win, found.y_win, found.x_err, found.y_err, found.flags)
+
+
+def _solve(
+    bench: Bench, told: Projection | None, stars_near: StarsNear
+) -> PlateSolution | NotSolved:
+    """By the header's WCS, by its pointing, by the target's position, and blind, in this order."""
     light = _light(bench)
     why = NotSolved("no pointing is known", "no_index")
     if told is not None:

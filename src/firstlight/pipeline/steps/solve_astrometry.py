@@ -10,8 +10,6 @@ import numpy as np
 from astropy.time import Time
 from numpy.typing import NDArray
 
-from firstlight.algorithms.flags import UNMEASURABLE
-from firstlight.algorithms.plate.astrometry import polish_projection
 from firstlight.algorithms.plate.plate_solve import (
     FIELD_LOW,
     NotSolved,
@@ -30,6 +28,7 @@ from firstlight.formats.tables import TableData
 from firstlight.models.astrometry import WorldCoordinates
 from firstlight.models.image import Image
 from firstlight.models.sky_search import place
+from firstlight.pipeline.polishing import MeasuredPlaces, polished
 from firstlight.pipeline.settings import SolveAstrometrySettings
 from firstlight.pipeline.step import Step, StepImpossible, Workpiece
 
@@ -39,11 +38,6 @@ Floats = NDArray[np.float64]
 
 # Reasons after which the whole sky is worth a search.
 ELSEWHERE = frozenset({"no_match", "no_index"})
-
-REACH = (0.7, 2.0)  # pixels; within which pairs are sought again, at least and at most
-SPREADS = 3.0  # of the pairs found first; within which they are sought again
-FEWEST = 20  # pairs; with fewer, what the optics do counts for more than errors of stars
-KEPT = 0.5  # of the pairs found first; fewer clean ones are no reason to think again
 
 
 class OtherSolver(Protocol):
@@ -132,9 +126,11 @@ class SolveAstrometry(Step):
                 field=f"section {piece.section_id}",
                 found=f"{pixels.shape[1]} sources",
             )
-        polished, stars = self._polished(answer, image, table)
+        solution, stars = polished(
+            answer, _places(table), (image.ny, image.nx), self._stars_near(image)
+        )
         piece.notes |= {"how": answer.how, "expected": answer.n_expected, "polished_by": stars}
-        return self._product(polished, image, sources.id)
+        return self._product(solution, image, sources.id)
 
     def _stars_near(self, image: Image) -> StarsNear:
         """The catalogue at the time of the image."""
@@ -145,35 +141,6 @@ class SolveAstrometry(Step):
             return stars.ra, stars.dec, stars.mag
 
         return stars_near
-
-    def _polished(
-        self, answer: PlateSolution, image: Image, table: TableData
-    ) -> tuple[PlateSolution, int]:
-        """The projection from all clean stars, each by its error, and how many these are.
-
-        Where they are too few it is as it was, and their number 0. The pairs stay those that the
-        odds were reckoned from.
-        """
-        shape = (image.ny, image.nx)
-        x, y = (np.asarray(table[name], float) for name in ("x", "y"))
-        errors = np.hypot(table["x_err"], table["y_err"]) / np.sqrt(2.0)
-        # What is cut by the border or clipped is not where its centre of light is.
-        errors[(np.asarray(table["flags"]) & np.uint16(UNMEASURABLE)) != 0] = np.nan
-        ra, dec, _ = _as_deep(answer.projection, shape, self._stars_near(image), table.rows)
-        fit = polish_projection(
-            (x, y),
-            errors,
-            (ra, dec),
-            shape,
-            answer.projection,
-            radius=float(np.clip(SPREADS * answer.rms, *REACH)),
-        )
-        if fit is None or len(fit.detected) < max(FEWEST, KEPT * answer.n_matched):
-            return answer, 0
-        px, py = fit.projection.sky_to_pixel(answer.star_ra, answer.star_dec)
-        off = np.hypot(x[answer.detected] - px, y[answer.detected] - py)
-        rms = float(np.sqrt(np.mean(off**2)))
-        return replace(answer, projection=fit.projection, rms=rms), len(fit.detected)
 
     def _solve(self, image: Image, pixels: Floats) -> PlateSolution | NotSolved:
         shape = (image.ny, image.nx)
@@ -263,24 +230,10 @@ class SolveAstrometry(Step):
         return made
 
 
-def _as_deep(
-    projection: Projection, shape: tuple[int, int], stars_near: StarsNear, sources: int
-) -> Stars:
-    """Stars of the frame, brightest first, no deeper than its sources go.
-
-    Twice as many as there are sources: those far fainter would only be neighbours by chance.
-    """
-    ny, nx = shape
-    middle = projection.pixel_to_sky((nx - 1) / 2, (ny - 1) / 2)
-    ra, dec = (float(each) for each in middle)
-    radius = float(np.max(angular_separation(ra, dec, *projection.footprint(shape))))
-    stars = stars_near(ra, dec, min(1.05 * radius, 180.0))
-    x, y = projection.sky_to_pixel(stars[0], stars[1])
-    with np.errstate(invalid="ignore"):
-        inside = (x > -1) & (x < nx) & (y > -1) & (y < ny)
-    chosen = np.flatnonzero(inside)
-    chosen = chosen[np.argsort(stars[2][chosen], kind="stable")][: 2 * sources]
-    return stars[0][chosen], stars[1][chosen], stars[2][chosen]
+def _places(table: TableData) -> MeasuredPlaces:
+    x, y = (np.asarray(table[name], float) for name in ("x", "y"))
+    x_err, y_err, flags = (np.asarray(table[name]) for name in ("x_err", "y_err", "flags"))
+    return MeasuredPlaces(x, y, x_err, y_err, flags)
 
 
 def _brightness(table: TableData) -> Floats:
