@@ -9,11 +9,6 @@ straight track would, each of them at a price (as in the criterion of Schwarz 19
 Statistics 6, 461). What pixels that are hit add to the maps of flux and score around them is
 taken away again, and they count as unusable: a new source that was hit stays, with what is left
 of its light.
-
-The filter that whitens a difference takes out of the new image what the reference does not see:
-where that has the worse seeing, rays are smeared out until they look like sources. So what is
-still a peak has to be in the new image, too: where nothing is left of it there without the pixels
-that no source can explain, it was a ray.
 """
 
 from __future__ import annotations
@@ -25,13 +20,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid
+from firstlight.algorithms.resampling.image_pair import PsfGrid
 from firstlight.algorithms.subtraction.between_pixels import drawn_between
 from firstlight.algorithms.subtraction.interpolation import SINE_REACH, sine_taps
 from firstlight.algorithms.subtraction.ray_light import count_lost, nearest, take_out
 from firstlight.algorithms.subtraction.ray_tracks import STEP_COUNTS, STEPS, TRACKS
 
-__all__ = ["Maps", "clear_rays"]
+__all__ = ["Maps", "clear_rays", "peaks"]
 
 Plane = NDArray[np.float32]
 
@@ -51,10 +46,6 @@ _TRACK_HIGHEST = 30.0  # score of a peak in which it is sought: brighter pixels 
 _HIT = 1.0  # sigma of a track's pixel that is taken out
 _MOST = 40  # pixels of one peak
 _FLANK = 2.0  # FWHM around a source, within which other peaks are its own
-# A source stands out in the new image as in the difference, or half again as much where the
-# reference is noisy; beyond that there is light that stands in both.
-_STATIC = 2.0
-_FORGOTTEN = 1.0  # FWHM around a peak of which the new image has no source
 _RAY, _FILLED = int(Flag.COSMIC_RAY), int(Flag.INTERPOLATED)
 
 
@@ -84,7 +75,6 @@ def clear_rays(
     psfs: PsfGrid,
     hidden: NDArray[np.uint8],
     between: PsfGrid | None = None,
-    new: AlignedImage | None = None,
 ) -> int:
     """Flag what is too sharp for a source, and take it out of the maps, in place.
 
@@ -96,14 +86,12 @@ def clear_rays(
         1, 2 or 3 where the new image, the reference or both have no value, else 0.
     between
         `psfs` at two points a pixel, of stars too sharp for pixels to tell what is between them.
-    new
-        The new image: peaks are looked at in it as well, unless its stars are that sharp.
 
     Returns
     -------
     Pixels that were flagged COSMIC_RAY, of either image: those of the reference leave holes.
     """
-    rows, columns = _peaks(maps.score, np.float32(_LEAST_SCORE))
+    rows, columns = peaks(maps.score, np.float32(_LEAST_SCORE))
     if not len(rows):
         return 0
     stamps = psfs.stamps.reshape(-1, *psfs.stamps.shape[2:])
@@ -119,15 +107,12 @@ def clear_rays(
     lost = np.zeros(maps.score.shape, np.float32)
     count_lost(hidden, stamps, net, found, (hit, lost))
     take_out(tuple(maps), stamps, net, found, lost)
-    if new is None or between is not None:
-        return len(found)
-    own = new.psfs.on(psfs.x, psfs.y).stamps.reshape(stamps.shape[0], *new.psfs.stamps.shape[2:])
-    planes = new.pixels, new.variance, maps.flags
-    return len(found) + int(_forget_rays(tuple(maps), planes, (own, points), net, hit))
+    return len(found)
 
 
 @njit(cache=True, nogil=True)
-def _peaks(score, least):  # type: ignore[no-untyped-def] # compiled
+def peaks(score, least):  # type: ignore[no-untyped-def] # compiled
+    """Rows and columns of the pixels that are the highest of their sign among nine."""
     ny, nx = score.shape
     rows, columns = [0], [0]
     rows.pop()
@@ -497,46 +482,3 @@ def _is_ray(light, spread, good, ray, model, width):  # type: ignore[no-untyped-
             softened = spread[j, i] + (_PSF_ERROR * model[j, i]) ** 2
             source += light[j, i] ** 2 / spread[j, i] - rest * rest / softened
     return pixels > source
-
-
-@njit(cache=True, nogil=True)
-def _significance(planes, psf, hit, place):  # type: ignore[no-untyped-def] # compiled
-    """Signal-to-noise ratio of a source in the middle of a pixel."""
-    side = psf.shape[0]
-    light, spread = np.zeros((side, side)), np.ones((side, side))
-    good, ray = np.zeros((side, side), np.bool_), np.zeros((side, side), np.bool_)
-    _look(planes, hit, place, 1.0, (light, spread, good, ray))
-    flux, noise = _amplitude(light, spread, good, psf, 0, 0)
-    return flux / noise if noise > 0 else 0.0
-
-
-@njit(cache=True, nogil=True)
-def _forget_rays(maps, planes, shapes, net, hit):  # type: ignore[no-untyped-def] # compiled
-    """Forget what is around peaks of which the new image has rays only; how many pixels these hit.
-
-    `planes` are those of the new image, and `shapes` its PSFs.
-    """
-    flags, flux, error, score = maps[2:]
-    rows, columns = _peaks(score, np.float32(_LEAST_SCORE))
-    nothing, count = np.zeros((0, 5)), 0
-    for n in range(rows.size):
-        y, x = rows[n], columns[n]
-        if score[y, x] <= 0:
-            continue
-        tile = nearest(net[0], y) * net[1].size + nearest(net[1], x)
-        psf = shapes[0][tile], shapes[1][tile]
-        if _significance(planes, psf[0], hit, (y, x)) > _STATIC * score[y, x]:
-            continue
-        told, height, _ = _hits(planes, psf, hit, nothing, (y, x, 1.0, 0.0))
-        if not told or height >= _LEAST_SCORE:
-            continue
-        for place in told:
-            hit[place[0], place[1]] = 1
-            flags[place[0], place[1]] |= np.uint16(_RAY)
-        count += len(told)
-        reach = _FORGOTTEN * _width(psf[0])
-        for j in range(max(int(y - reach), 0), min(int(y + reach) + 2, score.shape[0])):
-            for i in range(max(int(x - reach), 0), min(int(x + reach) + 2, score.shape[1])):
-                if (j - y) ** 2 + (i - x) ** 2 <= reach**2:
-                    flux[j, i], score[j, i], error[j, i] = 0.0, 0.0, np.inf
-    return count

@@ -19,6 +19,7 @@ from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.resampling.image_pair import AlignedImage, Matching, PsfGrid, shifted
 from firstlight.algorithms.subtraction.flux_ratio import FluxRatio
 from firstlight.algorithms.subtraction.interpolation import lagrange_taps
+from firstlight.algorithms.subtraction.ray_odds import forget_rays
 from firstlight.algorithms.subtraction.rays_left import Maps, clear_rays
 from firstlight.algorithms.subtraction.residual_noise import ResidualNoise, measure_residual
 from firstlight.algorithms.subtraction.response import PhaseResponse
@@ -165,7 +166,8 @@ def subtract(
     _judge(filtered.flux, error, (score, left), (residual.position, residual.relative))
     flags = _flags((new.flags, reference.flags), hidden, matching.psf.radius)
     planes = filtered.difference, filtered.variance, flags, filtered.flux, error, score
-    clear_rays(Maps(*planes), filtered.psfs, hidden, filtered.between, new)
+    clear_rays(Maps(*planes), filtered.psfs, hidden, filtered.between)
+    forget_rays(Maps(*planes), (new, reference), ratio)
     if filtered.response is not None:
         filtered.response.take_out(filtered.flux, error)
     return Subtraction(
