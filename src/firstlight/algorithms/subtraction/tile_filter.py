@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.psf.model import PsfModel
 from firstlight.algorithms.resampling.image_pair import AlignedImage, Matching, PsfGrid
+from firstlight.algorithms.subtraction.bent_light import BentLight
 from firstlight.algorithms.subtraction.between_pixels import points_between, undersampled
 from firstlight.algorithms.subtraction.response import (
     FluxResponse,
@@ -51,6 +52,7 @@ _LEAST_KNOWN = np.float32(0.3)  # share of a source that must be seen
 _BRIGHT, _DEEP = 10.0, 8  # of the noise, and pixels: whose mirror image may do harm
 _RELAXED = {"contract", "reassoc", "arcp", "nsz"}  # infinities keep their meaning
 _TELLING = 9  # tiles, of how sources read that are not on the middle of a pixel
+_OF_REFERENCE = 2  # from which a pixel is hidden in the reference
 _SPARE = 4  # pixels around a tile beyond the reach of its kernels
 
 
@@ -154,9 +156,11 @@ def filter_tiles(
     )
     stamps = np.empty((len(ys), len(xs), *matching.psf.stamps.shape[2:]), np.float32)
     looked_at = None if new.model is None else _LookedAt(new.model, (ys, xs), matching.psf)
+    bent = BentLight.of(matching)
     for j, y in enumerate(ys):
         for i, x in enumerate(xs):
             pieces = _pieces((new, reference), hidden, y, x)
+            _bend(pieces, bent, (j, i), (y, x))
             if len(pieces.holes):
                 fill_variances(pieces)
             own = tile_kernels(matching, (j, i), _noise(pieces))
@@ -276,6 +280,15 @@ def _pieces(
     where = np.empty((y.size, x.size), np.uint8)
     _take(hidden, rows, columns, where)
     return Pieces((pixels[0], pixels[1]), (variances[0], variances[1]), where, find_holes(where))
+
+
+def _bend(
+    pieces: Pieces, bent: BentLight, place: tuple[int, int], tile: tuple[_Tile, _Tile]
+) -> None:
+    """Let the reference's stars change within the tile as those of the new image do."""
+    y, x = tile
+    pixels = _mirrored(y, y.length), _mirrored(x, x.length)
+    bent.follow(pieces.pixels[1], pieces.hidden < _OF_REFERENCE, place, pixels, _noise(pieces)[1])
 
 
 def _noise(pieces: Pieces) -> tuple[float, float]:
