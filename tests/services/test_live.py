@@ -15,6 +15,7 @@ from firstlight.errors import RemoteError
 from firstlight.models.arrival import Arrival, ArrivalState, Origin
 from firstlight.models.base import utc_now
 from firstlight.models.database import Database
+from firstlight.services import live as live_module
 from firstlight.services.intake.announcement import Announcement
 from firstlight.services.intake.arrival_tally import ArrivalCounts, ArrivalTally
 from firstlight.services.live import Chore, LiveService, TakingFailed
@@ -164,6 +165,29 @@ def test_a_source_that_falls_over_is_asked_again(database: Database, caplog):
         assert any(report.counts.waiting == 2 for report in live.reports())
     assert "the bucket does not answer; tried again in 2 s" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_an_idle_chore_rests_until_something_is_written(database: Database, monkeypatch):
+    monkeypatch.setattr(live_module, "_REST_S", 600.0)
+    ran, busy = threading.Semaphore(0), threading.Event()
+
+    def run() -> float:
+        ran.release()
+        return 0.01 if busy.is_set() else 0.5
+
+    live = LiveService(
+        database=database,
+        arrivals=FakeArrivals(database, []),
+        make_engine=FakeEngine,
+        chores=[Chore("rows", run, idle_s=0.5)],
+    )
+    with live.running():
+        assert ran.acquire(timeout=20)
+        assert not ran.acquire(timeout=1.0)
+        busy.set()
+        add(database, "new", "archived", 0)
+        # It has seen the row, and goes on as fast as it says while it has something under way.
+        assert all(ran.acquire(timeout=20) for _ in range(3))
 
 
 def test_what_many_threads_announce_is_written_together(database: Database):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from firstlight.algorithms.sky.sky_index import ORDER, cone_ranges
 from firstlight.catalogs.base import ReferenceStars
@@ -90,7 +91,7 @@ class LocalCatalog:
                 }
             )
         self._files = _parquet_files(self._root, hats=self._properties is not None)
-        self._fragments = self._open()
+        self._schema = self._checked_schema()
 
     @cached_property
     def release(self) -> str:
@@ -139,25 +140,34 @@ class LocalCatalog:
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
         return stars_in_cone(columns, self._layout, Cone(ra, dec, radius, epoch, faintest))
 
-    def _open(self) -> list[Any]:
-        """One fragment a file; each keeps its footer once it has been read."""
-        import pyarrow.dataset as ds  # noqa: PLC0415, loads pandas where that is installed
+    def _checked_schema(self) -> pa.Schema:
+        """Columns of the layout, as the first file has them."""
+        try:
+            found = pq.read_schema(self._files[0])
+        except (pa.ArrowException, OSError) as err:
+            raise CatalogFileBad(subject=self._files[0], found=err) from err
+        for column in self._layout.column_names():
+            if column not in found.names:
+                near = difflib.get_close_matches(column, found.names, n=1, cutoff=0.5)
+                raise CatalogColumnMissing(
+                    subject=self._root,
+                    field=column,
+                    expected=f"one of {', '.join(found.names)}",
+                    hint=f"did you mean {near[0]!r}?" if near else None,
+                )
+        return pa.schema([found.field(name) for name in self._layout.column_names()])
+
+    @cached_property
+    def _fragments(self) -> list[Any]:
+        """One a file; each keeps its footer once it has been read."""
+        # Here, for whoever reads stars: it loads pandas where that is installed, and plans of
+        # work need no more of a catalogue than its release.
+        import pyarrow.dataset as ds  # noqa: PLC0415, see above
 
         try:
             dataset = ds.dataset([str(path) for path in self._files], format="parquet")
         except (pa.ArrowException, OSError) as err:
             raise CatalogFileBad(subject=self._files[0], found=err) from err
-        known = dataset.schema.names
-        for column in self._layout.column_names():
-            if column not in known:
-                near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
-                raise CatalogColumnMissing(
-                    subject=self._root,
-                    field=column,
-                    expected=f"one of {', '.join(known)}",
-                    hint=f"did you mean {near[0]!r}?" if near else None,
-                )
-        self._schema = pa.schema([dataset.schema.field(n) for n in self._layout.column_names()])
         return list(dataset.get_fragments())
 
     def _read(self, ra: float, dec: float, reach: float, faintest: float | None) -> pa.Table:

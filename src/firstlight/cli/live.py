@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from firstlight.cli.console import explain, notes, out, print_json, progress_bar
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_with_workers, open_workspace
 from firstlight.cli.reduction import run_night
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def worker(context: typer.Context, workers: Workers = None) -> None:
 
     Example: [bold]firstlight -w mynight worker --workers 8[/]
     """
-    factory = open_workspace(context)
+    factory = open_with_workers(context)
     with factory.make_live(workers, reduce=False).running() as live:
         notes.print("ready for jobs")
         for report in live.reports():

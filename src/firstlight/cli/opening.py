@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from firstlight.factory import Factory
     from firstlight.services.access import Viewer
 
-__all__ = ["open_workspace", "the_operator"]
+__all__ = ["open_with_workers", "open_workspace", "the_operator"]
 
 
 def open_workspace(context: typer.Context) -> Factory:
@@ -18,6 +18,14 @@ def open_workspace(context: typer.Context) -> Factory:
     from firstlight.factory import Factory  # noqa: PLC0415, loads most of the house
 
     return Factory.open(context.obj)
+
+
+def open_with_workers(context: typer.Context) -> Factory:
+    """As `open_workspace`, for a command that has workers: these load while the house does."""
+    from firstlight.factory import preload_workers  # noqa: PLC0415, loads settings and the pool
+
+    preload_workers(context.obj)
+    return open_workspace(context)
 
 
 def the_operator() -> Viewer:

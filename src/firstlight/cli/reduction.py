@@ -20,7 +20,7 @@ from firstlight.cli.console import (
     progress_bar,
     waiting,
 )
-from firstlight.cli.opening import open_workspace
+from firstlight.cli.opening import open_with_workers, open_workspace
 
 if TYPE_CHECKING:
     from firstlight.services.night import NightService, Stage
@@ -61,7 +61,7 @@ def reduce(
     Example: [bold]firstlight -w mynight reduce[/]
     """
     with waiting(OPENING):
-        service = open_workspace(context).night(workers)
+        service = open_with_workers(context).night(workers)
     run_night(service, retry_failed=retry_failed, as_json=as_json)
 
 

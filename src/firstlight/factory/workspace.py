@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from firstlight.config import FILE_NAME, load_settings, settings_template
 from firstlight.errors import ConflictError
 from firstlight.factory.analysis_wiring import AnalysisWiring
+from firstlight.factory.preloading import PRELOADED, preload_workers
 from firstlight.factory.transient_wiring import TransientWiring
 
 if TYPE_CHECKING:
@@ -30,24 +31,6 @@ if TYPE_CHECKING:
     from firstlight.work.pool import ProcessPool
 
 __all__ = ["Factory"]
-
-# Imported once by the process that forks the workers: what makes the parts that `jobs` asks for.
-PRELOADED = (
-    "firstlight.factory.jobs",
-    "firstlight.services.reduction",
-    "firstlight.pipeline.standard",
-    "firstlight.catalogs.registry",
-    "firstlight.services.light_curves",
-    "firstlight.services.intake.arrivals",
-    "firstlight.services.image_analysis.image_analysis_run",
-    "firstlight.services.analyses.delivery",
-    "firstlight.services.colour_pictures",
-    "firstlight.services.references.building",
-    "firstlight.services.registration",
-    "firstlight.services.stamp_light_curves",
-    "firstlight.services.transients.association",
-    "firstlight.services.transients.forced_photometry",
-)
 
 TIDY_S = 30.0
 SWEEP_S = 6 * 3600.0
@@ -161,10 +144,7 @@ class Factory(TransientWiring, AnalysisWiring):
     def night(self, workers: int | None = None) -> NightService:
         """Everything that is still to be reduced."""
         self.known_objects.check()
-        # Beside what the plans load here.
-        from firstlight.work.pool import load_modules
-
-        load_modules(PRELOADED)
+        preload_workers(self.workspace)
         from firstlight.services.night import NightService
 
         return NightService(make_engine=lambda: self.engine(workers), plans=self.plans())
@@ -189,17 +169,20 @@ class Factory(TransientWiring, AnalysisWiring):
             make_engine=lambda: self.engine(workers),
             chores=[
                 Chore("expiry", self.expiration.run),
-                Chore("webhooks", NotificationLoop(self.notifications).run),
+                Chore("webhooks", NotificationLoop(self.notifications).run, idle_s=0.0),
                 Chore("inbox", lambda: _every(TIDY_S, self.uploads.tidy)),
                 Chore("jobs", JobWatch(database=self.database, count=self._count_jobs).run),
                 Chore("old jobs", lambda: _every(SWEEP_S, live.forget_jobs)),
             ],
         )
-        live.add(Chore("image analyses", self.image_analysis_queue(live).run))
+        asked = self.image_analysis_queue(live)
+        live.add(Chore("image analyses", asked.run, idle_s=asked.IDLE_S))
         sender = self.run_sender(self._helper)
-        live.add(Chore("analyses", sender.run, close=sender.close))
-        live.add(Chore("local analyses", self.local_run_queue(live).run))
-        live.add(Chore("silent analyses", self.run_sweeper.run))
+        idle_s = self.settings.analyses.every_s
+        live.add(Chore("analyses", sender.run, close=sender.close, idle_s=idle_s))
+        local = self.local_run_queue(live)
+        live.add(Chore("local analyses", local.run, idle_s=local.IDLE_S))
+        live.add(Chore("silent analyses", self.run_sweeper.run, idle_s=0.0))
         live.add(Chore("uploaded images", lambda: _every(SWEEP_S, self.image_uploads.sweep)))
         live.add(Chore("folders of analyses", lambda: _every(SWEEP_S, sweep_folders)))
         if reduce:

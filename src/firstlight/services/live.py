@@ -35,6 +35,8 @@ _POLL_S = 0.1  # between two questions to a source that had nothing
 _GATHER_S = 0.1  # between two transactions with announcements, where they come in a stream
 _BATCH = 200  # arrivals announced at once; more would keep the first ones waiting
 _REPORT_S = 1.0
+_GLANCE_S = 0.25  # between two looks whether anything was written, at most
+_REST_S = 2.0  # an idle chore rests no longer: some things are due when a time has come
 _MOPPING_UP_S = 30.0
 _LONGEST_PAUSE_S = 60.0
 _QUIET_POLLS_S = 1.0  # a source that had nothing for so long is empty, where only a look is wanted
@@ -105,11 +107,16 @@ class Chore:
         Does it once. Returns the seconds until the next time.
     close
         Ends what `run` has begun: called in the same thread, after its last time.
+    idle_s
+        A pause of so long, or longer, says that it has nothing under way, and that what comes
+        next somebody will have written to the database: it then rests until that has happened,
+        where the database tells. None for a chore of another kind.
     """
 
     title: str
     run: Callable[[], float]
     close: Callable[[], object] | None = None
+    idle_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -307,10 +314,14 @@ class LiveService:
         """Do a chore until the end. What goes wrong is logged and tried again, ever later."""
         failures = 0
         while not self._stop.is_set():
+            seen = None
             try:
+                # Before it runs: what is written meanwhile is for the next time.
+                seen = None if chore.idle_s is None else self._database.changes()
                 pause = chore.run()
                 failures = 0
             except Exception as fault:  # noqa: BLE001, a chore must outlive whatever befalls it
+                seen = None
                 failures += 1
                 pause = min(2.0**failures, _LONGEST_PAUSE_S)
                 foreseen = isinstance(fault, FirstlightError | OSError)
@@ -321,12 +332,21 @@ class LiveService:
                     pause,
                     exc_info=None if foreseen else fault,
                 )
-            self._stop.wait(pause)
+            is_idle = chore.idle_s is not None and pause >= chore.idle_s
+            self._rest(pause, seen if is_idle else None)
         if chore.close is not None:
             try:
                 chore.close()
             except FirstlightError as fault:
                 _log.warning("%s: %s", chore.title, fault)
+
+    def _rest(self, pause: float, seen: int | None) -> None:
+        """Wait so long, and on while the database is as it was `seen`; not for ever."""
+        until = time.monotonic() + (0.0 if seen is None else _REST_S)
+        while not self._stop.wait(pause):
+            if time.monotonic() >= until or self._database.changes() != seen:
+                return
+            pause = min(pause, _GLANCE_S)
 
 
 @dataclass(eq=False)

@@ -37,7 +37,7 @@ __all__ = ["JOB", "LocalRunQueue", "LocalRuns", "LocalServiceMissing", "local_jo
 JOB = "analysis"
 _MOST_ATTEMPTS = 2
 _TO_IMPORT_S = 120.0
-_BUSY_S, _IDLE_S = 0.25, 1.0
+_BUSY_S = 0.25
 _CANCELLED_WITHIN = timedelta(minutes=10)
 
 
@@ -78,6 +78,9 @@ class LocalRunQueue:
         Of the engine that runs them.
     """
 
+    IDLE_S = 1.0
+    """Pause after a look that found nothing."""
+
     def __init__(
         self,
         *,
@@ -111,7 +114,7 @@ class LocalRunQueue:
                 [JobRequest(local_job_id(each), JOB, {"analysis": each}) for each in fresh[:free]]
             )
         cancel_alive(self._jobs, [local_job_id(number) for number in cancelled])
-        return _BUSY_S if waiting else _IDLE_S
+        return _BUSY_S if waiting else self.IDLE_S
 
     def _rows(self) -> tuple[list[int], list[int]]:
         """Runs that wait or are under way, users in turn; and those cancelled a while ago."""

@@ -25,7 +25,7 @@ from firstlight.work.job_desk import JobDesk, cancel_alive
 __all__ = ["JOB", "ImageAnalysisQueue", "in_turns", "last_turns", "next_ones"]
 
 JOB = "image_analysis"
-_BUSY_S, _IDLE_S = 0.25, 1.0
+_BUSY_S = 0.25
 _CANCELLED_WITHIN = timedelta(minutes=10)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _STATES = {
@@ -54,6 +54,9 @@ class ImageAnalysisQueue:
     jobs
         Of the engine that runs them.
     """
+
+    IDLE_S = 1.0
+    """Pause after a look that found nothing."""
 
     def __init__(
         self,
@@ -91,7 +94,7 @@ class ImageAnalysisQueue:
                 [JobRequest(job_id(number), JOB, {"analysis": number}) for number in chosen]
             )
         cancel_alive(self._jobs, [job_id(number) for number in cancelled])
-        return _BUSY_S if waiting else _IDLE_S
+        return _BUSY_S if waiting else self.IDLE_S
 
     def _is_done_elsewhere(self, each: _Waiting) -> bool:
         """Whether somebody does it without a job, for as long as an analysis may take."""
