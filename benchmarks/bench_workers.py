@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from meter import ONE_THREAD, Spent, run_watched
+from meter import ONE_THREAD, Spent, run_metered
 
 FIRSTLIGHT = Path(sys.executable).parent / "firstlight"
 ENVIRONMENT = {**os.environ, **ONE_THREAD}
@@ -102,7 +102,7 @@ def together(home: Path, names: tuple[str, ...]) -> float:
 def timed(home: Path, *arguments: str) -> Spent:
     """One command with its workers."""
     os.chdir(home)
-    status, _, spent = run_watched([str(FIRSTLIGHT), *arguments])
+    status, spent = run_metered([str(FIRSTLIGHT), *arguments])
     if status:
         sys.exit(status)
     return spent

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -105,6 +105,24 @@ def run_watched(
 
     Pages shared by several processes count once (proportional set size), where the system tells.
     """
+    peak = [0.0]
+    status, spent = run_metered(command, env, beside=lambda pid: _watch(pid, peak))
+    return status, peak[0], spent
+
+
+def run_metered(
+    command: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    beside: Callable[[int], None] | None = None,
+) -> tuple[int, Spent]:
+    """Run a command: exit status, and what it spent with all its children.
+
+    Parameters
+    ----------
+    beside
+        Called in a thread with the process's number. What it takes of the processors, a command
+        that would use all of them lacks.
+    """
     adopt_orphans()
     spent, wall = Spent(), time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -115,8 +133,7 @@ def run_watched(
         stderr=subprocess.PIPE,
         text=True,
     )
-    peak = [0.0]
-    watcher = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
+    watcher = threading.Thread(target=beside or (lambda _: None), args=(process.pid,), daemon=True)
     watcher.start()
     _, complaint = process.communicate()
     spent.wall = time.perf_counter() - wall
@@ -128,7 +145,7 @@ def run_watched(
     spent.cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if process.returncode:
         print(f"{command[1]} ended with {process.returncode}:\n{complaint[-2000:]}")
-    return process.returncode, peak[0], spent
+    return process.returncode, spent
 
 
 def adopt_orphans() -> None:
