@@ -86,8 +86,9 @@ class QueueBell:
                 _log.warning("The queues of jobs cannot be read", exc_info=True)
                 self._closed.wait(1.0)
                 continue
-            if waiting:
-                with self._changed:
+            with self._changed:
+                # Whoever has been told and lacks room is woken when there is some.
+                if not self._rung.issuperset(waiting):
                     self._rung.update(waiting)
                     self._changed.notify_all()
 
