@@ -9,6 +9,14 @@ kernel does not follow the noise. The noise that the convolution makes neighbour
 out again when the difference is filtered.
 
 The PSF of the new image is needed only for what a new source looks like.
+
+A kernel acts on pixels. Where the sharper image is undersampled, at a FWHM below 2.2 pixels, its
+pixels of a star depend on the part of a pixel that the star is in by more than any kernel can
+undo: with 1.5 pixels in both images a tenth of a star's light is left, and the kernel passes 5 per
+cent too much of all light. New sources are measured rightly, for they are compared with a PSF that
+went through the same kernel, but what lies on stars and galaxies is known three times less well.
+The scale that the PSFs of both images tell is the check: its distance from the kernel's is in the
+error of the ratio. Images so sharp are for `zogy`.
 """
 
 from __future__ import annotations
@@ -134,8 +142,13 @@ def kernel_match(
     else:
         matching = Matching(new=kernel, reference=one, psf=source)
     told = measure_ratio(new, reference, hidden)
-    ratio = FluxRatio((fit.ratio(),), told.error, new.shape, fit.sources)
+    ratio = FluxRatio((fit.ratio(),), _error(fit.ratio(), told), new.shape, fit.sources)
     return subtract(new, reference, hidden, matching, ratio=ratio, residual=residual)
+
+
+def _error(ratio: float, told: FluxRatio) -> float:
+    """Of a kernel's scale: its distance from that of the PSFs, which undersampled stars keep."""
+    return float(np.hypot(told.error, ratio - told.terms[0]))
 
 
 def fit_kernel(new: AlignedImage, reference: AlignedImage, hidden: NDArray[np.uint8]) -> KernelFit:
