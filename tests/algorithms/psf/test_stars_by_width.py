@@ -9,17 +9,17 @@ from firstlight.algorithms.psf.model import place_terms
 from firstlight.algorithms.psf.stars_by_width import stars_by_width
 
 
-def drawn(seed, *, stars, galaxies, least=0.07):
+def drawn(seed, *, stars, galaxies, least=0.07, most=0.22, own=0.0):
     """Widths of stars, which change by a tenth over the image, and of galaxies, their errors."""
     rng = np.random.default_rng(seed)
     n = stars + galaxies
     u, v = rng.uniform(-1, 1, (2, n))
     width = 0.03 * u - 0.02 * v + 0.03 * u * v - 0.02 * u**2
-    width[stars:] += rng.uniform(least, 0.22, galaxies)
+    width[stars:] += rng.uniform(least, most, galaxies)
     error = 10 ** rng.uniform(-3, -1.4, n)
     error[stars:] = 10 ** rng.uniform(-3, -1.9, galaxies)
     designs = [place_terms(u, v, count) for count in (1, 3, 6, 10)]
-    return width + rng.normal(0, error), error**2, designs
+    return width + rng.normal(0, np.hypot(error, own)), error**2, designs
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -32,14 +32,21 @@ def test_galaxies_that_are_a_tenth_wider_are_left_out(seed, stars, galaxies):
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_hardly_wider_galaxies_that_outnumber_the_stars_are_left_out(seed):
+    width, spread, designs = drawn(seed, stars=60, galaxies=110, least=0.05, most=0.16, own=0.005)
+    chosen = stars_by_width(width, spread, designs)
+    assert chosen[:60].mean() > 0.8
+    assert np.count_nonzero(chosen[60:]) <= 5
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_stars_alone_are_kept(seed):
     width, spread, designs = drawn(seed, stars=200, galaxies=0)
     assert stars_by_width(width, spread, designs).mean() > 0.95
 
 
 def test_stars_that_scatter_more_than_their_errors_are_kept():
-    width, spread, designs = drawn(7, stars=200, galaxies=20, least=0.12)
-    width[:200] += np.random.default_rng(8).normal(0, 0.015, 200)
+    width, spread, designs = drawn(7, stars=200, galaxies=20, least=0.12, own=0.015)
     chosen = stars_by_width(width, spread, designs)
     assert chosen[:200].mean() > 0.9
     assert np.count_nonzero(chosen[200:]) <= 1

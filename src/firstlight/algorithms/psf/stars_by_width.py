@@ -18,10 +18,11 @@ Bools = NDArray[np.bool_]
 STARS_PER_TERM = 4
 """Fewest stars for each term of a polynomial of the place."""
 
-_WIDTHS = 0.4  # range of the logarithm of width in which galaxies are looked for
-_NARROW = 0.1  # of what is wider than stars, as many are narrower: rays and blends
+_ODD, _WIDTHS = 0.15, 0.4  # share of what is neither star nor galaxy, and the range of its widths
+_NARROW = 0.1  # of such things, of the density above the stars' width: rays and blends
+_TYPICAL, _SIZES = 0.06, (0.02, 0.15)  # half of the galaxies' mean excess: at first, and limits
 _AT_FIRST = 0.5  # share of stars
-_OTHER_STARTS = (0.05, 0.15, 0.3)  # quantiles of the widths, beside their mode
+_OTHER_STARTS = (0.05, 0.2)  # quantiles of the widths, beside their mode
 _FIRST_SCATTER = 0.01  # at least, of the stars at the narrow edge
 _LEAST_SCATTER = 0.002
 _TURNS = 4  # with each polynomial
@@ -34,7 +35,7 @@ def stars_by_width(width: Floats, spread: Floats, designs: Sequence[Floats]) -> 
     """Which of some sources are stars.
 
     A mixture, by expectation and maximization (Dempster, Laird & Rubin 1977, J. R. Stat. Soc. B
-    39, 1): stars scatter around a polynomial of the place, and galaxies are wider by anything. It
+    39, 1): stars scatter around a polynomial of the place, and galaxies are wider. It
     starts at the narrow edge of all widths, where only stars are, without regard to the place,
     and the polynomial is bent little by little; of several starts the most likely end is taken.
     Where bright galaxies outnumber bright stars, as
@@ -63,29 +64,47 @@ def _mixture(
 ) -> tuple[float, Bools]:
     """How likely the best mixture is that a first middle and scatter lead to, and its stars."""
     middle, scatter = start
-    off = width - middle
-    star, other = _densities(off, spread + scatter**2, _AT_FIRST)
+    off, size = width - middle, _TYPICAL
+    star, other = _densities(off, spread + scatter**2, _AT_FIRST, size)
     for design in designs:
         odds = star / (star + other)
         if STARS_PER_TERM * design.shape[1] > odds.sum():
             break
         for _ in range(_TURNS):
-            loaded = design * (odds / (spread + scatter**2))[:, None]
-            square = loaded.T @ design
-            square += np.diag(_FIRM * np.diag(square))
-            off = width - design @ np.linalg.solve(square, loaded.T @ width)
+            off = width - design @ _fit(design, width, odds / (spread + scatter**2))
             scatter = _own_scatter(off, spread, odds / np.square(spread + scatter**2))
-            star, other = _densities(off, spread + scatter**2, float(odds.mean()))
+            size = _own_size(off, 1.0 - odds)
+            star, other = _densities(off, spread + scatter**2, float(odds.mean()), size)
             odds = star / (star + other)
     near = np.abs(off) <= _STRAY * np.sqrt(spread + scatter**2)
     return float(np.log(star + other).sum()), np.asarray((star > other) & near)
 
 
-def _densities(off: Floats, variance: Floats, share: float) -> tuple[Floats, Floats]:
-    """Of stars and of all else at each width; `share` is that of the stars."""
+def _fit(design: Floats, width: Floats, weight: Floats) -> Floats:
+    """Terms of the polynomial ``(m,)``."""
+    loaded = design * weight[:, None]
+    square = loaded.T @ design
+    square += np.diag(_FIRM * np.diag(square))
+    return np.asarray(np.linalg.solve(square, loaded.T @ width))
+
+
+def _densities(off: Floats, variance: Floats, share: float, size: float) -> tuple[Floats, Floats]:
+    """Of stars and of all else at each width; `share` is that of the stars.
+
+    Galaxies are wider by twice `size` in the mean, and few are hardly wider: a gamma distribution.
+    """
     star = share * np.exp(-0.5 * off**2 / variance) / np.sqrt(2.0 * np.pi * variance)
-    other = (1.0 - share + _NEVER) * np.where(off > 0.0, 1.0, _NARROW) / _WIDTHS
-    return np.asarray(star), np.asarray(other)
+    above = np.maximum(off, 0.0)
+    galaxy = (1.0 - _ODD) * above / size**2 * np.exp(-above / size)
+    odd = _ODD * np.where(off > 0.0, 1.0, _NARROW) / _WIDTHS
+    return np.asarray(star), np.asarray((1.0 - share + _NEVER) * (galaxy + odd))
+
+
+def _own_size(off: Floats, share: Floats) -> float:
+    """Half of what galaxies are wider than stars, in the mean."""
+    weight = share * (off > 0.0)
+    mean = float((weight * off).sum() / max(weight.sum(), _NEVER))
+    return float(np.clip(mean / 2.0, *_SIZES))
 
 
 def _own_scatter(off: Floats, spread: Floats, weight: Floats) -> float:
