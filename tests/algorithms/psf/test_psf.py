@@ -154,6 +154,32 @@ def test_error_over_a_field_whose_stars_bend(seed):
     assert max(errors) < 0.025
 
 
+def sparse_image(seed, *, shape=(1024, 1536), stars=100, beta=3.2):
+    """A hundred stars, most of them faint, of the same shapes."""
+    rng = np.random.default_rng(seed)
+    ny, nx = shape
+    x, y = rng.uniform(0, nx - 1, stars), rng.uniform(0, ny - 1, stars)
+    flux = np.minimum(1500.0 * rng.uniform(0, 1, stars) ** -1.8, 8e5)
+    widths, bends = bent(x, y, shape)
+    matrix = moffat_matrix(widths, *bends, beta)
+    light = np.zeros(shape)
+    add_stars(light, x, y, flux, matrix, beta, stamp_radius(flux, matrix, beta))
+    data = rng.poisson(light + 2000.0) + rng.normal(0, 7, shape) - 2000.0
+    return data.astype(np.float32), beta
+
+
+@pytest.mark.parametrize("seed", [72, 75, 78, 79, 83])
+def test_a_few_bright_stars_tell_how_the_shape_bends(seed):
+    data, beta = sparse_image(seed)
+    psf = of_found_stars(data)
+    # Were the scatter of the faint ones held for that of all, there would be no bends to see.
+    assert psf.bends.shape[1] == 6
+    places = [(192 + 384 * i + 0.3, 170 + 341 * j - 0.2) for i in range(4) for j in range(3)]
+    errors = [relative_error(psf, place, data.shape, beta) for place in places]
+    assert np.median(errors) < 0.006
+    assert max(errors) < 0.012
+
+
 def test_an_image_of_one_shape_is_not_bent():
     sky = make_sky(31, fwhm=3.0, beta=3.0, snr=(50, 300), stars=80, spacing=55)
     psf = learn(sky, fwhm=3.0)

@@ -29,6 +29,10 @@ MOST_BENT = 3
 
 _STRAY = 5.0  # sigma of the others, for a star of another width or shape
 _LEAST_SCATTER = 0.01  # of width and ellipticity among stars
+_EXCESSES = np.geomspace(1e-4, 0.05, 10)  # of stars beyond their errors, that are tried
+_FAR = 4.0  # sigma: a star that is farther off says no more than that
+_TURNS_FIT = 3
+_FIRM = 1e-9
 _DOUBT = 2.0  # chi-square that each more number must gain at stars left out
 
 
@@ -107,7 +111,9 @@ def _through(own: Floats, spread: Floats, place: tuple[Floats, Floats]) -> Float
     design = place_terms(*place, terms_of_degree(most))
     alike = _alike(own, design, spread) if most else np.ones(len(own), dtype=np.bool_)
     design, own, spread = design[alike], own[alike], spread[alike]
-    weight = 1.0 / (spread + _excess(design, own, spread) ** 2)
+    totals, left = _excess(design, own, spread)
+    near = (np.abs(left) <= _STRAY * np.sqrt(totals)).all(axis=1)
+    design, own, weight = design[near], own[near], 1.0 / totals[near]
     best, missed = _left_out(design[:, :1], own, weight)
     for degree in range(1, most + 1):
         found, misses = _left_out(design[:, : terms_of_degree(degree)], own, weight)
@@ -122,12 +128,34 @@ def terms_of_degree(degree: int) -> int:
     return (degree + 1) * (degree + 2) // 2
 
 
-def _excess(design: Floats, own: Floats, spread: Floats) -> Floats:
-    """Scatter of stars beyond their errors around the most that the place can explain."""
-    off = own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
-    freedom = max(len(own) - design.shape[1], 1) / len(own)
-    total = (MAD_TO_SIGMA * np.median(np.abs(off), axis=0)) ** 2 / freedom
-    return np.asarray(np.sqrt(np.maximum(total - np.median(spread, axis=0), 0.0)) + 1e-4)
+def _excess(design: Floats, own: Floats, spread: Floats) -> tuple[Floats, Floats]:
+    """Variance of each star around the most that the place can explain, and what is left of it.
+
+    What stars scatter beyond their errors is the most probable scatter of each column (restricted
+    likelihood: Patterson & Thompson 1971, Biometrika 58, 545): faint stars, which are most of
+    them, have little to say of it. Stars that are far off have no more to say than others.
+    """
+    totals, left = np.empty_like(own), np.empty_like(own)
+    for k in range(own.shape[1]):
+        found, best = _left_of(design, own[:, k], spread[:, k] + _EXCESSES[-1] ** 2), np.inf
+        for excess in _EXCESSES:
+            total = spread[:, k] + excess**2
+            rest = _left_of(design, own[:, k], total, found)
+            size = np.linalg.slogdet(design.T @ (design / total[:, None]))[1]
+            score = np.log(total).sum() + size + np.minimum(rest**2 / total, _FAR**2).sum()
+            if score < best:
+                best, totals[:, k], left[:, k] = score, total, rest
+    return totals, left
+
+
+def _left_of(design: Floats, own: Floats, total: Floats, rest: Floats | None = None) -> Floats:
+    """What a fit leaves in which stars that are far off count for less, from a first guess."""
+    for _ in range(_TURNS_FIT):
+        weight = 1.0 / (total if rest is None else total + (rest / _FAR) ** 2)
+        loaded = design * weight[:, None]
+        found = np.linalg.solve(loaded.T @ design + _FIRM * np.eye(design.shape[1]), loaded.T @ own)
+        rest = own - design @ found
+    return np.asarray(rest)
 
 
 def _left_out(design: Floats, own: Floats, weight: Floats) -> tuple[Floats, float]:
