@@ -6,6 +6,10 @@ changed since: of stars whose width changes by a per cent, about a per cent. So 
 light is bent as that kernel is: with transforms in capitals, ``R' = (B / A) / (B_0 / A_0) R``,
 where the index stands for the middle. This is needed only where the reference is bright. New
 sources are not touched: the new image stays as it is.
+
+Kernels of stars that are sharper than about two and a half pixels also change with the part of a
+pixel that the middle of a tile is in, which says nothing of the way from there: they are left as
+they are.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ Complex = NDArray[np.complex64]
 _BRIGHT = 5.0  # of the noise of a pixel: of fainter light what is left over is lost in it
 _REACH = 0.6  # of the radius of the kernels, beyond which their change is not followed
 _NO_POWER = 1e-5  # of the largest, below which a kernel's change is not asked for
+_SHARP = 0.01  # of the light, in waves of two pixels
 _CELL = 8  # pixels on a side, within which the change is taken to be one
 
 
@@ -43,16 +48,22 @@ class BentLight:
     new, reference
         Of its two kernels the coefficients of x, y, x^2, x y and y^2 in pixels from the middle,
         ``(5, rows, columns, k, k)``.
+    smooth
+        Whether the kernels are wide enough to tell how they change.
     """
 
     matching: Matching
     new: Plane
     reference: Plane
+    smooth: bool
 
     @classmethod
     def of(cls, matching: Matching) -> BentLight:
         """From the differences between neighbours in the net."""
-        return cls(matching, _changes(matching.new), _changes(matching.reference))
+        grids = matching.new, matching.reference
+        smooth = not any(_is_sharp(grid.stamps) for grid in grids)
+        new, reference = (_changes(grid) for grid in grids)
+        return cls(matching, new, reference, smooth)
 
     def follow(
         self,
@@ -77,6 +88,8 @@ class BentLight:
         noise
             Variance of its sky.
         """
+        if not self.smooth:
+            return
         bright = _bright_pixels(reference, known, np.float32(_BRIGHT * np.sqrt(noise)))
         if not len(bright):
             return
@@ -102,6 +115,16 @@ class BentLight:
         kernels = np.roll(scipy.fft.irfft2(change, s=(size, size)), (size // 2,) * 2, axis=(1, 2))
         reach = int(np.ceil(_REACH * radius))
         return np.stack([cropped(kernel, reach) for kernel in kernels])
+
+
+def _is_sharp(stamps: Plane) -> bool:
+    """Whether kernels of a net ``(rows, columns, k, k)`` change and hold waves of two pixels."""
+    if (stamps == stamps[0, 0]).all():
+        return False
+    mean = stamps.mean(axis=(0, 1), dtype=np.float64)
+    turns = (-1.0) ** np.arange(len(mean))
+    finest = max(abs(float((mean.sum(axis=axis) * turns).sum())) for axis in (0, 1))
+    return finest > _SHARP * abs(float(mean.sum()))
 
 
 def _relative(stamp: Plane, changes: Plane, size: int) -> Complex:
