@@ -16,6 +16,23 @@ from firstlight.simulation.transient_pair import PairSettings, simulate_pair
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEEDS = range(5001, 5011)  # none that anything was looked at with
+SMALL = {"rows": 1024, "columns": 1024, "transients": 40, "cosmic_rays": 120, "saturated": 1}
+OTHERS = {
+    # Light of bright stars reaches far: where it is no longer followed, an edge shows.
+    "wide wings": {
+        "fwhm": 2.5, "reference_fwhm": 2.1, "moffat_beta": 2.5, "sky": 230.0,
+        "reference_sky": 390.0, "stars": 620, "galaxies": 40,
+    },
+    # Those that are hardly resolved are not to tell what stars look like.
+    "more galaxies than stars": {
+        "fwhm": 4.3, "reference_fwhm": 5.6, "reference_exposures": 2, "stars": 210,
+        "galaxies": 250,
+    },
+    # By two per cent within a tile.
+    "much change of the psf": {
+        "fwhm": 2.8, "reference_fwhm": 3.9, "psf_variation": 0.08, "stars": 800, "galaxies": 60,
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +44,8 @@ def judged(tmp_path_factory):
     finally:
         sys.path.remove(str(BENCHMARKS))
 
-    def of(seed: int) -> dict[str, float]:
-        pair = simulate_pair(PairSettings(seed=seed))
+    def of(seed: int, **others: float) -> dict[str, float]:
+        pair = simulate_pair(PairSettings(seed=seed, **others))
         folder = tmp_path_factory.mktemp(f"pair{seed}")
         run = chain.whole_chain(pair, chain.reference_bench(pair), folder)
         assert (folder / "difference.fits").exists()
@@ -48,6 +65,16 @@ def test_one_seed(judged):
     assert told["stars>5s %"] < 3
     assert told["pull width"] == pytest.approx(1, abs=0.3)
     assert abs(told["bias %"]) < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("others", OTHERS.values(), ids=OTHERS.keys())
+def test_other_conditions(judged, others):
+    told = judged(5021, **SMALL, **others)
+    assert told["S/N>8 %"] >= 95
+    assert told["false + before"] + told["false - before"] <= 5
+    assert told["false +"] + told["false -"] <= 2
+    assert told["stars>5s %"] < 3
 
 
 @pytest.mark.nightly

@@ -38,7 +38,9 @@ SUBTRACTORS: dict[str, Subtractor] = {"zogy": zogy, "kernel_match": kernel_match
 """Methods by their names in settings."""
 
 STAMP_WIDTHS = 5.0  # FWHM on each side of a candidate
-PSF_WIDTHS = 3.0
+PSF_WIDTHS, MOST_PSF_WIDTHS = 3.0, 6.0
+FAINT_END = 2.0  # of a pixel's noise, where the light of the brightest star may end
+STEP = 16  # every so many pixels tell the level of the noise
 LEAST_OVERLAP = 0.1
 
 
@@ -152,4 +154,16 @@ def measure_changes(rows: CutoutRows, fwhm: float, known: KnownStars) -> Measure
 
 
 def _radius(new: SkyFrame, reference: SkyFrame) -> int:
-    return int(np.ceil(PSF_WIDTHS * max(new.fwhm, reference.fwhm)))
+    """As far as a star's light is followed, pixels: as far as that of the brightest shows."""
+    widest = max(new.fwhm, reference.fwhm)
+    wings = max(_wings(new), _wings(reference))
+    return int(np.ceil(np.clip(wings, PSF_WIDTHS * widest, MOST_PSF_WIDTHS * widest)))
+
+
+def _wings(frame: SkyFrame) -> float:
+    """Where the brightest star is so faint that the end of its light is lost in the noise."""
+    flux, some = frame.sources.flux[frame.clear], frame.variance[::STEP, ::STEP]
+    flux, some = flux[np.isfinite(flux) & (flux > 0)], some[np.isfinite(some)]
+    if not len(flux) or not len(some):
+        return 0.0
+    return frame.psf.reach_of(FAINT_END * float(np.sqrt(np.median(some))) / float(flux.max()))

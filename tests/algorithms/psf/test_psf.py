@@ -39,6 +39,17 @@ def test_shape_is_that_of_the_stars(fwhm):
         assert stamp.psf.sum() == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("share", [1e-3, 1e-5])
+def test_beyond_its_reach_no_pixel_holds_more(share):
+    psf = learn(make_sky(1, fwhm=3.0, beta=3.0, snr=(60, 300), stars=80, spacing=42), fwhm=3.0)
+    reach = psf.reach_of(share)
+    stamp = psf.stamps(300.0, 300.0, 40)[0]
+    away = np.hypot(*np.meshgrid(np.arange(-40, 41), np.arange(-40, 41)))
+    assert stamp[away > 1.15 * reach].max() < share
+    assert stamp[away < 0.85 * reach].min() > share
+    assert psf.reach_of(0.9) == 0.0
+
+
 def test_it_changes_over_the_image():
     rng = np.random.default_rng(2)
     ny, nx = 500, 800

@@ -165,6 +165,12 @@ class PsfModel:
         """Share of the light in a whole square of `radius` pixels around a star at (x, y)."""
         return float(self.stamps(x, y, radius).sum())
 
+    def reach_of(self, share: float) -> float:
+        """Pixels from the middle of a star beyond which no pixel holds so much of its light."""
+        core, _, _, power = self.profile
+        middle = (power - 1.0) / (np.pi * core**2)
+        return float(core * np.sqrt(max((middle / share) ** (1.0 / power) - 1.0, 0.0)))
+
     def scaled(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Places on the scale on which the shape changes, limited to ±1."""
         u = np.clip((x - self.middle[0]) / self.reach[0], -1.0, 1.0)
