@@ -39,6 +39,14 @@ def test_hardly_wider_galaxies_that_outnumber_the_stars_are_left_out(seed):
     assert np.count_nonzero(chosen[60:]) <= 5
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_few_stars_among_more_galaxies_are_found(seed):
+    width, spread, designs = drawn(seed, stars=28, galaxies=40, least=0.07, most=0.19, own=0.005)
+    chosen = stars_by_width(width, spread, designs)
+    assert chosen[:28].mean() > 0.7
+    assert np.count_nonzero(chosen[28:]) <= 5
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_stars_alone_are_kept(seed):
     width, spread, designs = drawn(seed, stars=200, galaxies=0)

@@ -24,7 +24,7 @@ _TYPICAL, _SIZES = 0.06, (0.02, 0.15)  # half of the galaxies' mean excess: at f
 _AT_FIRST = 0.5  # share of stars
 _OTHER_STARTS = (0.05, 0.2)  # quantiles of the widths, beside their mode
 _FIRST_SCATTER = 0.01  # at least, of the stars at the narrow edge
-_LEAST_SCATTER = 0.002
+_LEAST_SCATTER, _USUAL_SCATTER = 0.002, 0.01  # of stars beyond their errors
 _TURNS = 4  # with each polynomial
 _STRAY = 5.0  # sigma of the others, for a star of another width
 _FIRM = 1e-9  # of the normal equations: they can be solved whatever the places are
@@ -77,7 +77,8 @@ def _mixture(
             star, other = _densities(off, spread + scatter**2, float(odds.mean()), size)
             odds = star / (star + other)
     near = np.abs(off) <= _STRAY * np.sqrt(spread + scatter**2)
-    return float(np.log(star + other).sum()), np.asarray((star > other) & near)
+    likely = float(np.log(star + other).sum()) - 0.5 * (scatter / _USUAL_SCATTER) ** 2
+    return likely, np.asarray((star > other) & near)
 
 
 def _fit(design: Floats, width: Floats, weight: Floats) -> Floats:
