@@ -288,6 +288,10 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
+        with self._glancing:
+            if self._glance is not None:
+                self._glance.close()
+                self._glance = None
         self.engine.dispose()
 
     def _alembic(self) -> Config:
