@@ -59,7 +59,14 @@ CONDITIONS: dict[str, dict[str, object]] = {
     "crowded, wide": {"stars": 20000, "fwhm": 6.0, "reference_fwhm": 4.0},
     "sparse, varying psf": {"stars": 600, "psf_variation": 0.10, "ellipticity": 0.1},
     "bright sky, rays": {"sky": 10000.0, "cosmic_rays": 6000, "fwhm": 3.0, "reference_fwhm": 3.6},
-}
+    "wide wings": {
+        "fwhm": 2.5, "reference_fwhm": 2.0, "moffat_beta": 2.5,
+        "sky": 230.0, "reference_sky": 390.0,
+    },
+    "more galaxies than stars": {
+        "stars": 850, "galaxies": 1100, "fwhm": 4.3, "reference_fwhm": 5.6, "psf_variation": 0.07,
+    },
+}  # fmt: skip
 
 
 @dataclass
