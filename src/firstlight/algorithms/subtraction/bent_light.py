@@ -7,9 +7,9 @@ light is bent as that kernel is: with transforms in capitals, ``R' = (B / A) / (
 where the index stands for the middle. This is needed only where the reference is bright. New
 sources are not touched: the new image stays as it is.
 
-Kernels of stars that are sharper than about two and a half pixels also change with the part of a
-pixel that the middle of a tile is in, which says nothing of the way from there: they are left as
-they are.
+Where a reference was resampled, the kernel `a` is its PSF at the middle of a tile, which also tells in
+what part of a pixel that middle is. Of stars sharper than about three pixels that is more than how
+they change, and says nothing of the way from there: they are left as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Complex = NDArray[np.complex64]
 _BRIGHT = 5.0  # of the noise of a pixel: of fainter light what is left over is lost in it
 _REACH = 0.6  # of the radius of the kernels, beyond which their change is not followed
 _NO_POWER = 1e-5  # of the largest, below which a kernel's change is not asked for
-_SHARP = 0.01  # of the light, in waves of two pixels
+_SHARP = 0.002  # of the light, in waves of two pixels
 _CELL = 8  # pixels on a side, within which the change is taken to be one
 
 
@@ -49,7 +49,7 @@ class BentLight:
         Of its two kernels the coefficients of x, y, x^2, x y and y^2 in pixels from the middle,
         ``(5, rows, columns, k, k)``.
     smooth
-        Whether the kernels are wide enough to tell how they change.
+        Whether a is wide enough to tell how it changes.
     """
 
     matching: Matching
@@ -60,10 +60,8 @@ class BentLight:
     @classmethod
     def of(cls, matching: Matching) -> BentLight:
         """From the differences between neighbours in the net."""
-        grids = matching.new, matching.reference
-        smooth = not any(_is_sharp(grid.stamps) for grid in grids)
-        new, reference = (_changes(grid) for grid in grids)
-        return cls(matching, new, reference, smooth)
+        new, reference = (_changes(grid) for grid in (matching.new, matching.reference))
+        return cls(matching, new, reference, not _is_sharp(matching.new.stamps))
 
     def follow(
         self,
