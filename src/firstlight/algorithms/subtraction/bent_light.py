@@ -7,9 +7,9 @@ light is bent as that kernel is: with transforms in capitals, ``R' = (B / A) / (
 where the index stands for the middle. This is needed only where the reference is bright. New
 sources are not touched: the new image stays as it is.
 
-Where a reference was resampled, the kernel `a` is its PSF at the middle of a tile, which also tells in
-what part of a pixel that middle is. Of stars sharper than about three pixels that is more than how
-they change, and says nothing of the way from there: they are left as they are.
+Where a reference was resampled, the kernel `a` is its PSF at the middle of a tile, which also tells
+in what part of a pixel that middle is. Of stars sharper than about three pixels that is more than
+how they change, and says nothing of the way from there: they are left as they are.
 """
 
 from __future__ import annotations
