@@ -157,7 +157,7 @@ def _radius(new: SkyFrame, reference: SkyFrame) -> int:
     """As far as a star's light is followed, pixels: as far as that of the brightest shows."""
     widest = max(new.fwhm, reference.fwhm)
     wings = max(_wings(new), _wings(reference))
-    return int(np.ceil(np.clip(wings, PSF_WIDTHS * widest, MOST_PSF_WIDTHS * widest)))
+    return max(int(np.ceil(PSF_WIDTHS * widest)), int(min(wings, MOST_PSF_WIDTHS * widest)))
 
 
 def _wings(frame: SkyFrame) -> float:
