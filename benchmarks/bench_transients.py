@@ -166,15 +166,26 @@ def whole_chain(
     row = rows.setdefault((WHOLE, "firstlight"), Row(WHOLE, size, "firstlight", base=True))
     row.note = "as the command `subtract` does it; candidates after all cuts, and before"
     reference = chain.reference_bench(work.pair)
-    runs = [chain.whole_chain(work.pair, reference, work.folder) for _ in range(max(repeats, 1))]
-    best = min(runs, key=lambda run: run.spent.cpu)
-    row.add(name, best.spent, chain.judged(work.pair, best))
-    for stage, seconds in best.stages.items():
+    runs = [judged_run(work, reference) for _ in range(max(repeats, 1))]
+    spent, stages, quality = min(runs, key=lambda run: run[0].cpu)
+    row.add(name, spent, quality)
+    for stage, seconds in stages.items():
         part = rows.setdefault((STAGED, stage), Row(STAGED, size, stage))
         part.add(name, Spent(seconds, float("nan")), {})
     if "stdpipe" in installed and "hotpants" in installed:
         theirs = rows.setdefault((WHOLE, "STDPipe"), Row(WHOLE, size, "STDPipe"))
         stdpipe_flow(work, theirs, name)
+
+
+def judged_run(
+    work: Work, reference: chain.Bench
+) -> tuple[Spent, dict[str, float], dict[str, float]]:
+    """What the chain costs, as a whole and by stage, and its figures.
+
+    Its images are let go, so that the next run finds memory as a worker's next section does.
+    """
+    run = chain.whole_chain(work.pair, reference, work.folder)
+    return run.spent, run.stages, chain.judged(work.pair, run)
 
 
 def run_ours(stage: Stage, work: Work, row: Row, name: str, repeats: int) -> None:
