@@ -124,6 +124,7 @@ def run_metered(
         that would use all of them lacks.
     """
     adopt_orphans()
+    _bury_orphans()  # of earlier commands, whose time is not this one's
     spent, wall = Spent(), time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(
@@ -138,14 +139,19 @@ def run_metered(
     _, complaint = process.communicate()
     spent.wall = time.perf_counter() - wall
     watcher.join()
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, 0)[0]:
-            pass
+    _bury_orphans()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent.cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if process.returncode:
         print(f"{command[1]} ended with {process.returncode}:\n{complaint[-2000:]}")
     return process.returncode, spent
+
+
+def _bury_orphans() -> None:
+    """Wait for all children; for those of other processes that ended before them, too."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, 0)[0]:
+            pass
 
 
 def adopt_orphans() -> None:
