@@ -27,6 +27,13 @@ def _ra(**header):
         ({"RAHRS": 1.0}, 15.0),
         ({"OBJCTRA": 0}, 0.0),
         ({"OBJCTRA": 24}, 0.0),
+        # As the program of the observatories writes it.
+        ({"OBJCTRA": 210.75, "RAhrs": 14.0535, "RADEG": 210.8025}, 210.75),
+        ({"OBJCTRA": 14.05, "RAhrs": 14.0535, "RADEG": 210.8025}, 210.75),
+        ({"OBJCTRA": 12.5, "RAhrs": 0.8340}, 12.5),
+        ({"OBJCTRA": 359.9, "RADEG": 0.2}, 359.9),
+        ({"OBJCTRA": 14.05, "RADEG": "east"}, 210.75),
+        ({"RAhrs": 14.05, "RADEG": 210.75}, 210.75),
     ],
 )
 def test_right_ascension_is_in_hours_where_the_network_writes_hours(header, degrees):
@@ -37,6 +44,12 @@ def test_right_ascension_is_in_hours_where_the_network_writes_hours(header, degr
 def test_what_is_no_hour_is_refused(value):
     with pytest.raises(BadCoordinate):
         _ra(OBJCTRA=value)
+
+
+def test_a_pixel_scale_may_be_unknown():
+    camera = PhotonRanch()
+    assert camera.get_pixel_scale({"PIXSCALE": "Unknown"}, 0) is None
+    assert camera.get_pixel_scale({"PIXSCALE": 0.74}, 0) == 0.74
 
 
 def test_its_headers_and_names_are_known():

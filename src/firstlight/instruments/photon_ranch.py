@@ -24,7 +24,8 @@ class PhotonRanch(GenericFITS):
     """Any camera of the network; describe a camera in the settings for better errors.
 
     Right ascension is that of OBJCTRA, in decimal hours or as ``hh:mm:ss``; where there is
-    none, that of RA, in degrees.
+    none, that of RA, in degrees. The observatories' own program writes OBJCTRA in degrees: it is
+    taken for degrees where that is nearer to RADEG or RAHRS, which it writes, too.
     """
 
     name = "PhotonRanch"
@@ -46,9 +47,29 @@ class PhotonRanch(GenericFITS):
 
     def _find(self, cards: dict[str, CardFound], name: str) -> CardFound | None:
         found = super()._find(cards, name)
-        if name != "ra" or found is None or normalize_keyword(found.keyword) not in _HOURS:
+        if found is None:
+            return None
+        if name == "pixel_scale" and str(found.value).strip().lower() == "unknown":
+            return None  # so the network's cameras call it until a first image was solved
+        if name != "ra" or normalize_keyword(found.keyword) not in _HOURS:
+            return found
+        if _is_in_degrees(found.value, cards):
             return found
         return found._replace(value=_degrees(found.value))
+
+
+def _is_in_degrees(value: Any, cards: Mapping[str, CardFound]) -> bool:
+    """Whether a number is a right ascension in degrees, as cards that say their unit tell."""
+    told = {name: cards[name].value for name in ("RADEG", "RAHRS") if name in cards}
+    try:
+        number = values.parse_number(value)
+        pointing = [values.parse_number(v) * (15 if k == "RAHRS" else 1) for k, v in told.items()]
+    except ValueError:
+        return False
+    if not pointing:
+        return False
+    off = [abs((each - pointing[0] + 180) % 360 - 180) for each in (number, 15 * number)]
+    return off[0] < off[1]
 
 
 def _degrees(value: Any) -> Any:
