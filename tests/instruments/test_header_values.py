@@ -98,7 +98,7 @@ def test_mjd_and_datetime_are_inverse(when):
 @pytest.mark.parametrize(
     ("text", "kind"),
     [("Light Frame", "science"), ("LIGHT", "science"), ("object", "science"),
-     ("science", "science"),
+     ("science", "science"), ("standard", "science"), ("photometric standard", "science"),
      ("Bias Frame", "bias"), ("zero", "bias"), ("Dark Frame", "dark"), ("DARK", "dark"),
      ("Flat Field", "flat"), ("SKYFLAT", "flat"), ("dome flat", "flat"), ("Dark Flat", "dark"),
      ("focus", "other"), ("comp", "other")],

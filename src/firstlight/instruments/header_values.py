@@ -51,6 +51,7 @@ _RANGE = re.compile(r"^\[?\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]?$")
 _LIGHT = {
     "science", "sci", "object", "objects", "light", "lights", "lightframe", "lightimage",
     "target", "expose", "exposure", "sky", "image", "observation", "standard", "std", "raw",
+    "photometricstandard",
     "experimental", "ex",
 }  # fmt: skip
 
