@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,6 +142,7 @@ def test_the_file_knows_the_amplifiers_where_the_header_does_not():
     ("product", "name", "what"),
     [
         ("wtmap", "anything.fits.fz", "weight map"),
+        ("weight", "anything.fits.fz", "weight map"),
         ("dqmask", "c4d_150412_073257_ooi_z_ls9.fits.fz", "mask"),
         (None, "night/c4d_150412_073257_oow_z_ls9.fits.fz", "weight map"),
         # Whoever cut these files copied the first header of the image.
@@ -175,7 +177,7 @@ def test_a_raw_header_of_decam_is_read(data_root):
     assert exposure.mjd == pytest.approx(56404.335754 + 45 / 86400, abs=1e-5)
     assert list(exposure.data) == ["S1", "N4"]  # in the order of the camera, no focus chips
     assert exposure.section_headers["S1"]["EXTNAME"] == "S1"
-    assert exposure.instrument_object.get_pixel_scale(exposure.raw_header, "S1") == 0.2623
+    assert exposure.instrument_object.get_pixel_scale(exposure.raw_header, "S1") == 0.263
 
 
 def test_ls4_has_an_array_of_filters(data_root):
@@ -201,6 +203,44 @@ def test_ls4_has_an_array_of_filters(data_root):
     assert (exposure.ra, exposure.dec, exposure.longitude) == (157.5, -30.25, -70.74167)
     assert list(exposure.data) == ["NE_C", "SW_A"]
     assert exposure.section_headers["NE_C"]["CCD_LOC"] == "NE_C"
+
+
+# Of a section that one amplifier read; the areas are those of files of two amplifiers.
+LS4_ONE_AMPLIFIER = {
+    "NAXIS": 2, "NAXIS1": 2074, "NAXIS2": 4120, "BIASSEC": "[1031:1050,1:4096]",
+    "DATASECL": "[7:1030,1:4096]", "BIASSECL": "[1031:1050,1:4096]", "PRESECL": "[1:6,1:4096]",
+    "DATASECR": "[21:1044,1:4096]", "BIASSECR": "[1:20,1:4096]", "PRESECR": "[1045:1050,1:4096]",
+    "GAIN": 1.0, "READNOIS": 0.0, "CCDTEMP": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("section", "data", "overscan", "corner"),
+    [("NE_A", (6, 2054), (2054, 2074), "bottom left"),
+     ("SE_C", (20, 2068), (0, 20), "bottom right")],
+)  # fmt: skip
+def test_sections_of_ls4_that_one_amplifier_reads(section, data, overscan, corner):
+    camera = get_instrument_instance("LS4")
+    (whole,) = camera.get_amplifiers(LS4_ONE_AMPLIFIER, section, (4120, 2074))
+    assert whole.area.data == (slice(0, 4096), slice(*data))
+    assert whole.area.bias == (slice(0, 4096), slice(*overscan))
+    assert whole.area.trim == (slice(0, 4096), slice(0, 2048))
+    assert whole.area.read_from == corner
+    assert camera.get_amplifiers(LS4_ONE_AMPLIFIER, section, (4096, 2048)) == []
+
+
+def test_what_nobody_told_the_controller_of_ls4_is_not_known():
+    camera = get_instrument_instance("LS4")
+    assert camera.look_up("gain", "NE_A", LS4_ONE_AMPLIFIER).source == "instrument"
+    assert camera.look_up("read_noise", "NE_A", LS4_ONE_AMPLIFIER).source == "assumed"
+    told = camera.extract_header_info(LS4_ONE_AMPLIFIER, ["temperature"])
+    assert told == {"temperature": None}
+    assert camera.look_up("gain", "NE_A", {"GAIN": 2.31}).value == 2.31
+
+
+def test_files_of_ls4_before_they_are_packed():
+    assert guess_instrument("20260410004924sC0_00025_07.fits") == "LS4"
+    assert guess_instrument("20260409005320s_00014.fits.fz") == "LS4"
 
 
 @pytest.mark.parametrize(
@@ -232,6 +272,7 @@ def test_reduced_images_of_ptf_and_ztf(name, section, cards, data_root):
     assert camera.get_amplifiers(header, section, (4, 6)) == []
     mask = np.zeros((4, 6), np.int16)
     mask[1, 1], mask[2, 2], mask[3, 3] = 1 << 8, (1 << 0) | (1 << 10), 1 << 1
+    mask[0, :2] = 1 << 5, 1 << 12
     beside = path.name.replace("_sciimg", "_mskimg").replace("_scie_", "_mask_")
     fits.PrimaryHDU(mask).writeto(data_root / beside)
     fits.setval(data_root / beside, "CCDID" if name == "PTF" else "RCID", value=section)
@@ -239,6 +280,25 @@ def test_reduced_images_of_ptf_and_ztf(name, section, cards, data_root):
     assert flags[1, 1] == Flag.SATURATED
     assert flags[2, 2] == Flag.TRAIL | Flag.NO_DATA
     assert flags[3, 3] == 0  # where a source is, is no fault
+    assert flags[0, :2].tolist() == [Flag.BAD, 0]  # a ghost, and a wide halo
+
+
+def test_bits_of_ptf_and_ztf_that_differ():
+    told = np.array([1 << 3, 1 << 6, 1 << 11])
+    ptf, ztf = (get_instrument_instance(name).says.mask.read(told) for name in ("PTF", "ZTF"))
+    assert ptf.tolist() == [0, Flag.BLEED, Flag.BAD]  # dirty, in PTF
+    assert ztf.tolist() == [Flag.BAD, Flag.BAD, 0]  # where a source is, in ZTF
+
+
+def test_headers_of_palomar_tell_the_place():
+    header = {"OBSLON": -116.8597, "OBSLAT": 33.3483, "OBSALT": 1706.0}
+    assert get_instrument_instance("ZTF").get_site(header) == (33.3483, -116.8597, 1706.0)
+
+
+def test_the_time_is_when_the_shutter_opened():
+    header = {"OBSMJD": 60554.1364815, "SHUTOPEN": "2024-09-01T03:16:33.430", "EXPTIME": 30.0}
+    told = get_instrument_instance("ZTF").get_mid_mjd(header)
+    assert (told - 60554) * 86400 == pytest.approx(3 * 3600 + 16 * 60 + 48.43, abs=1e-3)
 
 
 def test_a_camera_of_ones_own_needs_no_code(workspace):
@@ -350,6 +410,46 @@ def test_any_text_is_a_table_of_crosstalk_or_a_told_fault(tmp_path_factory, text
     except BadCamera:
         return
     assert all(abs(term.coefficient) < 1 for each in terms.values() for term in each)
+
+
+@pytest.mark.parametrize(
+    ("told", "is_reduced"),
+    [("InstCal", True), ("Resampled", True), ("Stacked", True), ("SkySub", True),
+     ("RAW", False), ("raw", False), ("MasterCal", False), (None, False)],
+)  # fmt: skip
+def test_what_the_archive_calls_reduced(told, is_reduced):
+    done = decam().corrections_done({} if told is None else {"PROCTYPE": told})
+    assert (done is not None and "flat" in done) == is_reduced
+
+
+@pytest.mark.parametrize(
+    ("version", "flags"),
+    [("V3.4.9", [Flag.SATURATED, Flag.SATURATED | Flag.BAD, Flag.INTERPOLATED, Flag.BLEED]),
+     ("DES V2.1", [Flag.SATURATED, Flag.SATURATED | Flag.BAD, Flag.INTERPOLATED, Flag.BLEED]),
+     ("V3.5.0", [Flag.NO_DATA, Flag.SATURATED, Flag.BLEED, 0]),
+     ("V4.8.2a", [Flag.NO_DATA, Flag.SATURATED, Flag.BLEED, 0]),
+     (None, [Flag.NO_DATA, Flag.SATURATED, Flag.BLEED, 0])],
+)  # fmt: skip
+def test_masks_of_decam_were_bits_once(version, flags, tmp_path):
+    image = tmp_path / "c4d_130422_080530_ooi_z_v1.fits"
+    mask = np.array([[2, 3, 4, 64], [0, 0, 0, 0]], np.int16)
+    for path, data in ((image, np.ones((2, 4), np.float32)),
+                       (tmp_path / image.name.replace("ooi", "ood"), mask)):  # fmt: skip
+        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data, name="N4")]).writeto(path)
+    header = {"PROCTYPE": "InstCal"} | ({} if version is None else {"PLVER": version})
+    assert decam().load_section_flags(image, "N4", header).tolist() == [flags, [0] * 4]
+
+
+@pytest.mark.sample
+def test_the_pixel_scale_of_decam_is_that_of_the_sky(samples):
+    paths = sorted(samples.glob("legacypipe/**/images/decam/**/c4d_*_ooi_*"))
+    assert len(paths) >= 8
+    for path in paths:
+        with fits.open(path) as opened:
+            solution = WCS(next(hdu.header for hdu in opened if "CTYPE1" in hdu.header))
+        here = solution.pixel_to_world([50, 51, 50], [50, 50, 51])
+        sides = [here[0].separation(here[place]).arcsec for place in (1, 2)]
+        assert sides == pytest.approx([decam().pixel_scale] * 2, abs=0.0008)
 
 
 @pytest.mark.sample

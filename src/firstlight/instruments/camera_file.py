@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from firstlight.algorithms.flags import Flag
@@ -130,6 +132,8 @@ class HeaderEntry(_Part):
     """Further cards that are worth keeping with the exposure."""
     cards: dict[str, Words] = Field(default_factory=dict)
     convert: dict[str, Conversion] = Field(default_factory=dict)
+    amplifier_areas: bool = True
+    """Whether BIASSECA, DATASECA... are places in the image that has them; else the layout is."""
 
 
 class AmplifierEntry(_Part):
@@ -191,15 +195,48 @@ class ReducedEntry(_Part):
     bias_level: float = 0.0
 
 
-class MaskEntry(_Part):
-    """The mask that comes with a reduced image."""
+class MaskMeaning(_Part):
+    """What the numbers of a mask mean."""
 
-    replace: tuple[str, str]
-    """Part of the image's file name, and what stands there in the name of its mask."""
     bits: dict[int, str] = Field(default_factory=dict)
     """Numbers of bits and our flag."""
     values: dict[int, str] = Field(default_factory=dict)
     """Whole values and our flag, for masks that are no bits."""
+
+    def read(self, told: NDArray[Any]) -> NDArray[np.uint16]:
+        """Return our flags for the numbers of a mask."""
+        flags = np.zeros(told.shape, np.uint16)
+        for bit, name in self.bits.items():
+            flags[(told.astype(np.int64) >> bit) & 1 == 1] |= np.uint16(Flag[name])
+        for value, name in self.values.items():
+            flags[told == value] |= np.uint16(Flag[name])
+        return flags
+
+
+class OlderMask(MaskMeaning):
+    """What a mask meant in the files of an earlier version of the pipeline that made it."""
+
+    card: str
+    """Card of the image that tells the version, such as ``V3.6.2``."""
+    below: str
+    """The first version that counts as new."""
+
+    def applies(self, header: Mapping[str, Any]) -> bool:
+        """Whether a header tells an earlier version; no where it tells none."""
+        told = _version(str(header.get(self.card, "")))
+        return bool(told) and told < _version(self.below)
+
+
+class MaskEntry(MaskMeaning):
+    """The mask that comes with a reduced image."""
+
+    replace: tuple[str, str]
+    """Part of the image's file name, and what stands there in the name of its mask."""
+    older: OlderMask | None = None
+
+    def meaning(self, header: Mapping[str, Any]) -> MaskMeaning:
+        """Return what the numbers of the mask of an image mean."""
+        return self.older if self.older is not None and self.older.applies(header) else self
 
 
 class CompanionEntry(_Part):
@@ -262,8 +299,8 @@ class CameraFile(_Part):
                 for each in amplifiers
                 if each.place is not None and _size(each.place) != _size(each.data)
             ]
-        mask = self.mask
-        named = [*mask.bits.values(), *mask.values.values()] if mask else []
+        masks = [each for each in (self.mask, self.mask and self.mask.older) if each]
+        named = [name for each in masks for name in (*each.bits.values(), *each.values.values())]
         found += [
             f"mask: there is no flag {each}" for each in named if each not in Flag.__members__
         ]
@@ -274,6 +311,12 @@ class CameraFile(_Part):
             except re.error as fault:
                 found.append(f"filename_regex {pattern}: {fault}")
         return found
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Numbers of a version; nothing where there is none."""
+    found = re.search(r"\d+(?:\.\d+)*", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def _size(where: Slices) -> tuple[int, int]:
@@ -324,5 +367,5 @@ def _explained(fault: ValidationError, path: Path) -> BadCamera:
 
 
 def _known_keys() -> list[str]:
-    parts: list[type[BaseModel]] = [CameraFile, *_Part.__subclasses__()]
+    parts: list[type[BaseModel]] = [*_Part.__subclasses__(), *MaskMeaning.__subclasses__()]
     return sorted({key for part in parts for key in part.model_fields} | set(get_args(Corner)))

@@ -15,7 +15,6 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from firstlight.algorithms.detector.linearity import Linearity
-from firstlight.algorithms.flags import Flag
 from firstlight.formats import fits_file
 from firstlight.formats.fits_cards import is_blank
 from firstlight.instruments.amplifiers import OWN_CARDS, Amplifier, CrosstalkTerm, own_properties
@@ -123,6 +122,14 @@ class FileCamera(Instrument, register=False):
             offset_y=entry.y,
             **given,
         )
+
+    def overscan_and_data_sections(
+        self, header: AnyHeader, *, subject: object = None
+    ) -> list[AmplifierArea]:
+        """As every camera, where the cards mean the image that has them."""
+        if not self.says.header.amplifier_areas:
+            return []
+        return super().overscan_and_data_sections(header, subject=subject)
 
     def get_amplifiers(
         self,
@@ -246,13 +253,7 @@ class FileCamera(Instrument, register=False):
         beside = path.with_name(path.name.replace(*mask.replace))
         if not beside.is_file():
             return None
-        told = np.asarray(fits_file.read_image(beside, hdu))
-        flags = np.zeros(told.shape, np.uint16)
-        for bit, name in mask.bits.items():
-            flags[(told.astype(np.int64) >> bit) & 1 == 1] |= np.uint16(Flag[name])
-        for value, name in mask.values.items():
-            flags[told == value] |= np.uint16(Flag[name])
-        return flags
+        return mask.meaning(header).read(np.asarray(fits_file.read_image(beside, hdu)))
 
 
 def define_camera(path: Path, *, tables_in: Sequence[Path] = ()) -> type[FileCamera]:

@@ -47,7 +47,7 @@ class Preprocess(Step):
     """
 
     name = "preprocess"
-    version = "7"
+    version = "8"
     makes = "image"
     product_class = Image
 
