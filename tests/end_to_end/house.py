@@ -19,7 +19,10 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from firstlight.cli.main import app
+from firstlight.factory import Factory
 from firstlight.models.base import Base
+from firstlight.services.night import NightService, StageReport
+from firstlight.work.inline_engine import InlineEngine
 
 COMMAND = (sys.executable, "-m", "firstlight")
 # When something was done, and how long it took: all that may differ between two runs.
@@ -178,6 +181,20 @@ def make_house(folder: Path, *options: str, settings: str = "", **variables: str
     if settings:
         house.set(settings)
     return house
+
+
+def reduce(house: House) -> dict[str, StageReport]:
+    """`firstlight reduce` in this process: how many jobs each stage had."""
+    factory = Factory.open(house.folder)
+    service = NightService(
+        make_engine=lambda: InlineEngine(factory.jobs(), factory._setup()), plans=factory.plans()
+    )
+    with service.running() as night:
+        for stage in night.stages():
+            stage.run(lambda _done: None)
+    assert service.report().failures == []
+    factory.database.dispose()
+    return service.report().stages
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from house import House, make_house
+from house import House, make_house, reduce
 from sqlalchemy import select
 
 from firstlight.algorithms.sky.sky_index import angular_separation
@@ -14,11 +14,9 @@ from firstlight.models.exposure import Exposure
 from firstlight.models.image import Image
 from firstlight.models.object import Object
 from firstlight.models.photometry import FORCED, Photometry
-from firstlight.services.night import NightService
 from firstlight.services.transients.missing_points import NOTHING_KNOWN
 from firstlight.simulation.survey import simulate_survey
 from firstlight.simulation.survey_settings import SurveySettings
-from firstlight.work.inline_engine import InlineEngine
 
 pytestmark = pytest.mark.slow
 
@@ -62,20 +60,6 @@ def whole(survey, tmp_path_factory) -> House:
     house.ask("reference", "build", "--method", "weighted", *SINCE_SECOND)
     reduce(house)
     return house
-
-
-def reduce(house):
-    """`firstlight reduce` in this process: how many jobs each stage had."""
-    factory = Factory.open(house.folder)
-    service = NightService(
-        make_engine=lambda: InlineEngine(factory.jobs(), factory._setup()), plans=factory.plans()
-    )
-    with service.running() as night:
-        for stage in night.stages():
-            stage.run(lambda _done: None)
-    assert service.report().failures == []
-    factory.database.dispose()
-    return service.report().stages
 
 
 def points_of(house):

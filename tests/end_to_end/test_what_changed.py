@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from house import House, make_house, same
+from house import House, make_house, reduce, same
 from sqlalchemy import select
 
 from firstlight.factory import Factory
@@ -17,10 +17,8 @@ from firstlight.models.image import Image
 from firstlight.models.measurement import Measurement
 from firstlight.models.reference import Reference
 from firstlight.models.step_run import StepRun
-from firstlight.services.night import NightService
 from firstlight.simulation.survey import simulate_survey
 from firstlight.simulation.survey_settings import SurveySettings
-from firstlight.work.inline_engine import InlineEngine
 
 pytestmark = pytest.mark.slow
 
@@ -65,20 +63,6 @@ def compared(solved, tmp_path_factory) -> House:
     house.run("reference", "build", *FIRST_NIGHT)
     reduce(house)
     return house
-
-
-def reduce(house):
-    """`firstlight reduce` in this process: how many jobs each stage had."""
-    factory = Factory.open(house.folder)
-    service = NightService(
-        make_engine=lambda: InlineEngine(factory.jobs(), factory._setup()), plans=factory.plans()
-    )
-    with service.running() as night:
-        for stage in night.stages():
-            stage.run(lambda _done: None)
-    assert service.report().failures == []
-    factory.database.dispose()
-    return service.report().stages
 
 
 def steps_of(house):
