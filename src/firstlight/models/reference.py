@@ -56,3 +56,7 @@ class Reference(OnSky, Product, Base):
     usable: Mapped[bool] = mapped_column(default=True)
     """False where somebody took it out of use."""
     measures: Mapped[dict[str, Any]]
+
+    def is_later_than(self, mjd: float) -> bool:
+        """Whether all of its images were taken after a time."""
+        return self.mjd_start > mjd

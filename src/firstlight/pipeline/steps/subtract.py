@@ -74,7 +74,7 @@ class Subtract(Step):
             "relative_noise": found.residual.relative,
             "sky_scatter": found.scatter,
         }
-        if used.reference.mjd_start > image.mjd:
+        if used.reference.is_later_than(image.mjd):
             facts["compared_with"] = "a later reference"
         piece.notes |= facts
         made = Image(

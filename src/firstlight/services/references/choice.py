@@ -194,7 +194,7 @@ class ReferenceChooser:
         untimely = self._untimely(reference, image)
         if untimely is not None:
             return untimely
-        share, is_later = _overlap(reference, image, wcs), reference.mjd_start > image.mjd
+        share, is_later = _overlap(reference, image, wcs), reference.is_later_than(image.mjd)
         if share < self._settings.min_overlap:
             against = f"it covers {100 * share:.0f} %"
             return Considered(reference, against, share, is_later, "it covers too little")
@@ -244,7 +244,7 @@ class _Alike:
 def title_of(reference: Reference, image: Image) -> str:
     """What an image is compared with, in words."""
     title = f"version {reference.version} of {reference.field}"
-    return f"{title}, {LATER}" if reference.mjd_start > image.mjd else title
+    return f"{title}, {LATER}" if reference.is_later_than(image.mjd) else title
 
 
 def _none(why: str, judged: Sequence[Considered] = ()) -> ReferenceChoice:
