@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from firstlight.algorithms.candidates.find import find_candidates
 from firstlight.algorithms.flags import UNUSABLE, Flag
 from firstlight.algorithms.photometry.completeness import Completeness, fit_completeness, inject
+from firstlight.algorithms.sources.moments import FWHM_OF_SIGMA
 from firstlight.algorithms.sources.sharpest_stars import point_sources
 from firstlight.errors import InvalidInput
 from firstlight.formats.tables import TableData
@@ -238,7 +239,7 @@ def _hosts(piece: Workpiece, frame: SkyFrame) -> Floats:
     width = np.asarray(table["fwhm"], np.float64)
     clear = (np.asarray(table["snr"]) > HOST_SNR) & np.isfinite(width)
     extended = clear & ~point_sources(table) & (width > 1.3 * frame.fwhm)
-    columns = np.asarray(table["x"]), np.asarray(table["y"]), width / 2.355
+    columns = np.asarray(table["x"]), np.asarray(table["y"]), width / FWHM_OF_SIGMA
     return np.column_stack([np.asarray(c, np.float64)[extended] for c in columns])
 
 

@@ -12,6 +12,7 @@ from firstlight.algorithms.photometry.completeness import measure_completeness
 from firstlight.algorithms.photometry.forced import ForcedFluxes
 from firstlight.algorithms.photometry.magnitudes import AB_OFFSETS, ab_offset, flux_ujy
 from firstlight.algorithms.sources.detect import find_sources
+from firstlight.algorithms.sources.moments import FWHM_OF_SIGMA
 from firstlight.pipeline.image_analysis_sky import measure_places
 from firstlight.pipeline.image_bench import Bench
 from firstlight.pipeline.image_sky import detection_variance
@@ -277,7 +278,7 @@ def limit(bench: Bench) -> dict[str, Any]:
         return {"done": False, "why": "no PSF"}
     width = bench.detection.filter_fwhm
     calibration = bench.calibrators.fits["psf"]
-    spread = np.sqrt(4.0 * np.pi) * width / 2.3548 * bench.sky.median_rms
+    spread = np.sqrt(4.0 * np.pi) * width / FWHM_OF_SIGMA * bench.sky.median_rms
     faintest = bench.settings.threshold * max(bench.detection.noise_scale, 1.0) * float(spread)
     middle = calibration.predict((bench.shape[1] - 1) / 2, (bench.shape[0] - 1) / 2)
 

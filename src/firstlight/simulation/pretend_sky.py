@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.algorithms.sky.projection import tangent_plane
+from firstlight.algorithms.sources.moments import FWHM_OF_SIGMA
 from firstlight.catalogs.base import ReferenceCatalog, ReferenceStars
 
 __all__ = ["PEDESTAL", "Field", "all_sky_picture", "bin_down", "pack_levels"]
@@ -67,7 +68,7 @@ def _light(
     light = np.zeros((shape[0] + 2 * REACH, shape[1] + 2 * REACH), np.float32)
     inside = (x > -0.5) & (x < shape[1] - 0.5) & (y > -0.5) & (y < shape[0] - 0.5)
     steps = np.arange(-REACH, REACH + 1)
-    sigma = FWHM / 2.3548
+    sigma = FWHM / FWHM_OF_SIGMA
     for at_x, at_y, electrons in zip(x[inside], y[inside], rate[inside], strict=True):
         column, row = round(at_x), round(at_y)
         across = np.exp(-((steps + column - at_x) ** 2) / (2 * sigma**2))

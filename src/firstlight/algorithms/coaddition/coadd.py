@@ -18,6 +18,7 @@ from scipy.ndimage import maximum_filter
 from firstlight.algorithms.flags import DTYPE, UNUSABLE, Flag
 from firstlight.algorithms.order_statistics import median_in_place
 from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid
+from firstlight.algorithms.sources.moments import FWHM_OF_SIGMA
 from firstlight.errors import InvalidInput
 
 __all__ = [
@@ -140,7 +141,7 @@ def choose_frames(
     for name, values in (("fwhm", width), ("noise", sigma), ("scales", scale)):
         if values.shape != width.shape or not (np.isfinite(values) & (values > 0)).all():
             raise InvalidInput("Each frame needs a positive number.", field=name, found=values)
-    told = scale**2 / (sigma**2 * 4 * np.pi * (width / 2.3548) ** 2)
+    told = scale**2 / (sigma**2 * 4 * np.pi * (width / FWHM_OF_SIGMA) ** 2)
     fit = np.flatnonzero(width <= (np.inf if widest is None else widest))
     if not fit.size:
         raise InvalidInput(
@@ -178,7 +179,7 @@ def frame_weights(
     told = zip(frames, factors, strict=True)
     weights = np.array(
         [
-            factor**2 / _sky_variance(frame, None if outliers is None else outliers[k])
+            factor**2 / _sky_variance(frame, outliers_of(outliers, k))
             for k, (frame, factor) in enumerate(told)
         ]
     )
@@ -213,6 +214,11 @@ def marked_mean(
     As `weighted_mean` of frames that are flagged so, without a copy of their flags.
     """
     return _mean(frames, scales, outliers, marks=True)
+
+
+def outliers_of(outliers: Bools | None, number: int) -> Bools | None:
+    """Those of one frame ``(ny, nx)``, where any are known."""
+    return None if outliers is None else outliers[number]
 
 
 def tells_nothing(
@@ -334,8 +340,7 @@ def _blocks(
             usable &= ~outliers[:, rows]
         if marks:
             for k, frame in enumerate(frames):
-                own = None if outliers is None else outliers[k]
-                flags[k][tells_nothing(frame, own, (rows,))] |= _BAD
+                flags[k][tells_nothing(frame, outliers_of(outliers, k), (rows,))] |= _BAD
         yield rows, (pixels, variance, flags, usable)
 
 

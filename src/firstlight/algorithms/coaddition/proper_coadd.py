@@ -23,6 +23,7 @@ from firstlight.algorithms.coaddition.coadd import (
     common_net,
     frame_weights,
     marked_mean,
+    outliers_of,
     tells_nothing,
 )
 from firstlight.algorithms.flags import UNUSABLE
@@ -95,7 +96,7 @@ class _Given:
         sky, missing = self.sky[there], self.missing[there]
         pieces, holes = [], []
         for k, (frame, factor) in enumerate(zip(self.frames, self.factors, strict=True)):
-            closed = _closed(frame, _of(self.outliers, k), there)
+            closed = _closed(frame, outliers_of(self.outliers, k), there)
             light = frame.pixels[there] / np.float32(factor)
             pieces.append(np.where(closed, sky, light).astype(np.float32, copy=False))
             holes.append(closed & (((missing >> k) & 1) == 0))
@@ -164,10 +165,6 @@ def proper_coadd(
     return replace(mean, pixels=pixels, psfs=PsfGrid(stamps, grids[0].x, grids[0].y))
 
 
-def _of(outliers: Bools | None, number: int) -> Bools | None:
-    return None if outliers is None else outliers[number]
-
-
 def _closed(frame: AlignedImage, outliers: Bools | None, where: tuple[Any, ...]) -> Bools:
     """Pixels of a frame that are not used."""
     closed = tells_nothing(frame, outliers, where)
@@ -179,7 +176,7 @@ def _gaps(frames: Sequence[AlignedImage], outliers: Bools | None) -> NDArray[np.
     """Bits of the frames that have a gap at each pixel, ``(ny, nx)``."""
     missing = np.zeros(frames[0].shape, np.int64)
     for k, frame in enumerate(frames):
-        closed = _closed(frame, _of(outliers, k), (slice(None),))
+        closed = _closed(frame, outliers_of(outliers, k), (slice(None),))
         if closed.any():
             share = uniform_filter(closed.astype(np.float32), _GAP, mode="nearest")
             missing |= (share > 0.5).astype(np.int64) << k

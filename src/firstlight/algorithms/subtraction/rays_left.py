@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.resampling.image_pair import PsfGrid
+from firstlight.algorithms.sources.moments import FWHM_OF_SIGMA
 from firstlight.algorithms.subtraction.between_pixels import drawn_between
 from firstlight.algorithms.subtraction.interpolation import SINE_REACH, sine_taps
 from firstlight.algorithms.subtraction.ray_light import count_lost, nearest, take_out
@@ -256,7 +257,7 @@ def _width(psf):  # type: ignore[no-untyped-def] # compiled
     for j in range(psf.shape[0]):
         for i in range(psf.shape[0]):
             total, power = total + psf[j, i], power + psf[j, i] ** 2
-    return 2.3548 * np.sqrt(total**2 / power / (4 * np.pi))
+    return FWHM_OF_SIGMA * np.sqrt(total**2 / power / (4 * np.pi))
 
 
 @njit(cache=True, nogil=True)
