@@ -17,7 +17,7 @@ from firstlight.algorithms.psf.star_sample import (
     compare,
     well_fitted,
 )
-from firstlight.algorithms.psf.stars_by_width import STARS_PER_TERM, stars_by_width
+from firstlight.algorithms.psf.stars_by_width import STARS_PER_TERM, stars_by_width, weighted_fit
 
 __all__ = ["MOST_BENT", "bend_profile", "terms_of_degree"]
 
@@ -32,7 +32,6 @@ _LEAST_SCATTER = 0.01  # of width and ellipticity among stars
 _EXCESSES = np.geomspace(1e-4, 0.05, 10)  # of stars beyond their errors, that are tried
 _FAR = 4.0  # sigma: a star that is farther off says no more than that
 _TURNS_FIT = 3
-_FIRM = 1e-9
 _DOUBT = 2.0  # chi-square that each more number must gain at stars left out
 
 
@@ -65,7 +64,8 @@ def bend_profile(model: PsfModel, sample: StarSample, turns: int) -> tuple[PsfMo
     own = np.stack([np.log(local[:, 0] / core), local[:, 1] - e1, local[:, 2] - e2], axis=1)
     kept = well_fitted(pull.chi)
     kept = kept[_alike(own[kept], np.ones((len(kept), 1)), spread[kept])]
-    designs = [place_terms(u[kept], v[kept], terms_of_degree(d)) for d in range(MOST_BENT + 1)]
+    design = place_terms(u[kept], v[kept], terms_of_degree(MOST_BENT))
+    designs = [design[:, : terms_of_degree(degree)] for degree in range(MOST_BENT + 1)]
     kept = kept[stars_by_width(own[kept, 0], spread[kept, 0], designs)]
     if len(kept) < FEWEST:
         return model, sample.pick(kept)
@@ -152,9 +152,7 @@ def _left_of(design: Floats, own: Floats, total: Floats, rest: Floats | None = N
     """What a fit leaves in which stars that are far off count for less, from a first guess."""
     for _ in range(_TURNS_FIT):
         weight = 1.0 / (total if rest is None else total + (rest / _FAR) ** 2)
-        loaded = design * weight[:, None]
-        found = np.linalg.solve(loaded.T @ design + _FIRM * np.eye(design.shape[1]), loaded.T @ own)
-        rest = own - design @ found
+        rest = own - design @ weighted_fit(design, own, weight)
     return np.asarray(rest)
 
 

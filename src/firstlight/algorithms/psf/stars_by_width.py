@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
 from firstlight.algorithms.sources.sharpest_stars import half_sample_mode
 
-__all__ = ["STARS_PER_TERM", "stars_by_width"]
+__all__ = ["STARS_PER_TERM", "stars_by_width", "weighted_fit"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -71,7 +71,7 @@ def _mixture(
         if STARS_PER_TERM * design.shape[1] > odds.sum():
             break
         for _ in range(_TURNS):
-            off = width - design @ _fit(design, width, odds / (spread + scatter**2))
+            off = width - design @ weighted_fit(design, width, odds / (spread + scatter**2))
             scatter = _own_scatter(off, spread, odds / np.square(spread + scatter**2))
             size = _own_size(off, 1.0 - odds)
             star, other = _densities(off, spread + scatter**2, float(odds.mean()), size)
@@ -81,12 +81,12 @@ def _mixture(
     return likely, np.asarray((star > other) & near)
 
 
-def _fit(design: Floats, width: Floats, weight: Floats) -> Floats:
-    """Terms of the polynomial ``(m,)``."""
+def weighted_fit(design: Floats, values: Floats, weight: Floats) -> Floats:
+    """Terms ``(m,)`` of the polynomial that is closest to some values ``(n,)``."""
     loaded = design * weight[:, None]
     square = loaded.T @ design
     square += np.diag(_FIRM * np.diag(square))
-    return np.asarray(np.linalg.solve(square, loaded.T @ width))
+    return np.asarray(np.linalg.solve(square, loaded.T @ values))
 
 
 def _densities(off: Floats, variance: Floats, share: float, size: float) -> tuple[Floats, Floats]:
