@@ -22,7 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from firstlight.algorithms.resampling.image_pair import Matching, PsfGrid
-from firstlight.algorithms.subtraction.tile_kernels import cropped, fast_length, spectrum
+from firstlight.algorithms.subtraction.tile_kernels import centred, cropped, fast_length, spectrum
 
 __all__ = ["BentLight"]
 
@@ -88,7 +88,7 @@ class BentLight:
         """
         if not self.smooth:
             return
-        bright = _bright_pixels(reference, known, np.float32(_BRIGHT * np.sqrt(noise)))
+        bright = np.argwhere(known & (reference > np.float32(_BRIGHT * np.sqrt(noise))))
         if not len(bright):
             return
         kernels = self._kernels(place)
@@ -110,9 +110,9 @@ class BentLight:
         change[2] -= new[0] * change[0]
         change[3] -= new[0] * change[1] + new[1] * change[0]
         change[4] -= new[1] * change[1]
-        kernels = np.roll(scipy.fft.irfft2(change, s=(size, size)), (size // 2,) * 2, axis=(1, 2))
         reach = int(np.ceil(_REACH * radius))
-        return np.stack([cropped(kernel, reach) for kernel in kernels])
+        kernels = scipy.fft.irfft2(change, s=(size, size))
+        return np.stack([cropped(centred(kernel), reach) for kernel in kernels])
 
 
 def _is_sharp(stamps: Plane) -> bool:
@@ -151,23 +151,6 @@ def _slope(stamps: Plane, nodes: Floats, axis: int) -> Plane:
     if len(nodes) == 2:
         return np.asarray(np.gradient(stamps, nodes, axis=axis))
     return np.asarray(np.gradient(stamps, nodes, axis=axis, edge_order=2))
-
-
-@njit(cache=True, nogil=True)
-def _bright_pixels(reference, known, limit):  # type: ignore[no-untyped-def] # compiled
-    """Rows and columns of what is brighter than a limit ``(n, 2)``."""
-    ny, nx = reference.shape
-    count = 0
-    for y in range(ny):
-        for x in range(nx):
-            count += known[y, x] and reference[y, x] > limit
-    places, n = np.empty((count, 2), np.int64), 0
-    for y in range(ny):
-        for x in range(nx):
-            if known[y, x] and reference[y, x] > limit:
-                places[n, 0], places[n, 1] = y, x
-                n += 1
-    return places
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -27,8 +27,10 @@ from scipy.ndimage import maximum_filter
 
 from firstlight.algorithms.flags import UNUSABLE, Flag
 from firstlight.algorithms.resampling.image_pair import AlignedImage, shifted
+from firstlight.algorithms.sources.moments import FWHM_OF_SIGMA
 from firstlight.algorithms.subtraction.flux_ratio import FluxRatio
 from firstlight.algorithms.subtraction.rays_left import Maps, peaks
+from firstlight.algorithms.subtraction.tile_kernels import cropped, spectrum
 
 __all__ = ["forget_rays", "likely_rays"]
 
@@ -117,14 +119,15 @@ def forget_rays(maps: Maps, images: tuple[AlignedImage, AlignedImage], ratio: Fl
     -------
     How many peaks were rays.
     """
-    if _pixels_of_star(images[0]) < _SHARPEST:
+    pixels = _pixels_of_star(images[0])
+    if pixels < _SHARPEST:
         return 0
     rows, columns = peaks(maps.score, np.float32(_LEAST_SCORE))
     new = maps.score[rows, columns] > 0
     rows, columns = rows[new], columns[new]
     score = maps.score[rows, columns]
     ray, lit = likely_rays(images, ratio, maps.flags, (rows, columns), score)
-    reach = _FORGOTTEN * 2.3548 * np.sqrt(_pixels_of_star(images[0]) / (4 * np.pi))
+    reach = _FORGOTTEN * FWHM_OF_SIGMA * np.sqrt(pixels / (4 * np.pi))
     _forget(tuple(maps), rows[ray], columns[ray], lit[ray], reach)
     return int(ray.sum())
 
@@ -247,7 +250,7 @@ class _Tiles:
         self._ratio = ratio
         self._x, self._y = self._new.psfs.x, self._new.psfs.y
         self._sources: dict[int, _Shapes] = {}
-        self._waves: dict[int, tuple[NDArray[np.complex128], NDArray[np.complex128]]] = {}
+        self._waves: dict[int, tuple[NDArray[np.complex64], NDArray[np.complex64]]] = {}
         self.peak = float(self._reference.psfs.stamps.max(axis=(2, 3)).mean())
         self.noise = _typical(self._new.variance), _typical(self._reference.variance)
 
@@ -275,8 +278,7 @@ class _Tiles:
         """
         place = self._place(number)
         if number not in self._waves:
-            both = self._reference.psfs.at(*place), self._new.psfs.at(*place)
-            self._waves[number] = _spectrum(both[0]), _spectrum(both[1])
+            self._waves[number] = _spectrum(self._reference, place), _spectrum(self._new, place)
         there, here = self._waves[number]
         ratio = self._ratio.at(*place)
         careful = self.noise[1] * ratio**2 / self.noise[0] * np.abs(here) ** 2
@@ -302,14 +304,10 @@ def _pixels_of_star(image: AlignedImage) -> float:
     return float(stamp.sum() ** 2 / (stamp**2).sum())
 
 
-def _spectrum(stamp: Floats) -> NDArray[np.complex128]:
-    """Of a stamp, about its middle."""
-    middle = stamp.shape[0] // 2
-    half = min(middle, _GRID // 2 - 1)
-    seen = slice(middle - half, middle + half + 1)
-    plane = np.zeros((_GRID, _GRID))
-    plane[: 2 * half + 1, : 2 * half + 1] = stamp[seen, seen]
-    return np.asarray(scipy.fft.rfft2(np.roll(plane, (-half, -half), (0, 1))))
+def _spectrum(image: AlignedImage, place: tuple[float, float]) -> NDArray[np.complex64]:
+    """Of the PSF at a place, about its middle."""
+    stamp = cropped(image.psfs.at(*place).astype(np.float32), _GRID // 2 - 1)
+    return spectrum(stamp, (_GRID, _GRID))
 
 
 def _sources(image: AlignedImage, x: float, y: float) -> Plane:

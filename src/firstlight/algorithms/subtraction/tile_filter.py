@@ -160,10 +160,11 @@ def filter_tiles(
     for j, y in enumerate(ys):
         for i, x in enumerate(xs):
             pieces = _pieces((new, reference), hidden, y, x)
-            _bend(pieces, bent, (j, i), (y, x))
             if len(pieces.holes):
                 fill_variances(pieces)
-            own = tile_kernels(matching, (j, i), _noise(pieces))
+            noise = _noise(pieces)
+            _bend(pieces, bent, (j, i), (y, x), noise[1])
+            own = tile_kernels(matching, (j, i), noise)
             trust = np.zeros(0, np.float32)
             if len(pieces.holes):
                 place = (float(matching.psf.x[i]), float(matching.psf.y[j]))
@@ -283,12 +284,16 @@ def _pieces(
 
 
 def _bend(
-    pieces: Pieces, bent: BentLight, place: tuple[int, int], tile: tuple[_Tile, _Tile]
+    pieces: Pieces,
+    bent: BentLight,
+    place: tuple[int, int],
+    tile: tuple[_Tile, _Tile],
+    noise: float,
 ) -> None:
     """Let the reference's stars change within the tile as those of the new image do."""
     y, x = tile
     pixels = _mirrored(y, y.length), _mirrored(x, x.length)
-    bent.follow(pieces.pixels[1], pieces.hidden < _OF_REFERENCE, place, pixels, _noise(pieces)[1])
+    bent.follow(pieces.pixels[1], pieces.hidden < _OF_REFERENCE, place, pixels, noise)
 
 
 def _noise(pieces: Pieces) -> tuple[float, float]:

@@ -15,6 +15,7 @@ __all__ = [
     "Spectra",
     "StaticKernels",
     "TileKernels",
+    "centred",
     "cropped",
     "fast_length",
     "spectra",
@@ -131,7 +132,7 @@ def tile_kernels(
     kernels = scipy.fft.irfft2(np.stack(group), s=(size, size), overwrite_x=True)
     score = kernels[9]
     squares, white, static = (
-        [_centred(kernel) for kernel in kernels[part]]
+        [centred(kernel) for kernel in kernels[part]]
         for part in (slice(0, 2), slice(2, 5), slice(5, 9))
     )
     widest = size // 2 - 1
@@ -149,7 +150,7 @@ def tile_kernels(
         *_at_border(score, first),
         StaticKernels(*(cropped(kernel, min(_FILL_RADIUS, widest)) for kernel in static)),
         cropped(squares[0] / unit, -(-2 * matching.psf.radius // 3) + REACH),
-        cropped(_centred(score / unit), 2 * REACH),
+        cropped(centred(score / unit), 2 * REACH),
     )
 
 
@@ -210,7 +211,8 @@ def fast_length(length: int) -> int:
     return 2 * int(scipy.fft.next_fast_len(-(-length // 2), real=True))
 
 
-def _centred(kernel: Plane) -> Plane:
+def centred(kernel: Plane) -> Plane:
+    """With its origin in the middle, from the first pixel."""
     return np.asarray(np.roll(kernel, (kernel.shape[0] // 2, kernel.shape[1] // 2), axis=(0, 1)))
 
 
