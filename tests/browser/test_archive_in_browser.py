@@ -255,6 +255,11 @@ def test_candidates_are_gone_through_by_keys(look):
     expect(cards.nth(1)).to_be_focused()
     page.keyboard.press("u")
     expect(cards.nth(1).locator(".chip.bad")).to_have_count(0)
+    page.evaluate("document.activeElement.blur()")  # as a click beside the cards does
+    page.keyboard.press("b")
+    expect(page.locator(".toast")).to_contain_text("Choose a candidate first")
+    page.keyboard.press("k")
+    expect(cards.nth(0)).to_be_focused()
     page.reload()
     expect(page.locator(".candidate .chip.good")).to_have_count(1)
     expect(page.locator(".candidate .chip.bad")).to_have_count(0)

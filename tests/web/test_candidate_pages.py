@@ -1,5 +1,6 @@
 """Candidates: what is listed to whom, their pictures, and verdicts."""
 
+import html
 import io
 import re
 
@@ -10,6 +11,8 @@ from measured import measure
 from PIL import Image as Picture
 from reduced import reduce
 from test_pages_objects import HTML, signed_in
+
+from firstlight.web.pages import candidates as pages
 
 NAMES = ("FL26aaa", "FL26aab", None)
 
@@ -88,6 +91,28 @@ def test_the_page_shows_them_and_its_form_asks(client, ada, numbers):
     assert 'value="much"' in wrong.text
     assert 'value="FL26aab"' in wrong.text
     assert client.get("/candidates?kept=perhaps", headers={**ada, **HTML}).status_code == 400
+
+
+def test_the_next_page_goes_on_behind_what_was_judged_on_this_one(client, ada, monkeypatch):
+    monkeypatch.setattr(pages, "_PAGE", 2)
+    database, store = client.services.database, client.services.store
+    exposure = archive(database, store, 1)
+    rows = reduce(database, store, exposure)
+    names = [f"FL26aa{letter}" for letter in "abcde"]
+    numbers = measure(database, store, exposure, rows, names=names)
+    address, shown = "/candidates?judged=none", []
+    while address:
+        text = client.get(address, headers={**ada, **HTML}).text
+        page = [int(number) for number in re.findall(r'data-candidate="(\d+)"', text)]
+        for number in page:
+            client.post(f"/candidates/{number}/judge", headers=ada, data={"verdict": "bogus"})
+        shown += page
+        found = re.search(r'rel="next" href="([^"]+)"', text)
+        address = found and html.unescape(found[1])
+    assert shown == numbers[::-1], "each is shown, and once"
+    wrong = client.get("/candidates?after=yesterday", headers={**ada, **HTML})
+    assert wrong.status_code == 400
+    assert "of a candidate" in wrong.text
 
 
 def test_the_picture_is_three_stamps_side_by_side(client, ada, numbers):

@@ -39,6 +39,9 @@ class CandidateQuery:
         Of one object.
     exposure
         Of one exposure: its id or the name that it is shown by.
+    after
+        MJD and number of the last candidate of the page before. So a page goes on where the one
+        before ended, whatever was judged or came meanwhile; `skip` counts in the list as it is.
     """
 
     kept: bool = True
@@ -52,6 +55,7 @@ class CandidateQuery:
     judged: Literal["real", "bogus", "none"] | None = None
     object_name: str | None = None
     exposure: str | None = None
+    after: tuple[float, int] | None = None
     skip: int = 0
     limit: int = 24
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Row, Select, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, exists, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from firstlight.algorithms.median_deviation import MAD_TO_SIGMA
@@ -103,12 +103,12 @@ class CandidatePage:
     ----------
     total
         How many there are in all; None where they were not counted.
-    next_skip
-        For the next page; None on the last one.
+    next_after
+        MJD and number to ask for the next page with; None on the last one.
     """
 
     candidates: list[Candidate]
-    next_skip: int | None
+    next_after: tuple[float, int] | None
     total: int | None = None
 
 
@@ -140,7 +140,7 @@ class CandidateService:
         conditions = _conditions(viewer, query)
         rows = (
             _joined(select(*_LISTED))
-            .where(*conditions)
+            .where(*conditions, *_after(query.after))
             .order_by(Measurement.mjd.desc(), Measurement.id.desc())
             .offset(query.skip)
             .limit(query.limit + 1)
@@ -154,8 +154,8 @@ class CandidateService:
         listed = [
             _candidate(row, told.get(row.Measurement.object_id, [])) for row in found[: query.limit]
         ]
-        more = len(found) > query.limit
-        return CandidatePage(listed, query.skip + query.limit if more else None, total)
+        last = listed[-1] if len(found) > query.limit else None
+        return CandidatePage(listed, None if last is None else (last.mjd, last.id), total)
 
     def filters(self, viewer: Viewer) -> list[str]:
         """Filters in which there are candidates, for a choice."""
@@ -280,6 +280,11 @@ def _conditions(viewer: Viewer, query: CandidateQuery) -> list[ColumnElement[boo
     if query.judged is not None:
         conditions.append(_is_judged(viewer, query.judged))
     return conditions
+
+
+def _after(last: tuple[float, int] | None) -> list[ColumnElement[bool]]:
+    """What comes after this MJD and number, in the order of pages."""
+    return [] if last is None else [tuple_(Measurement.mjd, Measurement.id) < last]
 
 
 def _is_judged(viewer: Viewer, verdict: str) -> ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -41,7 +42,7 @@ class Asked(BaseModel):
     judged: Literal["", "none", "real", "bogus"] = ""
     object: str = Field(default="", max_length=128)
     exposure: str = Field(default="", max_length=256)
-    skip: int = Field(default=0, ge=0, le=9_999_999)
+    after: str = Field(default="", max_length=64)
 
     def query(self) -> CandidateQuery:
         """What it asks for."""
@@ -56,13 +57,13 @@ class Asked(BaseModel):
             judged=self.judged or None,
             object_name=self.object or None,
             exposure=self.exposure or None,
-            skip=self.skip,
+            after=_place("after", self.after),
             limit=_PAGE,
         )
 
     def said(self) -> dict[str, str]:
         """What is filled in otherwise than at first, without the page."""
-        return self.model_dump(exclude_defaults=True, exclude={"skip"})
+        return self.model_dump(exclude_defaults=True, exclude={"after"})
 
 
 @router.get("/candidates")
@@ -85,9 +86,9 @@ def show_candidates(request: Request, asker: Asker, asked: Annotated[Asked, Quer
         "fault": None if fault is None else told(fault),
         "filters": service.filters(asker),
         "may_judge": asker.may("annotate"),
-        "back": _address(said, asked.skip),
-        "first": _address(said, 0) if asked.skip else None,
-        "next": None if page.next_skip is None else _address(said, page.next_skip),
+        "back": _address(said, asked.after),
+        "first": _address(said) if asked.after else None,
+        "next": None if page.next_after is None else _address(said, _written(page.next_after)),
     }
     status = HTTPStatus.OK if fault is None else status_of(fault)
     return render(request, "candidates.html", facts, status=status)
@@ -115,9 +116,28 @@ def judge_candidate(
     return RedirectResponse(where, HTTPStatus.SEE_OTHER)
 
 
-def _address(said: dict[str, str], skip: int) -> str:
-    words = {**said, **({"skip": str(skip)} if skip else {})}
+def _address(said: dict[str, str], after: str = "") -> str:
+    words = {**said, **({"after": after} if after else {})}
     return f"/candidates?{urlencode(words)}" if words else "/candidates"
+
+
+def _written(last: tuple[float, int]) -> str:
+    """Where a page ended, for the address of the next one: to the last bit of the time."""
+    return f"{last[0]!r},{last[1]}"
+
+
+def _place(field: str, word: str) -> tuple[float, int] | None:
+    """Where the page before ended, as `_written`."""
+    if not word:
+        return None
+    mjd, _, number = word.partition(",")
+    try:
+        found = float(mjd), int(number)
+    except ValueError:
+        found = (math.nan, -1)
+    if not (math.isfinite(found[0]) and 0 <= found[1] < 2**63):
+        raise InvalidInput(field=field, found=word, expected="MJD,NUMBER of a candidate")
+    return found
 
 
 def _number(field: str, word: str) -> float | None:

@@ -17,7 +17,7 @@
 
   const go = (step) => {
     const list = cards();
-    const here = current();
+    const here = current() || (chosen && document.getElementById(chosen));
     const at = here ? list.indexOf(here) + step : 0;
     const next = list[Math.max(0, Math.min(list.length - 1, at))];
     if (!next) return;
@@ -72,6 +72,8 @@
     else if ((key === "r" || key === "b") && card) {
       tell(card, key === "r" ? "real" : "bogus");
       go(1);
+    } else if ("orbu".includes(key)) {
+      window.firstlight.toast("Choose a candidate first: J and K go through them", { seconds: 4 });
     } else return;
     event.preventDefault();
   });
