@@ -125,6 +125,13 @@ def test_the_page_of_an_object(client, star, ada):
     assert "No analyses yet" in text
 
 
+def test_fluxes_of_points_have_the_digits_of_their_errors(client, database, ada):
+    add_star(database, "Faint", [(60000.5, "r", -0.015301, 0.3117)])
+    text, _ = shown(client, "/objects/Faint", ada[1])
+    assert "-0.02 ± 0.31" in text
+    assert "-0.0153" not in text
+
+
 def test_a_stranger_sees_what_is_public_and_no_forms(client, star, database, bob):
     text, _ = shown(client, STAR)
     assert "Sign in" in text

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse
 
 from firstlight.errors import FirstlightError
 from firstlight.services.access import Viewer
+from firstlight.services.digits import measured
 from firstlight.web.auth import viewer_of
 from firstlight.web.context import services_of
 from firstlight.web.static_files import static_address
@@ -86,7 +87,13 @@ def plain(value: object) -> str:
 
 
 _TEMPLATES.filters.update(
-    moment=moment, bytes=size_in_words, fixed=fixed, utc_day=utc_day, plain=plain, zip=zip
+    moment=moment,
+    bytes=size_in_words,
+    fixed=fixed,
+    measured=measured,
+    utc_day=utc_day,
+    plain=plain,
+    zip=zip,
 )
 _TEMPLATES.globals.update(static=static_address)
 

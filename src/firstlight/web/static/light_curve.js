@@ -42,8 +42,11 @@
   };
   const utc = (mjd) => new Date((mjd - 40587) * 86400000).toISOString().replace("T", " ").slice(0, 19);
   const digits = (value, error) => {
-    const places = error > 0 ? Math.min(6, Math.max(1, 1 - Math.floor(Math.log10(error)))) : 3;
-    return value.toFixed(places);
+    if (!(error > 0)) return value.toFixed(3);
+    const places = 1 - Math.floor(Math.log10(error));
+    if (places > 9) return value.toPrecision(3);
+    if (places >= 0) return value.toFixed(places);
+    return (Math.round(value * 10 ** places) * 10 ** -places).toFixed(0);
   };
   const measured = (value, error, unit = "") =>
     `${digits(value, error)}${error > 0 ? ` ± ${digits(error, error)}` : ""}${unit ? ` ${unit}` : ""}`;

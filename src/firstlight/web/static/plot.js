@@ -225,7 +225,11 @@
       pen.fillStyle = quiet;
       pen.font = FONT;
       pen.textAlign = "center"; pen.textBaseline = "top";
-      for (const value of xTicks.values) pen.fillText(shown(value, xTicks.digits), this.toX(value + (this.axes.x.offset || 0)), bottom + 6);
+      for (const value of xTicks.values) {
+        const words = shown(value, xTicks.digits);
+        const last = this.width - pen.measureText(words).width / 2; // beyond it the last digits are cut off
+        pen.fillText(words, Math.min(last, this.toX(value + (this.axes.x.offset || 0))), bottom + 6);
+      }
       pen.textAlign = "right"; pen.textBaseline = "middle";
       for (const value of yTicks.values) pen.fillText(shown(value, yTicks.digits), this.left - 7, this.toY(value));
       pen.fillStyle = text;
