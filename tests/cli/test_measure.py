@@ -53,6 +53,22 @@ def test_a_southern_place_is_no_option(frame):
     assert "analysis.outside" in done.stderr
 
 
+def test_the_time_is_given_where_the_header_tells_none(frame):
+    path, place, _ = frame
+    with fits.open(path, mode="update") as opened:
+        for card in [c for c in opened[0].header if c.startswith(("DATE", "MJD"))]:
+            del opened[0].header[card]
+    refused = run(path, *place)
+    assert refused.exit_code == 2
+    assert "analysis.no_time" in refused.stderr
+    for told in ("2024-03-01T12:00:00", "60370.5"):
+        done = run(path, *place, "--obstime", told)
+        assert "MJD 60370.500000 UTC" in done.stdout, done.output
+    wrong = run(path, *place, "--obstime", "yesterday")
+    assert wrong.exit_code == 2
+    assert "obstime" in wrong.stderr
+
+
 def test_wrong_values_are_told(frame):
     path, place, _ = frame
     done = run(path, *place, "--gain", "-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -16,12 +17,14 @@ from firstlight.cli.measuring_options import (
     Gain,
     ImageFile,
     ImageFilter,
+    ObsTime,
     Saturation,
     Section,
     TrustWcs,
 )
 from firstlight.cli.opening import open_workspace, the_operator
 from firstlight.errors import Kind
+from firstlight.services.digits import measured
 
 if TYPE_CHECKING:
     from firstlight.factory import Factory
@@ -41,9 +44,7 @@ def analyse(  # noqa: PLR0913, PLR0917, each option of the command is one
     image_filter: ImageFilter = None,
     instrument: Annotated[str | None, typer.Option(help="The camera.")] = None,
     section: Section = None,
-    obstime: Annotated[
-        str | None, typer.Option(help="Middle of the exposure, UTC: ISO date and time, or MJD.")
-    ] = None,
+    obstime: ObsTime = None,
     gain: Gain = None,
     saturation: Saturation = None,
     aperture: Aperture = None,
@@ -136,7 +137,7 @@ def _lines(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         text = f"{preview['filter']} fainter than {best['limit']:.2f}, 5 sigma"
     lines.append(("magnitude", f"{text} {preview['system']}{as_band}"))
     if best["flux_ujy"] is not None:
-        lines.append(("flux", f"{best['flux_ujy']:.4g} ± {best['flux_ujy_err']:.2g} µJy"))
+        lines.append(("flux", f"{measured(best['flux_ujy'], best['flux_ujy_err'])} µJy"))
     lines.append(("by", f"{preview['chosen']} photometry, signal to noise {best['snr']:.0f}"))
     if preview["limit"] is not None:
         text = f"{preview['limit']:.2f} ± {preview['limit_err']:.2f}"
@@ -144,7 +145,7 @@ def _lines(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines.append(("time", f"{preview['obstime']} UTC (MJD {preview['mjd']:.6f}), the middle"))
     lines += [("section", preview["section"])] if preview["section"] else []
     lines += [("note", note) for note in preview["notes"] or []]
-    page = f"/objects/{told['object']}/image_analyses/{told['id']}"
+    page = f"/objects/{quote(told['object'], safe='')}/image_analyses/{told['id']}"
     if told["photometry_id"] is not None:
         lines.append(("accepted", f"point {told['photometry_id']} of its light curve"))
     else:

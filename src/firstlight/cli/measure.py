@@ -16,10 +16,12 @@ from firstlight.cli.measuring_options import (
     Gain,
     ImageFile,
     ImageFilter,
+    ObsTime,
     Saturation,
     Section,
     TrustWcs,
 )
+from firstlight.services.digits import measured
 
 __all__ = ["measure"]
 
@@ -31,6 +33,7 @@ def measure(  # noqa: PLR0913, PLR0917, each option of the command is one
     dec: Annotated[str, typer.Argument(help="Declination, degrees.")],
     image_filter: ImageFilter = None,
     section: Section = None,
+    obstime: ObsTime = None,
     gain: Gain = None,
     saturation: Saturation = None,
     aperture: Aperture = None,
@@ -51,6 +54,7 @@ def measure(  # noqa: PLR0913, PLR0917, each option of the command is one
     given = {
         "filter": image_filter,
         "section": section,
+        "obstime": obstime,
         "gain": gain,
         "saturation": saturation,
         "aperture": aperture,
@@ -100,7 +104,7 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
     elif told["limit_at_target"] is not None:
         lines.append(("magnitude", f"fainter than {told['limit_at_target']:.2f} {band}, 5 sigma"))
     if told["flux_ujy"] is not None:
-        lines.append(("flux", f"{told['flux_ujy']:.4g} ± {told['flux_ujy_err']:.2g} µJy"))
+        lines.append(("flux", f"{measured(told['flux_ujy'], told['flux_ujy_err'])} µJy"))
     for method, facts in told["measurements"].items():
         if facts["magnitude"] is not None:
             text = f"{facts['magnitude']:.3f} ± {facts['magnitude_err']:.3f}"

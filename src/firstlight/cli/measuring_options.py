@@ -14,6 +14,7 @@ __all__ = [
     "Gain",
     "ImageFile",
     "ImageFilter",
+    "ObsTime",
     "Saturation",
     "Section",
     "TrustWcs",
@@ -25,6 +26,12 @@ ImageFilter = Annotated[
 ]
 Section = Annotated[
     str | None, typer.Option(help="Part of a file of several images: name or number.")
+]
+ObsTime = Annotated[
+    str | None,
+    typer.Option(
+        "--obstime", "--mjd", help="Middle of the exposure, UTC: ISO date and time, or MJD."
+    ),
 ]
 Gain = Annotated[float | None, typer.Option(help="Electrons per ADU.")]
 Saturation = Annotated[float | None, typer.Option(help="ADU of a saturated pixel.")]

@@ -64,14 +64,19 @@ def measure_file(
     from firstlight.catalogs.quad_index import quad_index
     from firstlight.catalogs.tycho2 import Tycho2
     from firstlight.pipeline.image_analysis_settings import ImageAnalysisSettings
+    from firstlight.services.image_analysis.image_analysis_parameters import (
+        ImageAnalysisParameters,
+    )
     from firstlight.services.image_measurement import ImageMeasurementService, parse_place
 
     catalogs = _catalogs(workspace)
     service = ImageMeasurementService(
         catalog=lambda name: _catalog(catalogs, name), quads=lambda: quad_index(Tycho2())
     )
+    known = dict(given)
+    mjd = ImageAnalysisParameters(obstime=known.pop("obstime", None)).mjd()
     try:
-        settings = ImageAnalysisSettings(**given)
+        settings = ImageAnalysisSettings(**known, mjd=mjd)
     except ValidationError as fault:
         first = fault.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

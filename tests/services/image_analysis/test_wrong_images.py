@@ -42,12 +42,13 @@ def with_pixels(simulated, pixels):
     return type(raw)(raw.name, pixels, raw.header, raw.camera, raw.section_id)
 
 
-def refused(portal, ada, simulated, code, *steps, content=None, filename="field.fits", **given):
+def refused(
+    portal, ada, simulated, code, *steps,
+    content=None, filename="field.fits", name="wrong", **given,
+):  # fmt: skip
     """The analysis fails at one of the steps with a code; whoever asked is told what to do."""
-    portal.object("wrong", simulated.ra, simulated.dec, [ada])
-    told = portal.analysed(
-        ada, simulated, name="wrong", content=content, filename=filename, **given
-    )
+    portal.object(name, simulated.ra, simulated.dec, [ada])
+    told = portal.analysed(ada, simulated, name=name, content=content, filename=filename, **given)
     assert told["state"] == "failed"
     error = told["error"]
     assert error["code"] == code, error
@@ -132,6 +133,12 @@ def test_no_gain_and_no_time(portal, ada):
     error = refused(portal, ada, silent, "analysis.unknown_gain", "inspect")
     assert "gain" in error["hint"]
     told = portal.analysed(ada, silent, name="wrong", gain=1.7)
+    assert told["state"] == "done"
+    timeless = simulated_image(1, mag=17.0, stars=STARS)
+    del timeless.raw.header["DATE-OBS"]
+    error = refused(portal, ada, timeless, "analysis.no_time", "inspect", name="timeless")
+    assert "obstime" in error["hint"], "as the API and the command name it"
+    told = portal.analysed(ada, timeless, name="timeless", obstime="2024-03-01T12:00:00")
     assert told["state"] == "done"
 
 

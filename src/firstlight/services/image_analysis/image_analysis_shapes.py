@@ -66,6 +66,10 @@ _HINTS = {
     "limit": "",
     "report": "the measurement stands; run it again for the pictures",
 }
+_HINTS_OF_CODES = {
+    "analysis.no_time": "give the middle of the exposure in UTC (obstime)",
+}
+"""Where the words of the measurement itself are not those of the form and of the API."""
 _UNEXPECTED = "a fault of the program: tell whoever runs this portal, with the number of the run"
 
 
@@ -161,7 +165,7 @@ _SENTENCES = {
 def error_shape(fault: FirstlightError | Mapping[str, Any], step: str) -> dict[str, Any]:
     """A failure as its row tells it: which step, why, and what to try."""
     facts = fault.as_dict() if isinstance(fault, FirstlightError) else dict(fault)
-    hint = facts.get("hint")
+    hint = _HINTS_OF_CODES.get(str(facts.get("code")), facts.get("hint"))
     if facts.get("kind") == Kind.INTERNAL.value:
         hint = hint or _UNEXPECTED
     return {
