@@ -244,3 +244,15 @@ def test_help_loses_no_word_to_markup():
 def test_help_breaks_its_lines_where_the_terminal_ends():
     done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["simulate-survey", "--help"])
     assert re.search(r"variable stars, asteroids, .* the truth as tables\.", done.stdout)
+
+
+def test_a_path_with_nothing_to_take_is_told_and_not_kept(tmp_path):
+    workspace, empty = tmp_path / "work", tmp_path / "empty night"
+    firstlight("init", workspace)
+    empty.mkdir()
+    done = firstlight("-w", workspace, "ingest", empty, tmp_path / "*.fits")
+    assert done.exit_code == 2
+    assert "2 refused" in done.stdout
+    assert "There is no image in this folder." in done.stderr
+    assert "no name is like this pattern" in done.stderr
+    assert "nothing here yet" in firstlight("-w", workspace, "status").stdout

@@ -157,7 +157,9 @@ def _not_fits() -> list[Fault]:
     return [
         ("text", b"This is a log file.\n" * 500, "fits.not_fits", "This is a log"),
         ("web page", b"<!DOCTYPE html><h1>404 Not Found</h1>" * 99, "fits.not_fits", "DOCTYPE"),
-        ("jpeg", b"\xff\xd8\xff\xe0" + noise, "fits.not_fits", "expected"),
+        ("jpeg", b"\xff\xd8\xff\xe0" + noise, "fits.not_fits", "a JPEG picture"),
+        ("png", b"\x89PNG\r\n\x1a\n" + noise, "fits.not_fits", "a PNG picture"),
+        ("tiff", b"II*\0" + noise, "fits.not_fits", "a TIFF picture"),
         ("json", b'{"error": "no such file"}', "fits.not_fits", "error"),
         ("noise", b"\0" + noise, "fits.not_fits", "expected"),
         ("gz in name only", b"not packed at all " * 300, "fits.not_fits", "not packed"),

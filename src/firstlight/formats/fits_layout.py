@@ -28,6 +28,12 @@ _BITPIX = (8, 16, 32, 64, -32, -64)
 _INTEGER = re.compile(rb"^[ ]*([+-]?\d+)\.?[ ]*(/.*)?$", re.DOTALL)
 _TEXT = bytes(range(0x20, 0x7F))
 _CHUNK = 1 << 20
+_PICTURES = {
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG": "a PNG picture",
+    b"II*\0": "a TIFF picture",
+    b"MM\0*": "a TIFF picture",
+}
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,9 @@ def _read_header(stream: BinaryIO, index: int, subject: object) -> bytes | None:
 def _check_is_fits(first: bytes, subject: object) -> None:
     start = first[:CARD].decode("latin-1").rstrip()
     if not first.startswith(b"SIMPLE"):
-        raise bad.NotFits(subject=subject, found=repr(start[:30]), expected="'SIMPLE  ='")
+        known = (what for begin, what in _PICTURES.items() if first.startswith(begin))
+        found = next(known, repr(start[:30]))
+        raise bad.NotFits(subject=subject, found=found, expected="'SIMPLE  ='")
     if len(first) < CARD:
         raise bad.TruncatedHeader(subject=subject, found=f"{len(first)} bytes")
     if first[8:CARD].split(b"/")[0].replace(b"=", b"").strip() != b"T":

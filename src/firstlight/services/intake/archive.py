@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ from typing import Any
 
 from sqlalchemy import select
 
+from firstlight.errors import BadFile, FirstlightError
 from firstlight.formats.base_filename import looks_like_base_filename
+from firstlight.formats.file_errors import MissingFile
 from firstlight.instruments import get_instrument_instance
 from firstlight.models.arrival import Arrival, ArrivalState, Origin
 from firstlight.models.database import Database
@@ -18,7 +21,7 @@ from firstlight.services.intake.announcement import Announcement
 from firstlight.services.intake.arrival_sources import source_of_path, version_of_path
 from firstlight.services.intake.arrivals import ArrivalService, arrival_id, is_waiting
 
-__all__ = ["ArchiveService", "IngestReport", "Refusal"]
+__all__ = ["ArchiveService", "IngestReport", "NoImagesBelow", "Refusal"]
 
 SUFFIXES = (
     *(".fits", ".fit", ".fts", ".fits.fz", ".fz", ".fits.gz", ".fit.gz", ".fits.bz2"),
@@ -55,6 +58,12 @@ class IngestReport:
         }
 
 
+class NoImagesBelow(BadFile):
+    """There is no image in this folder."""
+
+    code = "file.no_images"
+
+
 class ArchiveService:
     """Takes files into the archive in this process.
 
@@ -73,8 +82,8 @@ class ArchiveService:
     def find(self, paths: Iterable[Path]) -> list[Path]:
         """Files to offer: each path itself, and every image below a folder, in order of name.
 
-        A path that does not exist, or a folder without images, is kept, so that it is refused
-        with a reason.
+        A path that does not exist, or a folder without images, is kept, so that whoever offers
+        it is told.
         """
         files: list[Path] = []
         for path in paths:
@@ -93,9 +102,18 @@ class ArchiveService:
         Returns
         -------
         IngestReport
-            A file that cannot be used is in `quarantined`; it never stops the others.
+            A file that cannot be used is in `quarantined`; it never stops the others. A path
+            with nothing to take is, too, and the upload log knows nothing of it.
         """
         report = IngestReport()
+        there = []
+        for path in files:
+            fault = _nothing_there(path)
+            if fault is None:
+                there.append(path)
+            else:
+                report.quarantined.append(Refusal(str(path), fault.as_dict()))
+        files = there
         if instrument is not None:
             get_instrument_instance(instrument)
         for start in range(0, len(files), BATCH):
@@ -149,6 +167,21 @@ def _offer(path: Path) -> Announcement:
         name=str(path),
         version=version_of_path(path),
     )
+
+
+def _nothing_there(path: Path) -> FirstlightError | None:
+    """What to say of a path that leads to no file; such a slip is no arrival."""
+    try:
+        if path.is_dir():
+            return NoImagesBelow(subject=path, expected=f"files named *{', *'.join(SUFFIXES)}")
+        if not os.path.lexists(path):
+            is_pattern = any(sign in path.name for sign in "*?[")
+            return MissingFile(
+                subject=path, hint="no name is like this pattern" if is_pattern else None
+            )
+    except (OSError, ValueError):
+        pass  # what is wrong with the path is told when it is opened
+    return None
 
 
 def _is_for_us(name: str) -> bool:
