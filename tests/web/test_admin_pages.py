@@ -49,6 +49,20 @@ def maria(client):
     return number, {"Authorization": f"token {made.token}"}
 
 
+def test_forms_say_how_long_a_password_has_to_be(client, admin, maria):
+    made = post(
+        client, "/admin/invitations", {"email": "bob@example.org", "role": "Full user"}, admin, 200
+    )
+    link = re.search(r"http://archive\.example(/join/[\w-]+)", made.text)[1]
+    for text in (
+        text_of(client, "/profile", maria[1]),
+        text_of(client, "/admin/users", admin),
+        text_of(client, link, {}),
+    ):
+        assert 'minlength="10"' in text
+        assert "At least 10 characters" in text
+
+
 @pytest.mark.parametrize("below", PAGES)
 def test_administration_is_for_administrators(client, admin, maria, token, below):
     text_of(client, f"/admin{below}", admin)

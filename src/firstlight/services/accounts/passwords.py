@@ -29,7 +29,7 @@ class Passwords:
     """
 
     def __init__(self, shortest: int, *, hasher: PasswordHasher | None = None) -> None:
-        self._shortest = shortest
+        self.shortest = shortest
         self._hasher = hasher or PasswordHasher()
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -47,9 +47,9 @@ class Passwords:
             It is too short or too long.
         """
         text = _plain(password)
-        if not self._shortest <= len(text) <= _LONGEST:
+        if not self.shortest <= len(text) <= _LONGEST:
             raise InvalidInput(
-                field="password", expected=f"{self._shortest} to {_LONGEST} characters"
+                field="password", expected=f"{self.shortest} to {_LONGEST} characters"
             )
         with self._turns:
             return self._hasher.hash(text)

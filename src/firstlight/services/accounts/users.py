@@ -109,6 +109,11 @@ class UserService:
         Hashes them.
     clock
         Returns the present, aware.
+
+    Attributes
+    ----------
+    shortest_password
+        Characters of a password, at least.
     """
 
     def __init__(
@@ -120,6 +125,7 @@ class UserService:
     ) -> None:
         self._database = database
         self._passwords = passwords
+        self.shortest_password = passwords.shortest
         self._clock = clock
         self._guesses = AttemptLimiter(database, "own password", _GUESSES, _GUESSES_S, clock)
 

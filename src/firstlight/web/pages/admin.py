@@ -76,6 +76,7 @@ def show_users(request: Request, asker: Asker, closed: bool = False) -> Response
         "closed": closed,
         "roles": list(ROLES),
         "usual_role": FULL_USER,
+        "shortest": service.shortest_password,
     }
     return _page(request, "users", facts)
 

@@ -99,5 +99,6 @@ def _profile(request: Request, asker: Viewer, *, token: str | None = None) -> Re
         "tokens": services.user_tokens.list(asker),
         "acls": me["permissions"],
         "token": token,
+        "shortest": services.users.shortest_password,
     }
     return render(request, "profile.html", facts)

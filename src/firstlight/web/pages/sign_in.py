@@ -86,7 +86,9 @@ def show_invitation(request: Request, secret: Secret) -> Response:
     except InvitationInvalid:
         service.sign_in.count_failure(address_of(request))
         raise
-    return render(request, "join.html", {"invited": invited, "wrong": None, "given": {}})
+    shortest = service.users.shortest_password
+    facts = {"invited": invited, "wrong": None, "given": {}, "shortest": shortest}
+    return render(request, "join.html", facts)
 
 
 @router.post("/join/{token}")
@@ -113,7 +115,8 @@ def join(
             raise InvalidInput("the two passwords differ")
         user_id = services.invitations.accept(secret, username, password, given)
     except (UserError, ConflictError) as fault:
-        facts = {"invited": invited, "wrong": fault, "given": given}
+        shortest = services.users.shortest_password
+        facts = {"invited": invited, "wrong": fault, "given": given, "shortest": shortest}
         return render(request, "join.html", facts, status=status_of(fault))
     _close(request)
     return _keep(request, services.sign_in.open(user_id).secret, "/")
