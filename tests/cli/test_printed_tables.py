@@ -47,3 +47,11 @@ def test_numbers_and_names_stay_whole(printed, width):
     text = printed(width)
     for word in ("mosaic_20260121_r_0009.fits", "150.13518", "SimulatedMosaic4", "source"):
         assert word in text
+
+
+def test_fractions_of_a_column_have_as_many_digits(monkeypatch, capsys):
+    monkeypatch.setattr(console, "out", Console())
+    rows = [{"seeing": 0.9, "n": 4}, {"seeing": 0.87, "n": None}, {"seeing": None, "n": 12}]
+    print_table(table_of(rows, (("seeing", "seeing"), ("n", "n"))))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["seeing", "n"], ["0.90", "4"], ["0.87"], ["12"]]

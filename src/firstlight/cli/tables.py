@@ -61,7 +61,7 @@ class _Column:
 
     def __init__(self, title: str, values: Sequence[Any]) -> None:
         self.title = title
-        self.texts = [_text(value) for value in values]
+        self.texts = _texts(values)
         self.is_empty = not any(self.texts)
         self.is_numeric = any(_is_number(value) for value in values)
         self.may_break = any(" " in text and len(text) > LONGEST_PHRASE for text in self.texts)
@@ -79,6 +79,15 @@ def _width(columns: Sequence[_Column], *, gap: int = 1) -> int:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """As they are printed: fractions under one another with as many digits as one of them has."""
+    texts = [_text(value) for value in values]
+    if not all(value is None or isinstance(value, float) for value in values):
+        return texts
+    places = max((len(text.partition(".")[2]) for text in texts), default=0)
+    return ["" if value is None else f"{value:.{places}f}" for value in values]
 
 
 def _text(value: Any) -> str:
