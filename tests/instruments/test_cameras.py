@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firstlight.algorithms.flags import Flag
+from firstlight.formats.fits_errors import NoSuchImage
 from firstlight.instruments import get_instrument_instance, guess_instrument, load_cameras
 from firstlight.instruments.camera_file import BadCamera, read_camera_file
 from firstlight.instruments.camera_tables import read_crosstalk, read_linearity
@@ -238,6 +239,18 @@ def test_what_nobody_told_the_controller_of_ls4_is_not_known():
     assert camera.look_up("gain", "NE_A", {"GAIN": 2.31}).value == 2.31
 
 
+def test_files_of_ls4_with_an_image_of_each_amplifier_are_refused(tmp_path):
+    path = tmp_path / "20251027065735s_00015.fits"
+    hdus = [fits.PrimaryHDU()]
+    for side in ("LEFT", "RIGHT"):
+        image = fits.ImageHDU(np.ones((4, 6), np.float32))
+        image.header.update({"CCD_LOC": "NW_C", "AMP_NAME": side})
+        hdus.append(image)
+    fits.HDUList(hdus).writeto(path)
+    with pytest.raises(NoSuchImage, match="several images of section NW_C"):
+        get_instrument_instance("LS4").section_ids_of_file(path)
+
+
 def test_files_of_ls4_before_they_are_packed():
     assert guess_instrument("20260410004924sC0_00025_07.fits") == "LS4"
     assert guess_instrument("20260409005320s_00014.fits.fz") == "LS4"
@@ -438,6 +451,17 @@ def test_masks_of_decam_were_bits_once(version, flags, tmp_path):
         fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data, name="N4")]).writeto(path)
     header = {"PROCTYPE": "InstCal"} | ({} if version is None else {"PLVER": version})
     assert decam().load_section_flags(image, "N4", header).tolist() == [flags, [0] * 4]
+
+
+def test_resampled_images_have_masks_of_their_own(tmp_path):
+    for name in ("opi", "opd"):
+        image = fits.ImageHDU(np.full((2, 4), 3, np.int16), name="N4")
+        path = tmp_path / f"c4d_150412_073257_{name}_z_v1.fits"
+        fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
+    image, header = tmp_path / "c4d_150412_073257_opi_z_v1.fits", {"PROCTYPE": "Resampled"}
+    assert (decam().load_section_flags(image, "N4", header) == Flag.SATURATED).all()
+    (tmp_path / "c4d_150412_073257_opd_z_v1.fits").unlink()
+    assert decam().load_section_flags(image, "N4", header) is None
 
 
 @pytest.mark.sample

@@ -46,8 +46,14 @@ def _list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _pairs(value: object) -> object:
+    one = isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
+    return [value] if one else value
+
+
 PixelRange = Annotated[tuple[Any, Any], BeforeValidator(_range)]
 Words = Annotated[list[str], BeforeValidator(_list)]
+Pairs = Annotated[list[tuple[str, str]], BeforeValidator(_pairs)]
 
 
 class _Part(BaseModel):
@@ -230,9 +236,15 @@ class OlderMask(MaskMeaning):
 class MaskEntry(MaskMeaning):
     """The mask that comes with a reduced image."""
 
-    replace: tuple[str, str]
-    """Part of the image's file name, and what stands there in the name of its mask."""
+    replace: Pairs
+    """Part of the image's file name, and what stands there in the name of its mask; or several."""
     older: OlderMask | None = None
+
+    def beside(self, image: Path) -> Path | None:
+        """Return where the mask of an image is, None where there is none."""
+        pairs = [pair for pair in self.replace if pair[0] in image.name]
+        paths = (image.with_name(image.name.replace(*pair)) for pair in pairs)
+        return next((path for path in paths if path.is_file()), None)
 
     def meaning(self, header: Mapping[str, Any]) -> MaskMeaning:
         """Return what the numbers of the mask of an image mean."""

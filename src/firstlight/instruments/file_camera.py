@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from firstlight.algorithms.detector.linearity import Linearity
 from firstlight.formats import fits_file
 from firstlight.formats.fits_cards import is_blank
+from firstlight.formats.fits_errors import NoSuchImage
 from firstlight.instruments.amplifiers import OWN_CARDS, Amplifier, CrosstalkTerm, own_properties
 from firstlight.instruments.base import Instrument, PathLike
 from firstlight.instruments.camera_file import AmplifierEntry, CameraFile, read_camera_file
@@ -230,7 +231,16 @@ class FileCamera(Instrument, register=False):
         age = (status.st_mtime_ns, status.st_size) if status is not None else (0, 0)
         found = _named_images(path, age, self.says.files.section_card)
         known = {ident.upper(): ident for ident in self.says.by_id}
-        return {known[name]: hdu for name, hdu in found if name in known}
+        places: dict[str, int] = {}
+        for name, hdu in found:
+            if name in known and places.setdefault(known[name], hdu) != hdu:
+                raise NoSuchImage(
+                    subject=path,
+                    field=self.says.files.section_card,
+                    found=f"several images of section {known[name]}",
+                    expected="one image of each section",
+                )
+        return places
 
     def read_header(
         self, filepath: PathLike | Sequence[PathLike], section_id: SectionId | None = None
@@ -248,10 +258,8 @@ class FileCamera(Instrument, register=False):
         if mask is None or self.corrections_done(header) is None:
             return None
         path, hdu = self.find_section(filepath, section_id)
-        if mask.replace[0] not in path.name:
-            return None
-        beside = path.with_name(path.name.replace(*mask.replace))
-        if not beside.is_file():
+        beside = mask.beside(path)
+        if beside is None:
             return None
         return mask.meaning(header).read(np.asarray(fits_file.read_image(beside, hdu)))
 
