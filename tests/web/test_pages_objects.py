@@ -437,3 +437,20 @@ def test_notifications(client, database, bob):
 )
 def test_positions_in_words(ra, dec, words):
     assert sexagesimal(ra, dec) == words
+
+
+def test_a_fault_leads_back_and_to_the_sign_in(client, star):
+    status = client.get("/objects/Nobody", headers=HTML)
+    assert status.status_code == 404
+    assert "data-back" in status.text
+    assert "<b>subject</b>" not in status.text, "in words of people"
+    refused = client.get(f"{STAR}/image_analysis", headers=HTML)
+    assert refused.status_code == 401
+    assert "/sign-in?next=/objects/Star%2B1/image_analysis" in refused.text.replace("%252B", "%2B")
+
+
+def test_columns_of_points_that_are_empty_are_left_out(client, star, ada):
+    text, _ = shown(client, STAR, ada[1])
+    assert "<th>Instrument</th>" in text
+    assert '<th class="right">Relative</th>' not in text
+    assert "<th>Verdict</th>" not in text

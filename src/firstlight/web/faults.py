@@ -82,4 +82,5 @@ def answer_fault(request: Request, fault: FirstlightError) -> Response:
     for_people = "text/html" in request.headers.get("accept", "")
     if path.startswith(_PROGRAMS) or not for_people:
         return failure(fault)
-    return render(request, "fault.html", {"fault": told(fault)}, status=status_of(fault))
+    facts = {"fault": told(fault), "is_read": request.method in ("GET", "HEAD")}
+    return render(request, "fault.html", facts, status=status_of(fault))

@@ -116,6 +116,7 @@
       try { await navigator.clipboard.writeText(copy.dataset.copy); toast("Copied", { seconds: 2 }); }
       catch { toast("The browser does not let this page copy", { kind: "error" }); }
     }
+    if (event.target.closest("[data-back]")) history.back(); // to the form, as it was filled in
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
   document.addEventListener("keydown", (event) => {

@@ -21,11 +21,21 @@
     return nice * power;
   };
 
-  const ticks = (low, high, count) => {
-    if (!(high > low)) return { values: [], digits: 0 };
-    const size = step(high - low, count);
+  const multiples = (low, high, size) => {
     const values = [];
     for (let n = Math.ceil(low / size); n * size <= high && values.length < 60; n += 1) values.push(n * size);
+    return values;
+  };
+
+  // One number alone tells no scale: there are two at least, however narrow the plot is.
+  const ticks = (low, high, count) => {
+    if (!(high > low)) return { values: [], digits: 0 };
+    let size = step(high - low, count);
+    let values = multiples(low, high, size);
+    for (let more = 1; values.length < 2 && more < 4; more += 1) {
+      size = step(high - low, count + more);
+      values = multiples(low, high, size);
+    }
     let digits = Math.max(0, -Math.floor(Math.log10(size) + 1e-9));
     if (Math.abs(size * 10 ** digits - Math.round(size * 10 ** digits)) > 1e-6) digits += 1;
     return { values, digits: Math.min(digits, 12) };
