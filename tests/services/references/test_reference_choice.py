@@ -180,6 +180,16 @@ def test_references_of_other_places_are_told_of_when_asked():
     assert [one.against for one in found.considered] == ["", "it is of another place"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_that_an_image_is_part_of_a_reference_is_told_before_other_times(order):
+    mine = image(exposure_id=uuid.uuid4())
+    around = {"mjd_start": MJD - 0.1, "mjd_end": MJD + 0.1}
+    made_of_it, beside_it = reference(**around), reference(section_id="B", **around)
+    parts = {made_of_it.id: {(mine.exposure_id, "A")}}
+    chooser = ReferenceChooser([made_of_it, beside_it][::order], ReferenceChoiceSettings(), parts)
+    assert chooser.choose(mine, wcs_at()).reason == "the image is part of it"
+
+
 def test_reason_is_that_of_the_reference_that_covers_most():
     found = choose(reference(east=3600), reference(east=70), reference(usable=False))
     assert found.reason == "it covers 31 %"

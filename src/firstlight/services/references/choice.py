@@ -25,6 +25,7 @@ from firstlight.services.references.settings import ReferenceChoiceSettings
 __all__ = ["Considered", "ReferenceChoice", "ReferenceChooser", "load_products", "title_of"]
 
 ELSEWHERE = "it is of another place"
+PART = "the image is part of it"
 LATER = "later than the image"
 GRID = 16  # places along each axis of an image that tell how much of it is covered
 _BATCH = 5_000  # references that one statement names
@@ -168,7 +169,7 @@ class ReferenceChooser:
         enough = [one for one in judged if not one.against]
         if not enough:
             # What speaks against the one that covers most says more than the others.
-            most = max(judged, key=lambda one: (one.overlap or 0.0, one.against != ELSEWHERE))
+            most = max(judged, key=_weight)
             told = tuple(judged)
             return ReferenceChoice(
                 None, most.against, most.overlap or 0.0, told, in_short=most.in_short
@@ -203,7 +204,7 @@ class ReferenceChooser:
     def _untimely(self, reference: Reference, image: Image) -> Considered | None:
         """What its times say against it, if they do."""
         if (image.exposure_id, image.section_id) in self._parts.get(reference.id, ()):
-            return _refused(reference, "the image is part of it")
+            return _refused(reference, PART)
         older, later = image.mjd - reference.mjd_end, reference.mjd_start - image.mjd
         days = self._settings.older_by_days
         if max(older, later) <= 0:
@@ -245,6 +246,11 @@ def title_of(reference: Reference, image: Image) -> str:
     """What an image is compared with, in words."""
     title = f"version {reference.version} of {reference.field}"
     return f"{title}, {LATER}" if reference.is_later_than(image.mjd) else title
+
+
+def _weight(one: Considered) -> tuple[float, bool, bool]:
+    """How much a reference that is not used tells of why there is none."""
+    return one.overlap or 0.0, one.against == PART, one.against != ELSEWHERE
 
 
 def _none(why: str, judged: Sequence[Considered] = ()) -> ReferenceChoice:
