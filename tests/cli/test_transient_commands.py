@@ -42,7 +42,9 @@ def test_an_object_is_followed_when_it_is_asked_for(run):
         "is_followed": True, "is_complete": True, "n_points": 0, "first_mjd": None,
         "last_mjd": None,
     }  # fmt: skip
-    assert "is_followed" in run("transient", "show", "somewhere").stdout
+    shown = run("transient", "show", "somewhere").stdout
+    assert "measured everywhere" in shown
+    assert "first, mjd" not in shown
 
 
 def test_a_missing_file_of_known_objects_stops_reduce_at_once(tmp_path):

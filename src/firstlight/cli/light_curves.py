@@ -101,8 +101,12 @@ def stars(
     if as_json:
         print_json(rows)
         return
+    if not every:
+        out.print("no light curves yet; next: firstlight reduce", highlight=False)
+        return
     if not rows:
-        out.print("no variable candidates" if not everything else "no light curves yet")
+        told = f"none of {len(every)} stars varies more than its noise; all of them: --all"
+        out.print(told, highlight=False)
         return
     print_table(_stars_table(rows, narrow=is_narrow()))
 

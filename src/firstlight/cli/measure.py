@@ -81,6 +81,8 @@ def measure(  # noqa: PLR0913, PLR0917, each option of the command is one
 
 def _print(told: dict[str, Any]) -> None:
     for step in told["steps"]:
+        if step["state"] == "skipped":
+            continue  # what ended it is told
         told_of_step = _step(step)
         notes.print(f"{step['name']:<12} {told_of_step}", markup=False, highlight=False)
     for name, text in _lines(told):
@@ -90,8 +92,6 @@ def _print(told: dict[str, Any]) -> None:
 def _step(step: dict[str, Any]) -> str:
     if step["state"] == "done":
         return f"done in {step['seconds']:.2f} s"
-    if step["state"] == "skipped":
-        return f"skipped: {step['facts'].get('why', '')}"
     return f"{step['state']}: {(step['error'] or {}).get('message', '')}"
 
 

@@ -32,6 +32,26 @@ COLUMNS = (
     ("kept", "n_kept"),
     ("bad", "badness"),
 )
+MJD_DIGITS = 10
+FACTS = (
+    ("exposure", "exposure", 0),
+    ("section_id", "section", 0),
+    ("instrument", "camera", 0),
+    ("filter", "filter", 0),
+    ("mjd", "MJD", MJD_DIGITS),
+    ("seeing", 'seeing, "', 3),
+    ("limiting_magnitude", "limit, 5 sigma", 4),
+    ("sky", "sky, electrons", 4),
+    ("noise_ratio", "noise over expected", 3),
+    ("astrometric_rms", 'WCS rms, "', 2),
+    ("zero_point", "zero point", 5),
+    ("score_width", "width of the score", 4),
+    ("n_sources", "sources", 0),
+    ("n_candidates", "candidates", 0),
+    ("n_kept", "kept", 0),
+    ("badness", "bad", 0),
+)
+TOLD_ELSEWHERE = frozenset({"reference"})
 _ROUNDED = ("seeing", "limiting_magnitude", "noise_ratio", "astrometric_rms", "score_width")
 
 
@@ -79,15 +99,11 @@ def show(
     if as_json:
         print_json([each.as_dict() for each in page.images])
         return
-    for each in page.images:
-        for name, value in each.as_dict().items():
-            if isinstance(value, dict):
-                for key, inner in value.items():
-                    out.print(f"{name}.{key}: {inner}", highlight=False, soft_wrap=True)
-            elif isinstance(value, list):
-                out.print(f"{name}: {', '.join(map(str, value)) or 'none'}", highlight=False)
-            else:
-                out.print(f"{name}: {value}", highlight=False, soft_wrap=True)
+    for number, each in enumerate(page.images):
+        if number:
+            out.print()
+        for name, text in _lines(each):
+            out.print(f"{name:<22} {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 @quality.command("mark")
@@ -113,6 +129,27 @@ def mark(
         print_json({"images": count, "badness": bad or []})
     else:
         out.print(f"{count} images: {', '.join(bad or []) or 'no longer marked'}", highlight=False)
+
+
+def _lines(each: ImageQuality) -> list[tuple[str, str]]:
+    """What is known of one image, in digits that mean something; the rest is for programs."""
+    known = each.as_dict()
+    lines = [(words, _written(known[name], digits)) for name, words, digits in FACTS]
+    lines += [
+        (name.replace("_", " "), _written(value, 5))
+        for name, value in each.details.items()
+        if name not in TOLD_ELSEWHERE
+    ]
+    lines += [("note", mark["note"]) for mark in each.marks if mark["note"]]
+    return [(name, text) for name, text in lines if text]
+
+
+def _written(value: object, digits: int) -> str:
+    if isinstance(value, float):
+        return f"{value:#.{digits}g}" if digits < MJD_DIGITS else f"{value:.5f}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nothing"
+    return "" if value is None else str(value)
 
 
 def _row(each: ImageQuality) -> dict[str, Any]:

@@ -46,7 +46,7 @@ EXPOSURE_COLUMNS = (
     ("files", "n_files"),
 )
 UPLOAD_COLUMNS = (
-    ("received", "received_at"),
+    ("received (UTC)", "received_at"),
     ("name", "name"),
     ("site", "site"),
     ("way", "origin"),
@@ -55,7 +55,7 @@ UPLOAD_COLUMNS = (
     ("reason", "reason"),
 )
 WIDE = 120
-NARROW = ("name", "start", "target", "filter", "received", "state", "reason")
+NARROW = ("name", "start", "target", "filter", "received (UTC)", "state", "reason")
 """Columns for a narrow window."""
 Columns: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -63,7 +63,8 @@ class _Column:
         self.title = title
         self.texts = _texts(values)
         self.is_empty = not any(self.texts)
-        self.is_numeric = any(_is_number(value) for value in values)
+        there = [value for value in values if value is not None]
+        self.is_numeric = bool(there) and all(_is_number(value) for value in there)
         self.may_break = any(" " in text and len(text) > LONGEST_PHRASE for text in self.texts)
         pieces = [title, *self.texts]
         if self.may_break:

@@ -42,6 +42,13 @@ NOTHING_YET = (
     "nothing yet; next: firstlight reference build, then firstlight reduce; "
     "firstlight reference choose EXPOSURE tells what one is compared with, or why with nothing"
 )
+FORCED = {
+    "is_followed": "measured everywhere",
+    "is_complete": "and that is done",
+    "n_points": "points of that",
+    "first_mjd": "first, mjd",
+    "last_mjd": "last, mjd",
+}
 _DIGITS = {"mjd": 5, "ra": 6, "dec": 6, "score": 1, "mag": 2, "mag_err": 2, "real": 2}
 
 
@@ -98,15 +105,21 @@ def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
         return
     told = ("name", "ra", "dec", "error_arcsec", "origin", "known_as")
     rows = [{"what": key, "value": facts[key]} for key in told if facts[key]]
-    rows += [{"what": f"forced: {key}", "value": value} for key, value in facts["forced"].items()]
+    rows += [
+        {"what": FORCED.get(key, key), "value": value}
+        for key, value in facts["forced"].items()
+        if value is not None
+    ]
     covering = f"{account.images}, {account.points} with a point"
     rows.append({"what": "images that cover it", "value": covering})
     print_table(table_of(rows, (("", "what"), ("", "value"))))
     if account.missing:
+        out.print()
         missing = facts["coverage"]["missing"]
         counted = [each | {"examples": ", ".join(each["examples"])} for each in missing]
         print_table(table_of(counted, MISSING_COLUMNS, ("examples",)))
     if facts["measurements"]:
+        out.print()
         print_table(table_of([_rounded(row) for row in facts["measurements"]], COLUMNS[1:]))
 
 

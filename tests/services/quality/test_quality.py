@@ -100,6 +100,20 @@ def test_numbers_are_those_of_the_products(database, night):
     assert told.badness == []
 
 
+def test_sections_of_an_exposure_are_told_in_their_order(database, store):
+    exposure = archive(database, store, 1, site="sro")
+    for section in ("S3", "S1", "S4", "S2"):
+        rows = reduce(database, store, exposure, section=section)
+        piece = Workpiece(
+            exposure, section, image=rows["preprocess"], sources=rows["find_sources"],
+            wcs=rows["solve_astrometry"], zero_point=rows["solve_photometry"],
+        )  # fmt: skip
+        with database.begin() as session:
+            QualityReporter(SETTINGS)(session, piece, GOOD)
+    told = service(database).page(operator()).images
+    assert [each.section_id for each in told] == ["S1", "S2", "S3", "S4"]
+
+
 def test_what_is_far_from_its_camera_s_usual_is_told(database, night):
     images = service(database).page(operator()).images
     assert images[0].badness == ["clouds", "bright sky"]

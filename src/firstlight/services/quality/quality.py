@@ -148,6 +148,8 @@ class QualityService:
         with self._database.reading() as session:
             rows = session.execute(query).all()
             images = self._told(session, [(row[0], row[1], row[2]) for row in rows[:limit]])
+        # Here and not by the database, whose index would then be of no use.
+        images.sort(key=lambda each: (-each.mjd, each.exposure, each.section_id))
         return QualityPage(images, skip + limit if len(rows) > limit else None)
 
     def mark(
