@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from firstlight.cli.main import app
 from firstlight.factory import Factory
 from firstlight.models.base import Base
-from firstlight.services.night import NightService, StageReport
+from firstlight.services.night import NightService
 from firstlight.work.inline_engine import InlineEngine
 
 COMMAND = (sys.executable, "-m", "firstlight")
@@ -183,7 +183,7 @@ def make_house(folder: Path, *options: str, settings: str = "", **variables: str
     return house
 
 
-def reduce(house: House) -> dict[str, StageReport]:
+def reduce(house: House) -> dict[str, int]:
     """`firstlight reduce` in this process: how many jobs each stage had."""
     factory = Factory.open(house.folder)
     service = NightService(
