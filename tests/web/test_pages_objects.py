@@ -439,6 +439,33 @@ def test_positions_in_words(ra, dec, words):
     assert sexagesimal(ra, dec) == words
 
 
+def test_objects_near_a_place_come_by_their_distance(client, database, ada):
+    for name, east in (("Third", 0.03), ("First", 0.0001), ("Second", 0.01)):
+        add_star(database, name, ra=31.04 + east)
+    text, _ = shown(client, "/objects?position=31.04+46.69&radius=5", ada[1])
+    assert text.index("First") < text.index("Second") < text.index("Third")
+    assert "0.2″" in text
+    assert "74.1″" in text
+    sorted_by_name, _ = shown(client, "/objects?position=31.04+46.69&sort=-name", ada[1])
+    found = [sorted_by_name.index(name) for name in ("Third", "Second", "First")]
+    assert found == sorted(found)
+
+
+def test_a_file_that_is_no_image_is_not_offered_to_be_measured(client, star, ada):
+    def page_of(content, name):
+        answer = client.post(
+            f"{STAR}/image_uploads", files=[("file", (name, content))], headers=ada[1] | HTML
+        )
+        return shown(client, answer.headers["Location"], ada[1])[0]
+
+    text = page_of(b"an observing log " * 99, "notes.fits")
+    assert "The file is not a FITS file." in text
+    assert "Start the analysis" not in text
+    stream = io.BytesIO()
+    fits.PrimaryHDU(np.ones((64, 64), np.float32)).writeto(stream)
+    assert "Start the analysis" in page_of(stream.getvalue(), "image.fits")
+
+
 def test_a_fault_leads_back_and_to_the_sign_in(client, star):
     status = client.get("/objects/Nobody", headers=HTML)
     assert status.status_code == 404

@@ -58,7 +58,7 @@ def add_user(
     username: Username,
     role: Annotated[list[str] | None, typer.Option(help=f"{ROLES_TOLD}; may be repeated.")] = None,
     group_name: Groups = None,
-    email: Annotated[str | None, typer.Option(help="Address of mail.")] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail address.")] = None,
     name: Annotated[str | None, typer.Option(help="First name and last name.")] = None,
     password_from: PasswordFrom = None,
     ask_password: AskPassword = False,
@@ -199,7 +199,7 @@ def remove_user(context: typer.Context, username: Username) -> None:
 @guarded
 def invite(
     context: typer.Context,
-    email: Annotated[str, typer.Argument(help="Address of mail of whoever is invited.")],
+    email: Annotated[str, typer.Argument(help="E-mail address of whoever is invited.")],
     role: Annotated[str, typer.Option(help=f"{ROLES_TOLD}.")] = "Full user",
     group_name: Groups = None,
     as_json: Json = False,

@@ -52,7 +52,11 @@ def show_form(
         "values": {**defaults["parameters"], **_common(images)},
         "groups": own_groups(request, asker),
         "recent": services.image_analyses.list(asker, name)["analyses"][:10],
-        "assumed_gain": any(i["facts"].get("gain_from") in _GAIN_ASSUMED for i in images),
+        "assumed_gain": any(
+            image["facts"].get("gain_from") in _GAIN_ASSUMED
+            for image in images
+            if not image["facts"].get("error")
+        ),
     }
     return render(request, "image_analysis_form.html", facts)
 

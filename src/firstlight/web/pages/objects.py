@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
+import numpy as np
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import RedirectResponse
 
+from firstlight.algorithms.sky.sky_index import angular_separation
 from firstlight.errors import FirstlightError, InvalidInput, MissingError
 from firstlight.services.access import Viewer
 from firstlight.services.analyses.declared_parameters import form_fields
@@ -34,6 +38,7 @@ Number = Annotated[int, Path(ge=0, le=2**63 - 1)]
 
 _ROWS = 50
 _COUNTED = 500
+_NEAR = 200  # objects around a place that are put in order of their distance
 _RUNS = 20
 _CHANGES = 3
 _DEFAULT_SORT = "-created_at"
@@ -66,18 +71,13 @@ def list_objects(request: Request, asker: Asker) -> Response:
     """Objects, searched and sorted, page by page."""
     asked = {name: value.strip()[:200] for name, value in request.query_params.items()}
     services, wrong = services_of(request), None
-    page, total = ObjectPage(), 0
+    page, total, away = ObjectPage(), 0, None
     try:
-        query, order = _query(asked), _order(asked.get("sort") or _DEFAULT_SORT)
-        page = services.object_list.search(
-            asker,
-            query,
-            order,
-            cursor=asked.get("cursor") or None,
-            limit=_ROWS,
-            count_to=_COUNTED,
-        )
+        query = _query(asked)
+        page = _page(request, asker, query, asked)
         total = page.total or 0
+        if _by_distance(asked) and page.next_cursor is None and page.rows:
+            page, away = _nearest_first(page, query)
     except (InvalidInput, ValueError) as fault:
         wrong = told(fault) if isinstance(fault, FirstlightError) else {"message": str(fault)}
     kept = {n: v for n, v in asked.items() if v and n not in ("cursor", "sort")}
@@ -89,8 +89,9 @@ def list_objects(request: Request, asker: Asker) -> Response:
         "searching": bool(kept),
         "wrong": wrong,
         "rows": [{"row": row, "place": sexagesimal(row.ra, row.dec)} for row in page.rows],
+        "away": away,
         "total": f"{total}{'+' if total >= _COUNTED else ''} object{'' if total == 1 else 's'}",
-        "sort": asked.get("sort") or _DEFAULT_SORT,
+        "sort": (asked.get("sort") or _DEFAULT_SORT) if away is None else None,
         "sort_base": base,
         "first": f"/objects?{urlencode({**kept, **sort})}" if asked.get("cursor") else None,
         "next": f"/objects?{following}" if page.next_cursor else None,
@@ -99,6 +100,33 @@ def list_objects(request: Request, asker: Asker) -> Response:
         "may_add": asker.may("upload"),
     }
     return render(request, "objects.html", facts, status=200 if wrong is None else 400)
+
+
+def _by_distance(asked: dict[str, str]) -> bool:
+    """Whether the nearest objects are wanted first: a place was asked for, and no order."""
+    return bool(asked.get("position")) and not (asked.get("sort") or asked.get("cursor"))
+
+
+def _page(request: Request, asker: Viewer, query: ObjectQuery, asked: dict[str, str]) -> ObjectPage:
+    """One page; all of those around a place, where they are few enough to be put in order."""
+    order, cursor = _order(asked.get("sort") or _DEFAULT_SORT), asked.get("cursor") or None
+    search = partial(services_of(request).object_list.search, asker, query, order)
+    if _by_distance(asked):
+        near = search(limit=_NEAR, count_to=_COUNTED)
+        if near.next_cursor is None:
+            return near
+    return search(cursor=cursor, limit=_ROWS, count_to=_COUNTED)
+
+
+def _nearest_first(page: ObjectPage, query: ObjectQuery) -> tuple[ObjectPage, list[float]]:
+    """The same objects by their distance from the place that was asked for, and that, arcsec."""
+    assert query.cone is not None  # noqa: S101, a place was asked for
+    ra, dec, _ = query.cone
+    places = [row.ra for row in page.rows], [row.dec for row in page.rows]
+    apart = 3600.0 * angular_separation(ra, dec, *places)
+    order = np.argsort(apart, kind="stable")
+    rows = tuple(page.rows[n] for n in order)
+    return replace(page, rows=rows), [float(each) for each in apart[order]]
 
 
 @router.get("/objects/{name}")
