@@ -244,6 +244,12 @@ def test_candidates_are_gone_through_by_keys(look):
     page = look("/candidates")
     cards = page.locator(".candidate")
     expect(cards).to_have_count(3)
+    page.click("#keys summary")
+    lines = page.locator(".keys dl > div").all()
+    assert len({line.bounding_box()["x"] for line in lines}) == 1, "one below the other"
+    assert page.locator(".panel.keys").bounding_box()["height"] < 300
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
     page.keyboard.press("j")
     expect(cards.nth(0)).to_be_focused()
     page.keyboard.press("r")

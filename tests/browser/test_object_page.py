@@ -141,6 +141,31 @@ def test_the_plot_by_keyboard(open_page):
     page.wait_for_selector("[data-tip]", state="hidden")
 
 
+def test_what_only_fades_is_shown_in_fluxes(open_page, portal):
+    with portal.database.begin() as session:
+        audience = public_audience(session)
+        row = Object(
+            id=uuid.uuid4(), name="Fading", ra=31.4, dec=46.6, origin="test",
+            audience_id=audience, hpx=int(healpix_index(31.4, 46.6)),
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        camera = instrument_number(session, "Camera")
+        bulk_insert(session, Photometry, [
+            {
+                "key": uuid.uuid4(), "object_id": row.id, "audience_id": audience,
+                "mjd": 60_000.0 + n, "filter": "r", "instrument_id": camera,
+                "flux_ujy": -40.0 - n, "flux_err_ujy": 1.0, "limiting_mag": 22.0,
+                "origin": "forced",
+            }
+            for n in range(4)
+        ])  # fmt: skip
+        summarise(session, [row.id])
+    page = open_page("/objects/Fading")
+    page.wait_for_selector("#light-curve[data-points='4']")
+    expect(page.locator("[data-quantity=flux]")).to_have_attribute("aria-pressed", "true")
+
+
 def test_comments_and_classes_without_leaving_the_page(open_page):
     page = open_page(STAR)
     page.on("dialog", lambda dialog: dialog.accept())

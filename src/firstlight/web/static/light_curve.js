@@ -115,10 +115,11 @@
     kinds() {
       const { mag, flux, rel, limit, n } = this.columns;
       const count = (column) => (column ? column.reduce((sum, each) => sum + (Number.isFinite(each) ? 1 : 0), 0) : 0);
-      const have = { mag: count(mag) + (limit ? 1 : 0), flux: count(flux), rel: count(rel) };
+      const seen = count(mag); // limits alone tell nothing of what fades, whose fluxes are negative
+      const have = { mag: seen + (limit ? 1 : 0), flux: count(flux), rel: count(rel) };
       for (const button of this.figure.querySelectorAll("[data-quantity]")) button.disabled = have[button.dataset.quantity] === 0;
-      this.quantity = have.mag >= 0.5 * n || have.mag >= have.rel ? "mag" : "rel";
-      if (have.mag === 0 && have.rel === 0) this.quantity = "flux";
+      if (seen && (seen >= 0.5 * n || seen >= have.rel)) this.quantity = "mag";
+      else this.quantity = ["rel", "flux", "mag"].find((each) => have[each]) || "flux";
     }
 
     medians() {
