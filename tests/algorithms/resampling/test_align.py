@@ -60,6 +60,32 @@ def test_stamps_beyond_the_image_are_whole():
     assert (found.psfs.stamps.argmax(axis=3).max(axis=2) == 10).all()
 
 
+def test_steady_stamps_tell_nothing_of_parts_of_pixels():
+    """Two shifts by parts of a pixel, and a stretch, so that every tile has another part."""
+    image = np.zeros(SHAPE, np.float32)
+    sharp = [
+        align(
+            (image, image + 1, None),
+            Gaussian(0.8),
+            sample_map(lambda x, y, s=shift: (1.001 * x + s, 1.001 * y - s), SHAPE),
+            radius=8,
+            tiles=(3, 3),
+        )
+        for shift in (0.1, 0.45)
+    ]
+    own, steady = (
+        np.abs(one - other).max() / one.max()
+        for one, other in (
+            [found.psfs.stamps for found in sharp],
+            [found.steady.stamps for found in sharp],
+        )
+    )
+    assert own > 0.02
+    # What is left is how the width changes over half a pixel.
+    assert steady < 2e-4
+    assert np.ptp(sharp[0].steady.stamps.max(axis=(2, 3))) > 0.01 * sharp[0].steady.stamps.max()
+
+
 def dithered(stars, seed):
     """Frames of the same stars, turned and shifted, one with a hit and one with an edge inside."""
     rng = np.random.default_rng(seed)

@@ -125,6 +125,26 @@ def test_a_sharp_reference_is_left_as_it_is(width: float, bends: bool) -> None:
     assert (np.abs(light - reference.pixels[:160, :160]).max() > 10.0) == bends
 
 
+def test_a_sharp_reference_follows_where_steady_kernels_are_known() -> None:
+    new, reference = pair()
+    nodes = new.psfs.x
+    rng = np.random.default_rng(3)
+    stamps = [
+        [[moffat(2.2 + 0.0005 * i, RADIUS, part) for i in nodes] for _ in nodes]
+        for part in ((0.0, 0.0), rng.uniform(-0.5, 0.5, 2))
+    ]
+    steady, sharp = (PsfGrid(np.array(each, np.float32), nodes, nodes) for each in stamps)
+    known, pixels = np.ones((160, 160), np.bool_), (np.arange(160), np.arange(160))
+    bent = []
+    for kernel in (steady, sharp):
+        light = reference.pixels[:160, :160].copy()
+        matching = Matching(kernel, new.psfs, new.psfs, steady)
+        BentLight.of(matching).follow(light, known, (0, 0), pixels, 2049.0)
+        bent.append(light)
+    assert np.abs(bent[0] - reference.pixels[:160, :160]).max() > 10.0
+    np.testing.assert_array_equal(*bent)
+
+
 def test_pixels_without_a_value_of_their_own_are_not_followed() -> None:
     new, reference = pair()
     light = reference.pixels[:160, :160].copy()

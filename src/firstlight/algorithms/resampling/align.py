@@ -52,22 +52,31 @@ def align(
     found = resample(*planes, positions)
     x, y = tile_centres(positions.shape, tiles)
     side = 2 * radius + 1
-    stamps = np.empty((len(y), len(x), side, side), np.float32)
+    own, steady = stamps = np.empty((2, len(y), len(x), side, side), np.float32)
     for j, row in enumerate(np.rint(y).astype(int)):
         for i, column in enumerate(np.rint(x).astype(int)):
             place = (int(column), int(row))
-            stamps[j, i] = _stamp(psf, planes[0].shape, positions, place, radius)
-    return AlignedImage(found.pixels, found.variance, found.flags, PsfGrid(stamps, x, y))
+            stamps[:, j, i] = _stamps(psf, planes[0].shape, positions, place, radius)
+    return AlignedImage(
+        found.pixels,
+        found.variance,
+        found.flags,
+        PsfGrid(own, x, y),
+        steady=PsfGrid(steady, x, y),
+    )
 
 
-def _stamp(
+def _stamps(
     psf: PointSources,
     shape: tuple[int, ...],
     positions: CoordinateMap,
     place: tuple[int, int],
     radius: int,
 ) -> NDArray[np.float32]:
-    """PSF of a star in the middle of a target pixel, total as the source's stamp has it."""
+    """PSF of a star in the middle of a target pixel, total as the source's stamp has it.
+
+    Where that is in the source, and as if that were the middle of a pixel: ``(2, k, k)``.
+    """
     here = np.array([float(p) for p in positions.at(*place)])
     half = int(np.ceil(radius * np.abs(positions.jacobian()).sum(axis=1).max())) + _MARGIN
     # Beyond the image its rim tells; whole pixels away, so that the phase is kept.
@@ -75,8 +84,11 @@ def _stamp(
     moved = np.rint(nearest - here)
     x, y = here + moved
     roomy = (int(y) + 2 * half + 2, int(x) + 2 * half + 2)
-    stamp = psf.at(float(x), float(y), roomy, half)
-    if stamp is None:
-        return np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
-    corner = (stamp.columns.start - int(moved[0]), stamp.rows.start - int(moved[1]))
-    return resample_psf(stamp.psf, corner, positions, place, radius)
+    found = np.zeros((2, 2 * radius + 1, 2 * radius + 1), np.float32)
+    for k, (u, v) in enumerate(((x, y), np.rint((x, y)))):
+        stamp = psf.at(float(u), float(v), roomy, half)
+        if stamp is not None:
+            start = np.array([stamp.columns.start, stamp.rows.start])
+            across, down = (start - moved + (x - u, y - v)).tolist()
+            found[k] = resample_psf(stamp.psf, (across, down), positions, place, radius)
+    return found

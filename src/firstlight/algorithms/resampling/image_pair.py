@@ -143,6 +143,9 @@ class AlignedImage:
         Of this image.
     model
         What the PSF is at any place and between the pixels, where that is known.
+    steady
+        Of a resampled image: `psfs` as if the middle of each stamp were that of a pixel before. How
+        they differ tells how stars change, and nothing of parts of pixels. None where `psfs` do.
     """
 
     pixels: Plane
@@ -150,6 +153,7 @@ class AlignedImage:
     flags: NDArray[np.uint16]
     psfs: PsfGrid
     model: PsfModel | None = None
+    steady: PsfGrid | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -196,8 +200,11 @@ class Matching:
         Kernels a and b with ``a * new = b * reference`` for everything that did not change.
     psf
         A source of one electron in the new image.
+    steady
+        Kernel a without what it tells of parts of pixels, where that is known.
     """
 
     new: PsfGrid
     reference: PsfGrid
     psf: PsfGrid
+    steady: PsfGrid | None = None

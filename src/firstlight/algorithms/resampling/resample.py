@@ -180,7 +180,7 @@ def resample(
 
 def resample_psf(
     stamp: NDArray[np.floating],
-    corner: tuple[int, int],
+    corner: tuple[float, float],
     positions: CoordinateMap,
     place: tuple[int, int],
     radius: int,
@@ -193,7 +193,7 @@ def resample_psf(
         Share of the light of a star at ``positions.at(*place)`` in each source pixel, without
         noise, with a margin of at least 8 pixels over `radius` on every side.
     corner
-        Source pixel (x, y) of ``stamp[0, 0]``.
+        Place (x, y) of ``stamp[0, 0]``, source pixels.
     positions
         As for `resample`.
     place

@@ -8,8 +8,9 @@ where the index stands for the middle. This is needed only where the reference i
 sources are not touched: the new image stays as it is.
 
 Where a reference was resampled, the kernel `a` is its PSF at the middle of a tile, which also tells
-in what part of a pixel that middle is. Of stars sharper than about three pixels that is more than
-how they change, and says nothing of the way from there: they are left as they are.
+in what part of a pixel that middle is. So its changes are those of steady kernels, which are all
+told for the middle of a pixel. Where these are not known, stars sharper than about three pixels are
+left as they are: what parts of pixels do to them is more than how they change.
 """
 
 from __future__ import annotations
@@ -45,23 +46,27 @@ class BentLight:
     ----------
     matching
         That it is of.
+    kernels
+        a and b, steady.
     new, reference
-        Of its two kernels the coefficients of x, y, x^2, x y and y^2 in pixels from the middle,
+        Of these the coefficients of x, y, x^2, x y and y^2 in pixels from the middle,
         ``(5, rows, columns, k, k)``.
-    smooth
-        Whether a is wide enough to tell how it changes.
+    known
+        Whether a tells how it changes.
     """
 
     matching: Matching
+    kernels: tuple[PsfGrid, PsfGrid]
     new: Plane
     reference: Plane
-    smooth: bool
+    known: bool
 
     @classmethod
     def of(cls, matching: Matching) -> BentLight:
         """From the differences between neighbours in the net."""
-        new, reference = (_changes(grid) for grid in (matching.new, matching.reference))
-        return cls(matching, new, reference, not _is_sharp(matching.new.stamps))
+        kernels = matching.steady or matching.new, matching.reference
+        known = matching.steady is not None or not _is_sharp(matching.new.stamps)
+        return cls(matching, kernels, *(_changes(grid) for grid in kernels), known)
 
     def follow(
         self,
@@ -86,7 +91,7 @@ class BentLight:
         noise
             Variance of its sky.
         """
-        if not self.smooth:
+        if not self.known:
             return
         bright = np.argwhere(known & (reference > np.float32(_BRIGHT * np.sqrt(noise))))
         if not len(bright):
@@ -99,12 +104,11 @@ class BentLight:
 
     def _kernels(self, place: tuple[int, int]) -> Plane:
         """What a unit of light gets, as coefficients ``(5, k, k)`` of the way from the middle."""
-        grids = self.matching.new, self.matching.reference
-        radius = max(grid.radius for grid in grids)
+        radius = max(grid.radius for grid in self.kernels)
         size = fast_length(2 * (2 * radius + 1))
         new, reference = (
             _relative(grid.stamps[place], changes[(slice(None), *place)], size)
-            for grid, changes in zip(grids, (self.new, self.reference), strict=True)
+            for grid, changes in zip(self.kernels, (self.new, self.reference), strict=True)
         )
         change = reference - new
         change[2] -= new[0] * change[0]

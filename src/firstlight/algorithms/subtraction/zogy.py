@@ -75,7 +75,13 @@ def zogy_matching(
     of_new, of_reference = new.psfs.on(x, y), reference.psfs.on(x, y)
     factors = [[1.0 / ratio.at(i, j) for i in x] for j in y]
     source = _with_speck(of_new, [[1.0]])
-    return Matching(new=_with_speck(of_reference, factors), reference=source, psf=source)
+    steady = None if reference.steady is None else reference.steady.on(x, y)
+    return Matching(
+        new=_with_speck(of_reference, factors),
+        reference=source,
+        psf=source,
+        steady=None if steady is None else _with_speck(steady, factors),
+    )
 
 
 def _with_speck(grid: PsfGrid, factors: list[list[float]]) -> PsfGrid:

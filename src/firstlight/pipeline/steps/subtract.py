@@ -38,7 +38,7 @@ class Subtract(Step):
     """
 
     name = "subtract"
-    version = "8"
+    version = "9"
     makes = "difference"
     product_class = Image
     after = ("preprocess", "find_sources", "fit_psf", "solve_astrometry")
