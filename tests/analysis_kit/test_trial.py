@@ -104,6 +104,15 @@ def test_a_file_that_is_no_photometry_is_refused(folder, text, message):
     assert message in str(caught.value)
 
 
+def test_a_file_that_is_no_text_is_refused(folder):
+    picture = folder / "picture.jpg"
+    picture.write_bytes(b"\xff\xd8\xff\xe0 no text")
+    with pytest.raises(AnalysisFailed, match="this is no text"):
+        read_photometry(picture)
+    with pytest.raises(AnalysisFailed, match="this is no text"):
+        request(TrialObject(spectra=[picture]))
+
+
 def test_spectra_are_columns_of_numbers(folder):
     path = write(
         folder, "# wave flux\nwave flux err\n4000 1e-17 1e-18\n5000,2e-17,1e-18\n", "a.txt"

@@ -172,11 +172,16 @@ def write_answer(document: Mapping[str, Any], folder: Path) -> list[Path]:
     return files
 
 
+def _lines(path: Path, expected: str) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as fault:
+        raise AnalysisFailed(f"{path}: this is no text; {expected} are expected") from fault
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     lines = [
-        line
-        for line in path.read_text(encoding="utf-8-sig").splitlines()
-        if line.strip() and not line.startswith("#")
+        line for line in _lines(path, "lines of CSV") if line.strip() and not line.startswith("#")
     ]
     rows = list(csv.DictReader(lines, skipinitialspace=True))
     if not rows:
@@ -215,7 +220,7 @@ def _put_into_ab(path: Path, columns: dict[str, list[Any]]) -> None:
 def _spectrum(path: Path) -> dict[str, Any]:
     """Two or three columns of numbers: wavelength in Ångström, flux, error."""
     rows = []
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
+    for line in _lines(path, "columns of numbers"):
         found = [number(each) for each in line.replace(",", " ").split()]
         if len(found) > 1 and found[0] is not None:
             rows.append([*found, None, None][:3])

@@ -207,7 +207,7 @@ def _tell_answer(document: Mapping[str, Any]) -> None:
     out.print(f"{document['status']}: {said}", markup=False, highlight=False, soft_wrap=True)
     results = document["analysis"].get("results", {}).get("data", {})
     for name, value in list(results.items())[:_MOST_SHOWN]:
-        shown = str(value)
+        shown = f"{value:.8g}" if isinstance(value, float) else str(value)
         cut = f"{shown[:70]}..." if len(shown) > 73 else shown
         out.print(f"  {name} = {cut}", markup=False, highlight=False, soft_wrap=True)
 
