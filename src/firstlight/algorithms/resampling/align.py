@@ -82,11 +82,11 @@ def _stamps(
     # Beyond the image its rim tells; whole pixels away, so that the phase is kept.
     nearest = np.clip(here, half, np.maximum(np.array(shape[::-1]) - 1.0, half))
     moved = np.rint(nearest - here)
-    x, y = here + moved
+    x, y = (float(each) for each in here + moved)
     roomy = (int(y) + 2 * half + 2, int(x) + 2 * half + 2)
     found = np.zeros((2, 2 * radius + 1, 2 * radius + 1), np.float32)
-    for k, (u, v) in enumerate(((x, y), np.rint((x, y)))):
-        stamp = psf.at(float(u), float(v), roomy, half)
+    for k, (u, v) in enumerate(((x, y), (round(x), round(y)))):
+        stamp = psf.at(u, v, roomy, half)
         if stamp is not None:
             start = np.array([stamp.columns.start, stamp.rows.start])
             across, down = (start - moved + (x - u, y - v)).tolist()

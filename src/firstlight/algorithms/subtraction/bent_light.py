@@ -66,7 +66,7 @@ class BentLight:
         """From the differences between neighbours in the net."""
         kernels = matching.steady or matching.new, matching.reference
         known = matching.steady is not None or not _is_sharp(matching.new.stamps)
-        return cls(matching, kernels, *(_changes(grid) for grid in kernels), known)
+        return cls(matching, kernels, _changes(kernels[0]), _changes(kernels[1]), known)
 
     def follow(
         self,
