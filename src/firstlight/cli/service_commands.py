@@ -45,7 +45,7 @@ _RUNS = (
     ("object", "obj_id"),
     ("service", "analysis_service_name"),
     ("status", "status"),
-    ("begun", "created_at"),
+    ("begun (UTC)", "begun"),
     ("message", "status_message"),
 )
 
@@ -221,7 +221,8 @@ def run(
         print_json(facts)
     else:
         told = f": {facts['status_message']}" if facts["status_message"] else ""
-        out.print(f"run {begun} is {facts['status']}{escape(told)}", highlight=False)
+        line = f"run {begun} is {facts['status']}{escape(told)}"
+        out.print(line, highlight=False, soft_wrap=True)
     if wait is not None and facts["status"] != "completed":
         raise typer.Exit(1)
 
@@ -252,7 +253,8 @@ def runs(
     elif not rows:
         out.print("no such runs")
     else:
-        print_table(table_of(rows, _RUNS))
+        begun = [{"begun": each["created_at"][:19].replace("T", " ")} for each in rows]
+        print_table(table_of([a | b for a, b in zip(rows, begun, strict=True)], _RUNS))
         if total > len(rows):
             notes.print(f"{total - len(rows)} more; see --limit", highlight=False)
 

@@ -298,6 +298,7 @@ def test_without_anything_measured_there_is_nothing_to_send(world):
     assert sent.document["redshift"] == "redshift,redshift_error,redshift_origin\n,,\n"
     assert len(Inputs.from_request({"inputs": sent.document}).photometry) == 0
     assert Inputs.from_request({"inputs": sent.document}).redshift is None
+    assert sent.counts["redshift"] == 0, "a row without a value"
 
 
 def test_unknown_types_and_forms_are_refused(world):
