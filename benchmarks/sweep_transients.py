@@ -66,6 +66,10 @@ CONDITIONS: dict[str, dict[str, object]] = {
     "more galaxies than stars": {
         "stars": 850, "galaxies": 1100, "fwhm": 4.3, "reference_fwhm": 5.6, "psf_variation": 0.07,
     },
+    "bright stars, dark sky": {
+        "stars": 14000, "fwhm": 3.5, "reference_fwhm": 3.0, "sky": 200.0, "reference_sky": 400.0,
+        "gain": 1.6, "saturation": 96000.0, "psf_variation": 0.05, "moffat_beta": 4.0,
+    },
 }  # fmt: skip
 
 

@@ -32,6 +32,12 @@ OTHERS = {
     "much change of the psf": {
         "fwhm": 2.8, "reference_fwhm": 3.9, "psf_variation": 0.08, "stars": 800, "galaxies": 60,
     },
+    # What parts of pixels do to a sharp reference is not how its stars change.
+    "sharp reference, dark sky": {
+        "fwhm": 3.5, "reference_fwhm": 3.0, "sky": 200.0, "reference_sky": 400.0, "gain": 1.6,
+        "saturation": 96000.0, "psf_variation": 0.05, "moffat_beta": 4.0, "stars": 2200,
+        "galaxies": 40,
+    },
 }  # fmt: skip
 
 
