@@ -110,3 +110,9 @@ def test_a_token_of_an_account(run, workspace):
     assert name.startswith("user/")
     run("token", "revoke", name)
     assert json.loads(run("user", "show", "fred", "--json"))["tokens"] == []
+
+
+def test_an_account_without_a_password_is_told_how_to_get_one(workspace):
+    done = CliRunner().invoke(app, ["-w", str(workspace), "user", "add", "carol"])
+    assert done.exit_code == 0, done.output
+    assert "firstlight user set carol --ask-password" in done.stderr

@@ -79,7 +79,11 @@ def add_user(
         password=_password(password_from, ask_password),
     )
     house.users.create(me, new)
-    out.print(f"the account {escape(username.lower())} is made", highlight=False)
+    account = escape(username.lower())
+    out.print(f"the account {account} is made", highlight=False)
+    if new.password is None:
+        told = f"it has no password yet: firstlight user set {account} --ask-password"
+        notes.print(told, highlight=False, soft_wrap=True)
 
 
 @user.command("list")

@@ -307,6 +307,11 @@ def test_a_zip_has_the_files_of_a_period_in_order(house):
     assert again == b"".join(house.downloads.zip("sro", START, end, None).pieces)
 
 
+def test_a_period_that_ends_before_it_begins_is_told(house):
+    with pytest.raises(InvalidInput, match="ends before it begins"):
+        house.downloads.zip("sro", START, START - timedelta(days=1), None)
+
+
 def test_a_file_removed_before_its_turn_is_told(house):
     names = [house.add(n, raw=bytes([n]) * 2880) for n in (1, 2)]
     download = house.downloads.zip("sro", START, START + timedelta(days=1), None)

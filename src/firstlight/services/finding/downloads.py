@@ -231,9 +231,13 @@ class DownloadService:
         ------
         NothingToDownload, ZipTooLarge
             No exposure has such a file; there are more exposures than `largest_zip`.
+        InvalidInput
+            There is no such size, or the period ends before it begins.
         """
         if size not in get_args(ZipSize):
             raise InvalidInput(field="size", found=size, expected="small, large or best")
+        if end < start:
+            raise InvalidInput("the period ends before it begins", field="end", found=end)
         query = ExposureQuery(site=(site,), start=start, end=end, collection=(collection,))
         chosen: list[tuple[FileRow, datetime]] = []
         left_out: list[str] = []
