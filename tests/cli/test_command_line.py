@@ -256,3 +256,12 @@ def test_a_path_with_nothing_to_take_is_told_and_not_kept(tmp_path):
     assert "There is no image in this folder." in done.stderr
     assert "no name is like this pattern" in done.stderr
     assert "nothing here yet" in firstlight("-w", workspace, "status").stdout
+
+
+@pytest.mark.sample
+def test_an_alert_is_shown_in_digits_that_mean_something(samples):
+    done = firstlight("alert", "show", samples / "alerts" / "2019_01_10_739260766315010006.avro")
+    assert done.exit_code == 0, done.output
+    numbers = re.findall(r"candidate\.\w+: -?(\d+\.\d+)$", done.stdout, re.MULTILINE)
+    assert len(numbers) > 10
+    assert max(len(number.replace(".", "").lstrip("0")) for number in numbers) <= 10

@@ -61,6 +61,12 @@ def test_other_files_are_told_apart(content):
         read_alerts(content)
 
 
+def test_what_is_no_avro_is_told_as_such():
+    with pytest.raises(BadAlert) as caught:
+        read_alerts(b"\xff\xd8\xff\xe0 a picture")
+    assert caught.value.expected.startswith("an Avro file")
+
+
 @pytest.mark.sample
 def test_packets_of_ztf_are_read(samples):
     file = samples / "alerts" / "2019_01_10_739260766315010006.avro"

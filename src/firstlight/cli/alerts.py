@@ -110,10 +110,16 @@ def show(
         for name, value in plain.items():
             if name not in _PRINTED:
                 shown = f"{len(value)} entries" if isinstance(value, list) else value
-                out.print(f"{name}: {shown}", highlight=False, soft_wrap=True)
+                _print_fact(name, shown)
         for name in _PRINTED:
             for key, value in (plain.get(name) or {}).items():
-                out.print(f"{name}.{key}: {value}", highlight=False, soft_wrap=True)
+                _print_fact(f"{name}.{key}", value)
+
+
+def _print_fact(name: str, value: Any) -> None:
+    """One line, with as many digits as a place or a time is worth."""
+    shown = f"{value:.10g}" if isinstance(value, float) else value
+    out.print(f"{name}: {shown}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _plain(value: Any) -> Any:

@@ -32,6 +32,7 @@ __all__ = [
 
 SCHEMA_VERSION = "1.0"
 NJY_OF_UJY = 1000.0
+_AVRO = b"Obj\x01"
 MOST_BYTES = 64 << 20
 """A file of alerts may be so large."""
 
@@ -77,6 +78,9 @@ def read_alerts(content: bytes, *, name: str = "alert") -> list[dict[str, Any]]:
         raise BadAlert(
             subject=name, found=f"{len(content)} bytes", expected=f"at most {MOST_BYTES}"
         )
+    if not content.startswith(_AVRO):
+        found = repr(content[:16])
+        raise BadAlert(subject=name, found=found, expected="an Avro file: it begins with Obj")
     reader = _fastavro().reader
     try:
         return [dict(packet) for packet in reader(io.BytesIO(content))]
