@@ -23,6 +23,8 @@ _NARROW = 0.1  # of such things, of the density above the stars' width: rays and
 _TYPICAL, _SIZES = 0.06, (0.02, 0.15)  # half of the galaxies' mean excess: at first, and limits
 _AT_FIRST = 0.5  # share of stars
 _OTHER_STARTS = (0.05, 0.2)  # quantiles of the widths, beside their mode
+_NARROW_EDGE = 0.1  # quantile of the widths off a slope
+_TILT, _TILTS = 0.06, 8  # slope over half an image that widths may have at first, and directions
 _FIRST_SCATTER = 0.01  # at least, of the stars at the narrow edge
 _LEAST_SCATTER, _USUAL_SCATTER = 0.002, 0.01  # of stars beyond their errors
 _TURNS = 4  # with each polynomial
@@ -36,11 +38,11 @@ def stars_by_width(width: Floats, spread: Floats, designs: Sequence[Floats]) -> 
 
     A mixture, by expectation and maximization (Dempster, Laird & Rubin 1977, J. R. Stat. Soc. B
     39, 1): stars scatter around a polynomial of the place, and galaxies are wider. It
-    starts at the narrow edge of all widths, where only stars are, without regard to the place,
-    and the polynomial is bent little by little; of several starts the most likely end is taken.
-    Where bright galaxies outnumber bright stars, as
-    far from the Milky Way, the scatter of all widths would hold those that are a tenth wider for
-    stars, and the PSF would be some per cent too wide.
+    starts at the narrow edge of all widths, where only stars are, without regard to the place or
+    on a slope, and the polynomial is bent little by little; of all starts the most likely end is
+    taken. Where bright galaxies outnumber bright stars, as far from the Milky Way, the scatter of
+    all widths would hold those that are a tenth wider for stars, and the PSF would be some per
+    cent too wide.
 
     Parameters
     ----------
@@ -55,16 +57,23 @@ def stars_by_width(width: Floats, spread: Floats, designs: Sequence[Floats]) -> 
     scatter = max(MAD_TO_SIGMA * float(np.median(below)), _FIRST_SCATTER)
     starts = [(middle, scatter)]
     starts += [(float(np.quantile(clear, each)), _FIRST_SCATTER) for each in _OTHER_STARTS]
-    found = [_mixture(width, spread, designs, start) for start in starts]
+    found = [
+        _mixture(width, spread, designs, (width - first, scatter)) for first, scatter in starts
+    ]
+    if len(designs) > 1:
+        for angle in 2.0 * np.pi * np.arange(_TILTS) / _TILTS:
+            rest = width - designs[1][:, 1:] @ (_TILT * np.array([np.cos(angle), np.sin(angle)]))
+            off = rest - np.quantile(rest[spread <= np.median(spread)], _NARROW_EDGE)
+            found.append(_mixture(width, spread, designs[1:], (off, 2.0 * _FIRST_SCATTER)))
     return max(found, key=lambda one: one[0])[1]
 
 
 def _mixture(
-    width: Floats, spread: Floats, designs: Sequence[Floats], start: tuple[float, float]
+    width: Floats, spread: Floats, designs: Sequence[Floats], start: tuple[Floats, float]
 ) -> tuple[float, Bools]:
-    """How likely the best mixture is that a first middle and scatter lead to, and its stars."""
-    middle, scatter = start
-    off, size = width - middle, _TYPICAL
+    """How likely the best mixture is that first deviations and a scatter lead to, and its stars."""
+    off, scatter = start
+    size = _TYPICAL
     star, other = _densities(off, spread + scatter**2, _AT_FIRST, size)
     for design in designs:
         odds = star / (star + other)

@@ -25,7 +25,7 @@ class FitPsf(Step):
     """Learn the PSF from the clear, single stars of the source list."""
 
     name = "fit_psf"
-    version = "2"
+    version = "3"
     makes = "psf"
     product_class = PSF
     after = ("preprocess", "find_sources")
