@@ -145,6 +145,20 @@ def test_a_sharp_reference_follows_where_steady_kernels_are_known() -> None:
     np.testing.assert_array_equal(*bent)
 
 
+def test_what_is_followed_has_no_edge() -> None:
+    """Light of a single pixel shows what all of a star's pixels are spread by."""
+    new, reference = pair()
+    light = np.zeros((160, 160), np.float32)
+    light[140, 20] = 1e7
+    known, pixels = np.ones(light.shape, np.bool_), (np.arange(160), np.arange(160))
+    bent = BentLight.of(Matching(reference.psfs, new.psfs, new.psfs))
+    bent.follow(light, known, (0, 0), pixels, 2049.0)
+    rows, columns = np.nonzero(light)
+    reach = int(max(np.abs(rows - 140).max(), np.abs(columns - 20).max()))
+    line = np.abs(light[140, 20 : 21 + reach])
+    assert line[reach] < 0.1 * line[reach - 3]
+
+
 def test_pixels_without_a_value_of_their_own_are_not_followed() -> None:
     new, reference = pair()
     light = reference.pixels[:160, :160].copy()

@@ -32,7 +32,9 @@ Plane = NDArray[np.float32]
 Complex = NDArray[np.complex64]
 
 _BRIGHT = 5.0  # of the noise of a pixel: of fainter light what is left over is lost in it
-_REACH = 0.6  # of the radius of the kernels, beyond which their change is not followed
+# Of the radius of the kernels, beyond which their change is not followed; and of that, from where
+# it is followed less and less: if it ended at once the brightest stars would have an edge.
+_REACH, _WHOLE = 0.6, 0.5
 _NO_POWER = 1e-5  # of the largest, below which a kernel's change is not asked for
 _SHARP = 0.002  # of the light, in waves of two pixels
 _CELL = 8  # pixels on a side, within which the change is taken to be one
@@ -116,7 +118,10 @@ class BentLight:
         change[4] -= new[1] * change[1]
         reach = int(np.ceil(_REACH * radius))
         kernels = scipy.fft.irfft2(change, s=(size, size))
-        return np.stack([cropped(centred(kernel), reach) for kernel in kernels])
+        near = np.stack([cropped(centred(kernel), reach) for kernel in kernels])
+        away = np.abs(np.arange(-reach, reach + 1)) / (reach + 1.0)
+        fading = np.cos(np.pi / 2 * np.clip((away - _WHOLE) / (1.0 - _WHOLE), 0.0, 1.0)) ** 2
+        return np.asarray(near * np.outer(fading, fading), np.float32)
 
 
 def _is_sharp(stamps: Plane) -> bool:
