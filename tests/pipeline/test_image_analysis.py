@@ -126,7 +126,9 @@ def test_a_neighbour_is_noted_and_fitted_along():
     bench = analysed(simulated, method="psf")
     assert "blended" in bench.result.flags
     near = bench.result.step("target").facts["neighbours"]
-    assert near[0]["distance_arcsec"] == pytest.approx(5.2 * 1.1, abs=0.3)
+    away = near[0]["distance_arcsec"]
+    assert away == pytest.approx(5.2 * 1.1, abs=0.3)
+    assert f'A neighbour {away:.1f}" away, may disturb the target.' in bench.result.notes
     error = np.hypot(bench.result.magnitude_err, 0.01)
     assert abs(bench.result.magnitude - 18.0) < 4 * error
 
@@ -225,6 +227,13 @@ def test_target_outside():
     result = refused(simulated, "analysis.outside", "target")
     # The limit is that of the image, and needs no target.
     assert result.limit is not None
+
+
+def test_target_on_the_other_side_of_the_sky():
+    simulated = simulated_image(1, mag=18.0, stars=STARS)
+    simulated.ra, simulated.dec = (simulated.ra + 180.0) % 360.0, -simulated.dec
+    result = refused(simulated, "analysis.outside", "target")
+    assert result.step("target").error["found"] == "more than 90 degrees away"
 
 
 def test_target_saturated():

@@ -97,7 +97,7 @@ def _place(bench: Bench) -> tuple[float, float]:
         ra, dec = bench.projection.pixel_to_sky((nx - 1) / 2, (ny - 1) / 2)
         raise OutsideImage(
             subject=bench.raw.name,
-            found=f"pixel {x:.0f}, {y:.0f}",
+            found=f"pixel {x:.0f}, {y:.0f}" if np.isfinite(x) else "more than 90 degrees away",
             expected=f"within {nx} x {ny} pixels around {float(ra):.4f} {float(dec):+.4f}",
             hint="check the position; right ascension is in degrees or written with colons",
         )
@@ -249,9 +249,12 @@ def _tell(bench: Bench, facts: dict[str, Any], flags: int, near: list[dict[str, 
     result.flags = _names(flags)
     if facts["magnitude"] is None:
         result.flags.append("not_detected")
-    if any(not each["light"] < BLENDED for each in near):
+    disturbing = [each for each in near if not each["light"] < BLENDED]
+    if disturbing:
         result.flags.append("blended")
-        bench.note("Neighbours are near enough to disturb the target; see their list.")
+        count, nearest = len(disturbing), disturbing[0]["distance_arcsec"]
+        found = "A neighbour" if count == 1 else f"{count} neighbours, the nearest"
+        bench.note(f'{found} {nearest:.1f}" away, may disturb the target.')
     if facts["colour_err"] > 0 and bench.settings.colour is None:
         result.flags.append("no_colour")
         bench.note(
