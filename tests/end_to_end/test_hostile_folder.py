@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ from bad_inputs import make_bad_inputs, make_good_inputs
 from house import House, make_house
 
 GOOD = 5
+NOTHING_THERE = {"missing", "behind a file", "folder"}
+"""Paths with nothing to take; they are slips of whoever typed them, and no arrivals."""
+INGESTED = {"folder": "file.no_images"}
+"""Codes of what can be ingested though it cannot be read as one image."""
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +23,7 @@ def hostile(sky: Path, tmp_path_factory: pytest.TempPathFactory):
     """The workspace, the bad inputs, and what `ingest --json` said of all of them."""
     folder = tmp_path_factory.mktemp("hostile")
     bad = [each for each in make_bad_inputs(folder) if "\0" not in str(each.path)]
+    bad = [replace(each, expected_code=INGESTED.get(each.name, each.expected_code)) for each in bad]
     good = sorted(sky.glob("*science*"))[:GOOD]
     good = [Path(shutil.copy(path, folder)) for path in good]
     house = make_house(tmp_path_factory.mktemp("hostile") / "w")
@@ -81,9 +87,12 @@ def test_again_changes_nothing(hostile):
 
 
 def test_status_tells_the_reasons(hostile):
-    house, _, _, done = hostile
+    house, bad, _, done = hostile
     entries = [entry for entry in house.json("status") if entry["exposure_id"] is None]
-    assert len(entries) == len(done.json["quarantined"])
+    slips = {each.path.name for each in bad if each.name in NOTHING_THERE}
+    refused = {Path(each["path"]).name for each in done.json["quarantined"]}
+    assert {entry["exposure"] for entry in entries} == refused - slips
+    assert len(entries) == len(refused - slips)
     codes = {entry["exposure"]: entry["error"]["code"] for entry in entries}
     assert codes["empty.fits"] == "file.empty"
     told = house.ask("status").out
