@@ -54,7 +54,7 @@ def reduced_workspace(tmp_path_factory):
     )  # fmt: skip
     simulate_night(settings, folder / "sky", catalog=Tycho2())
     factory = Factory.create(folder / "workspace")
-    factory.archive.ingest(factory.archive.find([folder / "sky"]))
+    factory.archive.ingest(factory.archive.find([folder / "sky"]).files)
     setup = WorkerSetup(
         initializer="firstlight.factory.jobs:start_worker", argument=str(folder / "workspace")
     )

@@ -11,6 +11,7 @@ from in_memory import GivenCatalog, make_exposure, make_image, make_sources
 
 from firstlight.algorithms.flags import Flag
 from firstlight.algorithms.plate.plate_solve import Prior
+from firstlight.algorithms.plate.quads import build_quad_table
 from firstlight.algorithms.sky.projection import Projection
 from firstlight.formats.solve_field import SolveField
 from firstlight.pipeline.settings import RecipeSettings, SolveAstrometrySettings
@@ -162,6 +163,16 @@ def test_the_standard_recipe_knows_the_other_program(sky):
     recipe = standard_recipe(RecipeSettings(), astrometry=sky, photometry=sky, quads=None)
     solver = next(each for each in recipe.steps if each.name == "solve_astrometry")
     assert isinstance(solver._other, SolveField)
+
+
+def test_a_blind_search_in_vain_is_told_of(sky):
+    random = np.random.default_rng(5)
+    ra, dec = 200 + random.uniform(-5, 5, 300), random.uniform(-5, 5, 300)
+    index = build_quad_table(ra, dec, random.uniform(5, 9, 300), area=100.0)
+    solver = SolveAstrometry(SolveAstrometrySettings(), catalog=sky, quads=lambda: index)
+    with pytest.raises(NotSolvedError, match="proposals is supported") as told:
+        solver.run(piece(sky, ra=None, dec=None, scale=20.0))
+    assert "no index" not in str(told.value)
 
 
 def test_a_field_too_small_for_the_catalogue_is_said_so_at_once(sky):

@@ -32,7 +32,7 @@ def reduced(tmp_path_factory):
     with (workspace / "firstlight.toml").open("a") as settings:
         settings.write(made.settings.read_text())
     factory = Factory(workspace, load_settings(workspace))
-    report = factory.archive.ingest(factory.archive.find([made.raw]))
+    report = factory.archive.ingest(factory.archive.find([made.raw]).files)
     assert (len(report.archived), report.quarantined, report.noted) == (16, [], [])
     setup = WorkerSetup(initializer="firstlight.factory.jobs:start_worker", argument=str(workspace))
     service = NightService(

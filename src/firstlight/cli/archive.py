@@ -47,11 +47,11 @@ def ingest(
         if len(prefixes) == len(paths):
             return
     archive = factory.archive
-    files = archive.find([Path(path) for path in paths if path not in prefixes])
-    with progress_bar("ingest", len(files)) as update:
-        report = archive.ingest(files, instrument=instrument, on_progress=update)
+    found = archive.find([Path(path) for path in paths if path not in prefixes])
+    with progress_bar("ingest", len(found.files)) as update:
+        report = archive.ingest(found.files, instrument=instrument, on_progress=update)
     if as_json:
-        print_json(report.as_dict())
+        print_json(report.as_dict() | {"passed_over": [str(path) for path in found.passed_over]})
     else:
         out.print(
             f"{len(report.archived)} archived, {len(report.known)} known already, "
@@ -61,6 +61,8 @@ def ingest(
         notes.print(f"[red]refused[/] {explain(fault.error)}", soft_wrap=True)
     if len(report.quarantined) > SHOWN_FAULTS:
         notes.print(f"… and {len(report.quarantined) - SHOWN_FAULTS} more: firstlight status")
+    if found.passed_over:
+        notes.print(escape(_told_of_others(found.passed_over)), soft_wrap=True, highlight=False)
     for line in _notes_by_card(report.noted):
         notes.print(f"[yellow]noted[/] {escape(line)}", soft_wrap=True, highlight=False)
     if report.quarantined:
@@ -84,6 +86,13 @@ def _ingest_prefixes(factory: Factory, prefixes: list[str], *, as_json: bool) ->
         notes.print(f"[red]refused[/] {told}", soft_wrap=True)
     if report.refused:
         raise typer.Exit(2)
+
+
+def _told_of_others(others: list[Path]) -> str:
+    """One line for files whose names are not those of images, such as a night's log."""
+    names = ", ".join(path.name for path in others[:3]) + (", …" if len(others) > 3 else "")
+    what = "1 file is" if len(others) == 1 else f"{len(others)} files are"
+    return f"{what} no image by name and passed over: {names}"
 
 
 def _notes_by_card(faults: list[Refusal]) -> list[str]:

@@ -237,7 +237,7 @@ def compile_kernels() -> None:
         )
         simulate(settings, sky, catalog=Tycho2())
         factory = Factory.create(workspace)
-        factory.archive.ingest(factory.archive.find([sky]))
+        factory.archive.ingest(factory.archive.find([sky]).files)
         setup = WorkerSetup(
             initializer="firstlight.factory.jobs:start_worker", argument=str(workspace)
         )

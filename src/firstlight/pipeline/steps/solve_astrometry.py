@@ -155,7 +155,9 @@ class SolveAstrometry(Step):
             blind = Prior(scale_low=prior.scale_low, scale_high=prior.scale_high)
             index = self._quads()
             found = plate_solve(x, y, light, shape, stars_near, prior=blind, index=index)
-            answer = found if isinstance(found, PlateSolution) else answer
+            # What the search by a known pointing says is the better reason, where there was one.
+            told = isinstance(found, NotSolved) and answer.code != "no_index"
+            answer = answer if told else found
         if isinstance(answer, NotSolved) and answer.code in ELSEWHERE:
             answer = self._ask_other(answer, pixels, shape, stars_near, prior)
         return answer

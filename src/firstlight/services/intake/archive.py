@@ -21,13 +21,24 @@ from firstlight.services.intake.announcement import Announcement
 from firstlight.services.intake.arrival_sources import source_of_path, version_of_path
 from firstlight.services.intake.arrivals import ArrivalService, arrival_id, is_waiting
 
-__all__ = ["ArchiveService", "IngestReport", "NoImagesBelow", "Refusal"]
+__all__ = ["ArchiveService", "FoundFiles", "IngestReport", "NoImagesBelow", "Refusal"]
 
 SUFFIXES = (
     *(".fits", ".fit", ".fts", ".fits.fz", ".fz", ".fits.gz", ".fit.gz", ".fits.bz2"),
     *(".cr2", ".nef", ".dng"),
 )
 BATCH = 50
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """What there is at the paths that somebody named."""
+
+    files: list[Path]
+    """To offer, in order."""
+
+    passed_over: list[Path]
+    """Files below a folder whose names are not those of images, without hidden ones."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +90,20 @@ class ArchiveService:
         self._database = database
         self._arrivals = arrivals
 
-    def find(self, paths: Iterable[Path]) -> list[Path]:
+    def find(self, paths: Iterable[Path]) -> FoundFiles:
         """Files to offer: each path itself, and every image below a folder, in order of name.
 
         A path that does not exist, or a folder without images, is kept, so that whoever offers
         it is told.
         """
         files: list[Path] = []
+        others: list[Path] = []
         for path in paths:
-            files += _images_below(path) or [path]
-        return list(dict.fromkeys(files))
+            below = _files_below(path)
+            images = [each for each in below if _is_for_us(each.name)]
+            files += images or [path]
+            others += [each for each in below if not _is_for_us(each.name)]
+        return FoundFiles(list(dict.fromkeys(files)), list(dict.fromkeys(others)))
 
     def ingest(
         self,
@@ -189,12 +204,12 @@ def _is_for_us(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) or looks_like_base_filename(name)
 
 
-def _images_below(path: Path) -> list[Path]:
-    """Files for the archive in a folder and its folders, in order of name; none if it is none."""
+def _files_below(path: Path) -> list[Path]:
+    """Files in a folder and its folders, in order of name; no hidden ones, none if it is none."""
     try:
         if not path.is_dir():
             return []
-        inside = [each for each in path.rglob("*") if _is_for_us(each.name)]
-        return sorted(each for each in inside if not each.is_dir())
+        shown = [each for each in path.rglob("*") if not each.name.startswith(".")]
+        return sorted(each for each in shown if not each.is_dir())
     except (OSError, ValueError):
         return []  # what is wrong with the path is told when it is opened
