@@ -58,6 +58,24 @@ def test_what_is_kept_is_listed_and_all_else_on_request(client, ada, numbers):
     assert listed(client, ada, "numPerPage=1&pageNumber=2") == numbers[:1]
 
 
+def test_pages_of_the_api_go_on_where_the_last_one_ended(client, ada, numbers):
+    words = "judged=none&numPerPage=1"
+    first = client.get(f"/api/candidates?{words}", headers=ada).json()["data"]
+    judged = first["candidates"][0]["id"]
+    said = client.request(
+        "PUT", f"/api/candidates/{judged}/verdict", headers=ada, json={"verdict": "real"}
+    )
+    assert said.status_code == 200
+    asked = f"/api/candidates?{words}&after={first['nextAfter']}"
+    second = client.get(asked, headers=ada).json()["data"]
+    assert [judged, second["candidates"][0]["id"]] == numbers[1::-1]
+    assert second["nextAfter"] is None
+    for wrong, field in ((f"{asked}&pageNumber=2", "pageNumber"), (f"{asked}x", "after")):
+        answer = client.get(wrong, headers=ada)
+        assert answer.status_code == 400
+        assert field in answer.text
+
+
 def test_strangers_see_none_of_it(client, bob, numbers):
     assert listed(client, bob, "kept=false") == []
     assert client.get(f"/candidates/{numbers[0]}/triplet.png", headers=bob).status_code == 404

@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from firstlight.errors import InvalidInput
 
-__all__ = ["CandidateQuery", "Sign", "Verdict"]
+__all__ = ["CandidatePlace", "CandidateQuery", "Sign", "Verdict"]
 
 Sign = Literal["any", "brighter", "fainter"]
 Verdict = Literal["real", "bogus"]
 
 LONGEST_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePlace:
+    """Where a page of the list ended: at the candidate with this MJD and number.
+
+    As a word it is ``MJD,NUMBER``, to the last bit of the time.
+    """
+
+    mjd: float
+    number: int
+
+    @classmethod
+    def of(cls, word: str, *, field: str = "after") -> Self:
+        """From its word.
+
+        Raises
+        ------
+        InvalidInput
+            The word is none; `field` is named.
+        """
+        mjd, _, number = word.partition(",")
+        try:
+            found = cls(float(mjd), int(number))
+        except ValueError:
+            found = cls(math.nan, -1)
+        if not (math.isfinite(found.mjd) and 0 <= found.number < 2**63):
+            raise InvalidInput(field=field, found=word, expected="MJD,NUMBER of a candidate")
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.mjd!r},{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +73,7 @@ class CandidateQuery:
     exposure
         Of one exposure: its id or the name that it is shown by.
     after
-        MJD and number of the last candidate of the page before. So a page goes on where the one
+        The last candidate of the page before. So a page goes on where the one
         before ended, whatever was judged or came meanwhile; `skip` counts in the list as it is.
     """
 
@@ -55,7 +88,7 @@ class CandidateQuery:
     judged: Literal["real", "bogus", "none"] | None = None
     object_name: str | None = None
     exposure: str | None = None
-    after: tuple[float, int] | None = None
+    after: CandidatePlace | None = None
     skip: int = 0
     limit: int = 24
 

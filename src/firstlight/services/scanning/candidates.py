@@ -26,7 +26,7 @@ from firstlight.models.step_run import is_current
 from firstlight.services.access import Viewer
 from firstlight.services.exposure_names import named
 from firstlight.services.objects.tags import TagService
-from firstlight.services.scanning.candidate_query import CandidateQuery, Verdict
+from firstlight.services.scanning.candidate_query import CandidatePlace, CandidateQuery, Verdict
 from firstlight.services.visibility import seen_by
 
 __all__ = ["Candidate", "CandidateMissing", "CandidatePage", "CandidateService"]
@@ -104,11 +104,11 @@ class CandidatePage:
     total
         How many there are in all; None where they were not counted.
     next_after
-        MJD and number to ask for the next page with; None on the last one.
+        To ask for the next page with; None on the last one.
     """
 
     candidates: list[Candidate]
-    next_after: tuple[float, int] | None
+    next_after: CandidatePlace | None
     total: int | None = None
 
 
@@ -155,7 +155,8 @@ class CandidateService:
             _candidate(row, told.get(row.Measurement.object_id, [])) for row in found[: query.limit]
         ]
         last = listed[-1] if len(found) > query.limit else None
-        return CandidatePage(listed, None if last is None else (last.mjd, last.id), total)
+        end = None if last is None else CandidatePlace(last.mjd, last.id)
+        return CandidatePage(listed, end, total)
 
     def filters(self, viewer: Viewer) -> list[str]:
         """Filters in which there are candidates, for a choice."""
@@ -282,9 +283,11 @@ def _conditions(viewer: Viewer, query: CandidateQuery) -> list[ColumnElement[boo
     return conditions
 
 
-def _after(last: tuple[float, int] | None) -> list[ColumnElement[bool]]:
-    """What comes after this MJD and number, in the order of pages."""
-    return [] if last is None else [tuple_(Measurement.mjd, Measurement.id) < last]
+def _after(last: CandidatePlace | None) -> list[ColumnElement[bool]]:
+    """What comes after this one, in the order of pages."""
+    if last is None:
+        return []
+    return [tuple_(Measurement.mjd, Measurement.id) < (last.mjd, last.number)]
 
 
 def _is_judged(viewer: Viewer, verdict: str) -> ColumnElement[bool]:

@@ -7,7 +7,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 
-from firstlight.services.scanning.candidate_query import LONGEST_PAGE, CandidateQuery, Sign
+from firstlight.errors import InvalidInput
+from firstlight.services.scanning.candidate_query import (
+    LONGEST_PAGE,
+    CandidatePlace,
+    CandidateQuery,
+    Sign,
+)
 from firstlight.web.api.portal_parameters import PortalRequest, RowId
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
@@ -21,6 +27,11 @@ _CANDIDATE: dict[str, Any] = {
     "id": 17, "object": "FL26aaaac", "ra": 31.0428, "dec": 46.6878, "mjd": 60310.2514,
     "filter": "r", "instrument": "demo", "section_id": "1", "score": 11.8, "real": 0.97,
     "mag": 19.42, "mag_err": 0.09, "kept": True, "why_not": [], "verdicts": ["real"],
+}  # fmt: skip
+
+_PAGE: dict[str, Any] = {
+    "candidates": [_CANDIDATE], "totalMatches": 40, "nextAfter": "60310.2514,17",
+    "pageNumber": 1, "numPerPage": 24,
 }  # fmt: skip
 
 
@@ -43,28 +54,40 @@ class CandidateFilters(PortalRequest):
     until: float | None = Field(default=None, ge=-1e6, le=1e7)
     judged: Literal["real", "bogus", "none"] | None = None
     obj_id: str | None = Field(default=None, max_length=128)
+    after: str | None = Field(default=None, max_length=64, examples=["60310.2514,17"])
     pageNumber: int = Field(default=1, ge=1, le=50_000)  # noqa: N815, SkyPortal's name
     numPerPage: int = Field(default=24, ge=1, le=LONGEST_PAGE)  # noqa: N815, SkyPortal's name
 
 
 @router.get(
     "/candidates",
-    responses=shows({"candidates": [_CANDIDATE], "totalMatches": 1, "pageNumber": 1}, 400, 401),
+    responses=shows(_PAGE, 400, 401),
 )
 def list_candidates(
     request: Request, asker: Asker, asked: Annotated[CandidateFilters, Query()]
 ) -> Response:
-    """Candidates of the current measurements, the latest first."""
-    conditions = asked.model_dump(exclude={"obj_id", "pageNumber", "numPerPage"})
-    skip = (asked.pageNumber - 1) * asked.numPerPage
+    """Candidates of the current measurements, the latest first.
+
+    `nextAfter`, sent back as `after`, asks for those after the last one of this page; so none is
+    left out or comes twice, whatever is judged or measured meanwhile. It is null on the last
+    page. `pageNumber` counts in the list as it is.
+    """
+    if asked.after is not None and asked.pageNumber != 1:
+        raise InvalidInput(field="pageNumber", found=asked.pageNumber, expected="no page, or after")
+    conditions = asked.model_dump(exclude={"obj_id", "after", "pageNumber", "numPerPage"})
     query = CandidateQuery(
-        **conditions, object_name=asked.obj_id, skip=skip, limit=asked.numPerPage
+        **conditions,
+        object_name=asked.obj_id,
+        after=None if asked.after is None else CandidatePlace.of(asked.after),
+        skip=(asked.pageNumber - 1) * asked.numPerPage,
+        limit=asked.numPerPage,
     )
     found = services_of(request).candidates.page(asker, query, counted=True)
     return success(
         {
             "candidates": [each.as_dict() for each in found.candidates],
             "totalMatches": found.total,
+            "nextAfter": None if found.next_after is None else str(found.next_after),
             "pageNumber": asked.pageNumber,
             "numPerPage": asked.numPerPage,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -13,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import RedirectResponse
 
 from firstlight.errors import InvalidInput
-from firstlight.services.scanning.candidate_query import CandidateQuery, Sign
+from firstlight.services.scanning.candidate_query import CandidatePlace, CandidateQuery, Sign
 from firstlight.services.scanning.candidates import CandidatePage
 from firstlight.web.auth import Asker
 from firstlight.web.context import services_of
@@ -57,7 +56,7 @@ class Asked(BaseModel):
             judged=self.judged or None,
             object_name=self.object or None,
             exposure=self.exposure or None,
-            after=_place("after", self.after),
+            after=CandidatePlace.of(self.after) if self.after else None,
             limit=_PAGE,
         )
 
@@ -88,7 +87,7 @@ def show_candidates(request: Request, asker: Asker, asked: Annotated[Asked, Quer
         "may_judge": asker.may("annotate"),
         "back": _address(said, asked.after),
         "first": _address(said) if asked.after else None,
-        "next": None if page.next_after is None else _address(said, _written(page.next_after)),
+        "next": None if page.next_after is None else _address(said, str(page.next_after)),
     }
     status = HTTPStatus.OK if fault is None else status_of(fault)
     return render(request, "candidates.html", facts, status=status)
@@ -119,25 +118,6 @@ def judge_candidate(
 def _address(said: dict[str, str], after: str = "") -> str:
     words = {**said, **({"after": after} if after else {})}
     return f"/candidates?{urlencode(words)}" if words else "/candidates"
-
-
-def _written(last: tuple[float, int]) -> str:
-    """Where a page ended, for the address of the next one: to the last bit of the time."""
-    return f"{last[0]!r},{last[1]}"
-
-
-def _place(field: str, word: str) -> tuple[float, int] | None:
-    """Where the page before ended, as `_written`."""
-    if not word:
-        return None
-    mjd, _, number = word.partition(",")
-    try:
-        found = float(mjd), int(number)
-    except ValueError:
-        found = (math.nan, -1)
-    if not (math.isfinite(found[0]) and 0 <= found[1] < 2**63):
-        raise InvalidInput(field=field, found=word, expected="MJD,NUMBER of a candidate")
-    return found
 
 
 def _number(field: str, word: str) -> float | None:
