@@ -279,6 +279,25 @@ def test_candidates_are_gone_through_by_keys(look):
     assert page.complaints == []
 
 
+def test_a_renewed_list_keeps_the_candidate_chosen_unless_it_was_left(look):
+    page = look("/candidates")
+    renew = """async () => {
+      document.querySelector(".candidate .name").append("until it is renewed");
+      const renewed = new Promise((done) => {
+        addEventListener("firstlight:fresh", done, { once: true });
+      });
+      document.dispatchEvent(new CustomEvent("firstlight:event", { detail: { topic: "gap" } }));
+      await renewed;
+    }"""
+    page.keyboard.press("j")
+    page.evaluate(renew)
+    expect(page.locator(".candidate").nth(0)).to_be_focused()
+    page.evaluate("document.activeElement.blur()")  # as a click beside the cards does
+    page.evaluate(renew)
+    assert page.evaluate("document.activeElement === document.body")
+    expect(page.get_by_text("until it is renewed")).to_have_count(0)
+
+
 def test_what_comes_is_shown_without_a_reload(look, reduced_workspace):
     page = look("/sites/DemoTelescope")
     page.wait_for_selector(".live.on")

@@ -9,10 +9,11 @@
     const card = target.closest(".candidate");
     if (card) chosen = card.id;
   });
-  // The list was renewed, and with it the card went that had the focus.
-  document.addEventListener("firstlight:fresh", () => {
-    const card = chosen && document.getElementById(chosen);
-    if (card && document.activeElement === document.body) card.focus({ preventScroll: true });
+  // The list was renewed, and with it the card went that had the focus. Who had left the card
+  // before, as by a click beside it, is not brought back.
+  document.addEventListener("firstlight:fresh", ({ detail }) => {
+    const card = detail.hadFocus && chosen && document.getElementById(chosen);
+    if (card) card.focus({ preventScroll: true });
   });
 
   const go = (step) => {

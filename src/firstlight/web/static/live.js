@@ -46,13 +46,14 @@
         const fresh = page.getElementById(part.id);
         if (!fresh || fresh.innerHTML === part.innerHTML || inUse(part)) continue;
         const open = [...part.querySelectorAll("details[open][id]")].map((each) => each.id);
+        const hadFocus = part.contains(document.activeElement);
         part.replaceWith(fresh);
         for (const id of open) {
           const again = document.getElementById(id);
           if (again) again.open = true;
         }
         if (window.htmx) window.htmx.process(fresh);
-        fresh.dispatchEvent(new CustomEvent("firstlight:fresh", { bubbles: true }));
+        fresh.dispatchEvent(new CustomEvent("firstlight:fresh", { bubbles: true, detail: { hadFocus } }));
       }
     } finally {
       last = Date.now();
