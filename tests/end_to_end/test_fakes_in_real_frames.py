@@ -25,11 +25,12 @@ older_by_days = 0.0
 """
 REFERENCE, LATER = slice(0, 9), (12, 19, 26)
 THRESHOLD = 5.0
+SEEDS = range(4)  # with one of them, a single fake on a hot pixel is half a percent of the bright
 
 
 @pytest.fixture(scope="module")
 def tried(samples: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Columns of all fakes of three frames, and what the command tells of each frame."""
+    """Columns of all fakes of three frames, and what the command tells of each frame and seed."""
     frames = sorted((samples / "hatp32_microobs").glob("*.FITS"))
     house = make_house(tmp_path_factory.mktemp("hatp32") / "w", settings=SETTINGS)
     house.run("ingest", *frames[REFERENCE])
@@ -37,7 +38,8 @@ def tried(samples: Path, tmp_path_factory: pytest.TempPathFactory):
     house.run("reference", "build", "--workers", "1")
     house.run("ingest", *(frames[number] for number in LATER))
     house.run("reduce", "--workers", "1")
-    told = house.json("fakes", "--number", "120", "--hosted", "0")
+    asked = ("fakes", "--number", "120", "--hosted", "0", "--seed")
+    told = [each for seed in SEEDS for each in house.json(*asked, str(seed))]
     tables = [
         read_table(path).to_pydict()
         for path in sorted((house.folder / "data" / "fakes").rglob("*.parquet"))
@@ -48,10 +50,10 @@ def tried(samples: Path, tmp_path_factory: pytest.TempPathFactory):
 
 def test_every_frame_is_tried(tried):
     columns, told = tried
-    assert [each["error"] for each in told] == [None] * len(LATER)
+    assert [each["error"] for each in told] == [None] * len(LATER) * len(SEEDS)
     assert all(each["fakes"] == 120 for each in told)
-    # What looks like a cosmic ray once it is there has no flux: hardly any does.
-    assert np.isfinite(columns["forced_err"]).mean() > 0.98
+    # What looks like a cosmic ray once it is there has no flux: 2.2 % of 2880.
+    assert np.isfinite(columns["forced_err"]).mean() > 0.97
 
 
 def test_they_are_found_as_often_as_noise_allows(tried):

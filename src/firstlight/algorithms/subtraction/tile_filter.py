@@ -106,6 +106,11 @@ class _Tile:
     weight: Plane
     inner: tuple[int, int]
 
+    @property
+    def before(self) -> int:
+        """Pixels of the grid before the tile; after it there are as many, or one more."""
+        return self.start - self.origin
+
     def places(self) -> NDArray[np.int64]:
         """Pixels of the image that the transform's are, also beyond its border."""
         return np.arange(self.origin, self.origin + self.size)
@@ -170,6 +175,8 @@ def filter_tiles(
                 place = (float(matching.psf.x[i]), float(matching.psf.y[j]))
                 psfs = tuple(each.psfs.at(*place).astype(np.float32) for each in (new, reference))
                 trust = fill_pixels(pieces, (psfs[0], psfs[1]), own)
+            for plane in pieces.pixels:
+                _fade_out(plane, (y, x))
             parts, unit = _one_tile(pieces, matching, (j, i), own)
             seen = _share_known(parts[3], pieces, (own, trust), (y, x))
             stamps[j, i] = own.psf
@@ -265,7 +272,7 @@ def _tiles(length: int, count: int, matching: Matching) -> list[_Tile]:
 def _aims(y: _Tile, x: _Tile) -> tuple[tuple[int, int, int, Plane], ...]:
     """Where the tile is in the image and in its grid, what earlier tiles have written, weights."""
     return tuple(
-        (tile.start, tile.start - tile.origin, tile.shared, tile.weight) for tile in (y, x)
+        (tile.start, tile.before, tile.shared, tile.weight) for tile in (y, x)
     )
 
 
@@ -361,6 +368,28 @@ def _along_border(factors: Plane, tile: _Tile, profile: Plane) -> None:
 def _mirrored(tile: _Tile, length: int) -> NDArray[np.int64]:
     place = tile.places() % (2 * length)
     return np.where(place < length, place, 2 * length - 1 - place)
+
+
+def _fade_out(pixels: Plane, tile: tuple[_Tile, _Tile]) -> None:
+    """Let what lies around a tile go to zero towards the borders of its grid, in place.
+
+    A transform joins opposite borders. The step between them, where one cuts through a star, has
+    all frequencies, also those that no star has; there the kernels of wide stars are so ragged
+    that it would ring through the whole tile.
+    """
+    ny, nx = pixels.shape
+    down, across = (_fading(each.before) for each in tile)
+    pixels[: len(down)] *= down[:, None]
+    pixels[ny - len(down) :] *= down[::-1, None]
+    pixels[:, : len(across)] *= across
+    pixels[:, nx - len(across) :] *= across[::-1]
+
+
+def _fading(margin: int) -> Plane:
+    """From 0 to 1 over the outer half of a margin, without a bend at either end."""
+    count = margin // 2
+    phase = (np.arange(count, dtype=np.float32) + 0.5) / max(count, 1)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * phase), np.float32)
 
 
 def _one_tile(

@@ -38,7 +38,7 @@ class Subtract(Step):
     """
 
     name = "subtract"
-    version = "9"
+    version = "10"
     makes = "difference"
     product_class = Image
     after = ("preprocess", "find_sources", "fit_psf", "solve_astrometry")
