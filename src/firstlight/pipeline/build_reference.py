@@ -32,7 +32,7 @@ from firstlight.provenance.lineage import Lineage
 
 __all__ = ["METHODS", "BuiltReference", "ReferenceBuilder", "TooFewImages"]
 
-VERSION = "2"
+VERSION = "3"
 STEPS = ("find_sources", "fit_psf", "solve_astrometry", "solve_photometry")
 
 

@@ -29,7 +29,7 @@ from firstlight.algorithms.coaddition.coadd import (
 from firstlight.algorithms.flags import UNUSABLE
 from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid
 from firstlight.algorithms.resampling.smooth_fill import smooth_fill
-from firstlight.algorithms.subtraction.tile_kernels import fast_length, spectrum
+from firstlight.algorithms.subtraction.tile_kernels import fade_out, fast_length, spectrum
 from firstlight.errors import InvalidInput
 
 __all__ = ["proper_coadd"]
@@ -98,7 +98,9 @@ class _Given:
         for k, (frame, factor) in enumerate(zip(self.frames, self.factors, strict=True)):
             closed = _closed(frame, outliers_of(self.outliers, k), there)
             light = frame.pixels[there] / np.float32(factor)
-            pieces.append(np.where(closed, sky, light).astype(np.float32, copy=False))
+            piece = np.where(closed, sky, light).astype(np.float32, copy=False)
+            fade_out(piece, (tile[0].inside.start, tile[1].inside.start))
+            pieces.append(piece)
             holes.append(closed & (((missing >> k) & 1) == 0))
         return _Stack(pieces, holes, stamps, weights)
 

@@ -35,6 +35,7 @@ from firstlight.algorithms.subtraction.tile_holes import (
 from firstlight.algorithms.subtraction.tile_kernels import (
     TileKernels,
     cropped,
+    fade_out,
     fast_length,
     spectra,
     spectrum,
@@ -176,7 +177,7 @@ def filter_tiles(
                 psfs = tuple(each.psfs.at(*place).astype(np.float32) for each in (new, reference))
                 trust = fill_pixels(pieces, (psfs[0], psfs[1]), own)
             for plane in pieces.pixels:
-                _fade_out(plane, (y, x))
+                fade_out(plane, (y.before, x.before))
             parts, unit = _one_tile(pieces, matching, (j, i), own)
             seen = _share_known(parts[3], pieces, (own, trust), (y, x))
             stamps[j, i] = own.psf
@@ -271,9 +272,7 @@ def _tiles(length: int, count: int, matching: Matching) -> list[_Tile]:
 
 def _aims(y: _Tile, x: _Tile) -> tuple[tuple[int, int, int, Plane], ...]:
     """Where the tile is in the image and in its grid, what earlier tiles have written, weights."""
-    return tuple(
-        (tile.start, tile.before, tile.shared, tile.weight) for tile in (y, x)
-    )
+    return tuple((tile.start, tile.before, tile.shared, tile.weight) for tile in (y, x))
 
 
 def _pieces(
@@ -368,28 +367,6 @@ def _along_border(factors: Plane, tile: _Tile, profile: Plane) -> None:
 def _mirrored(tile: _Tile, length: int) -> NDArray[np.int64]:
     place = tile.places() % (2 * length)
     return np.where(place < length, place, 2 * length - 1 - place)
-
-
-def _fade_out(pixels: Plane, tile: tuple[_Tile, _Tile]) -> None:
-    """Let what lies around a tile go to zero towards the borders of its grid, in place.
-
-    A transform joins opposite borders. The step between them, where one cuts through a star, has
-    all frequencies, also those that no star has; there the kernels of wide stars are so ragged
-    that it would ring through the whole tile.
-    """
-    ny, nx = pixels.shape
-    down, across = (_fading(each.before) for each in tile)
-    pixels[: len(down)] *= down[:, None]
-    pixels[ny - len(down) :] *= down[::-1, None]
-    pixels[:, : len(across)] *= across
-    pixels[:, nx - len(across) :] *= across[::-1]
-
-
-def _fading(margin: int) -> Plane:
-    """From 0 to 1 over the outer half of a margin, without a bend at either end."""
-    count = margin // 2
-    phase = (np.arange(count, dtype=np.float32) + 0.5) / max(count, 1)
-    return np.asarray(0.5 - 0.5 * np.cos(np.pi * phase), np.float32)
 
 
 def _one_tile(

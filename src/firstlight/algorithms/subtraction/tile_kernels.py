@@ -17,6 +17,7 @@ __all__ = [
     "TileKernels",
     "centred",
     "cropped",
+    "fade_out",
     "fast_length",
     "spectra",
     "spectrum",
@@ -204,6 +205,34 @@ def spectra(matching: Matching, place: tuple[int, int], shape: tuple[int, int]) 
     same = matching.psf is matching.reference
     psf = reference if same else spectrum(matching.psf.stamps[place], shape)
     return Spectra(new, reference, psf)
+
+
+def fade_out(pixels: Plane, margins: tuple[int, int]) -> None:
+    """Let what lies around a tile go to zero towards the borders of its grid, in place.
+
+    A transform joins opposite borders. The step between them, where one cuts through a star, has
+    all frequencies, also those that no star has; there the kernels of wide stars are so ragged
+    that it would ring through the whole tile.
+
+    Parameters
+    ----------
+    pixels
+        Without sky, ``(ny, nx)``.
+    margins
+        Pixels around the tile, above and below, left and right; the outer half of them fades.
+    """
+    ny, nx = pixels.shape
+    down, across = (_fading(margin // 2) for margin in margins)
+    pixels[: len(down)] *= down[:, None]
+    pixels[ny - len(down) :] *= down[::-1, None]
+    pixels[:, : len(across)] *= across
+    pixels[:, nx - len(across) :] *= across[::-1]
+
+
+def _fading(count: int) -> Plane:
+    """From 0 to 1 in so many steps, without a bend at either end."""
+    phase = (np.arange(count, dtype=np.float32) + 0.5) / max(count, 1)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * phase), np.float32)
 
 
 def fast_length(length: int) -> int:
