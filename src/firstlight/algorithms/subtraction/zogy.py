@@ -30,9 +30,10 @@ from firstlight.algorithms.subtraction.subtract import Subtraction, subtract
 
 __all__ = ["zogy", "zogy_matching"]
 
-# Of a source's light, added to the middle pixel of both PSFs: where both have no power left the
-# ratio of the two, and with it the difference, would be made of the rounding of the transforms.
-_SPECK = 1e-7
+# Of a source's light, added to the middle pixel of both PSFs: where neither has power the ratio of
+# the two, and with it the difference, would be made of what is not known of them. Ragged kernels
+# ring around every saturated star. No source is so bright that its light shows there.
+_SPECK = 1e-5
 
 
 def zogy(
