@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from house import make_house
+from numpy.typing import NDArray
 from pyarrow.parquet import read_table
 from scipy.special import erf
+
+Floats = NDArray[np.float64]
 
 pytestmark = [pytest.mark.sample, pytest.mark.slow]
 
@@ -56,16 +59,23 @@ def test_every_frame_is_tried(tried):
     assert np.isfinite(columns["forced_err"]).mean() > 0.97
 
 
+def _chance_above(snr: Floats) -> Floats:
+    """Of noise of one sigma to leave a source above the threshold."""
+    return 0.5 * (1.0 + erf((snr - THRESHOLD) / np.sqrt(2.0)))
+
+
 def test_they_are_found_as_often_as_noise_allows(tried):
     columns, _ = tried
     snr = columns["flux"] / columns["forced_err"]
-    expected = 0.5 * (1.0 + erf((snr - THRESHOLD) / np.sqrt(2.0)))
+    at_place = _chance_above(snr)
+    # What is found is the highest point near by, which two free coordinates raise.
+    highest = _chance_above(np.sqrt(snr**2 + 2.0))
     for low, high in ((0.5, 4.0), (4.0, 6.0), (6.0, 8.0), (8.0, 100.0)):
         here = (snr >= low) & (snr < high)
-        found, theory = columns["found"][here].mean(), expected[here].mean()
-        chance = np.sqrt(max(theory * (1.0 - theory), 0.02) / here.sum())
+        found, least, most = (each[here].mean() for each in (columns["found"], at_place, highest))
+        chance = np.sqrt(max(least * (1.0 - least), 0.02) / here.sum())
         assert here.sum() >= 15
-        assert abs(found - theory) < 3.0 * chance, (low, high, found, theory)
+        assert least - 3.0 * chance < found < most + 3.0 * chance, (low, high, found, least, most)
     assert columns["found"][snr > 10.0].mean() >= 0.99
     assert columns["kept"][snr > 12.0].mean() >= 0.95
 
