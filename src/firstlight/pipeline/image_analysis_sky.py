@@ -27,6 +27,7 @@ from firstlight.algorithms.plate.plate_solve import (
     Stars,
     StarsNear,
     plate_solve,
+    solve_blindly,
     verify_projection,
 )
 from firstlight.algorithms.sky.projection import Projection
@@ -166,13 +167,10 @@ def _solve(
 def _blind(
     bench: Bench, told: Projection | None, stars_near: StarsNear, answer: NotSolved
 ) -> PlateSolution | NotSolved:
-    low, high = _scales(bench)
     if bench.quads is None or told is not None or answer.code == "few_detections":
         return answer
-    blind = Prior(scale_low=low, scale_high=high)
-    again = plate_solve(*_light(bench), bench.shape, stars_near, prior=blind, index=bench.quads())
-    # What the search by a known pointing says is the better reason, where there was one.
-    return answer if isinstance(again, NotSolved) and answer.code != "no_index" else again
+    scale, index = _scales(bench), bench.quads()
+    return solve_blindly(answer, *_light(bench), bench.shape, stars_near, scale=scale, index=index)
 
 
 def _scales(bench: Bench) -> tuple[float | None, float | None]:

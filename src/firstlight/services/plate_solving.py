@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstlight.algorithms.background import estimate_background
-from firstlight.algorithms.plate.plate_solve import NotSolved, Prior, Stars, plate_solve
+from firstlight.algorithms.plate.plate_solve import (
+    NotSolved,
+    Prior,
+    Stars,
+    plate_solve,
+    solve_blindly,
+)
 from firstlight.algorithms.plate.quads import QuadTable
 from firstlight.algorithms.sources.detect import find_sources
 from firstlight.catalogs.base import ReferenceCatalog
@@ -68,9 +74,10 @@ def solve_file(
     ny, nx = pixels.shape
     answer = plate_solve(x, y, light, (ny, nx), stars_near, prior=prior)
     if isinstance(answer, NotSolved) and answer.code in ("no_match", "no_index"):
-        blind = Prior(scale_low=prior.scale_low, scale_high=prior.scale_high)
-        again = plate_solve(x, y, light, (ny, nx), stars_near, prior=blind, index=quads())
-        answer = answer if isinstance(again, NotSolved) and prior.ra is not None else again
+        known = (prior.scale_low, prior.scale_high)
+        answer = solve_blindly(
+            answer, x, y, light, (ny, nx), stars_near, scale=known, index=quads()
+        )
     if isinstance(answer, NotSolved):
         raise NotSolvedError(f"not solved: {answer.reason}", subject=path)
     projection = answer.projection.with_inverse((ny, nx))

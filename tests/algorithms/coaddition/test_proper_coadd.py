@@ -5,14 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pair_scenes import Scene
-from pair_scenes import moffat as wide_moffat
+from pair_scenes import lone_star
 from stacked_frames import Star, frame, frames_of, measured, stars_on_a_net
 
 from firstlight.algorithms.coaddition.coadd import find_outliers, weighted_mean
 from firstlight.algorithms.coaddition.proper_coadd import proper_coadd
 from firstlight.algorithms.flags import Flag
-from firstlight.algorithms.resampling.image_pair import AlignedImage, PsfGrid, tile_centres
 from firstlight.errors import InvalidInput
 from firstlight.pipeline.image_stack import in_files
 
@@ -192,16 +190,12 @@ def test_too_many_frames():
 def test_a_star_at_the_border_of_a_tiles_surroundings_does_not_ring(column):
     """PSFs are known to some millionths of their peaks, and wide stars have no fine waves."""
     shape = (192, 512)
-    scene = Scene(8, shape, stars=0)
     rng = np.random.default_rng(9)
-    frames = []
-    for width, level in ((7.0, 2000.0), (6.5, 1500.0), (6.0, 1800.0)):
-        stamp = wide_moffat(width, 20)
-        stamps = stamp + 3e-6 * stamp.max() * rng.standard_normal((1, 2, *stamp.shape))
-        light = scene.light(np.array([(column + 0.3, 90.2, 5e6)]), width)
-        psfs = PsfGrid(stamps.astype(np.float32), *tile_centres(shape, (1, 2)))
-        planes = light.astype(np.float32), np.full(shape, level, np.float32)
-        frames.append(AlignedImage(*planes, np.zeros(shape, np.uint16), psfs))
+    place = (column + 0.3, 90.2)
+    frames = [
+        lone_star(place, shape, rng, width=width, level=level, tiles=(1, 2))
+        for width, level in ((7.0, 2000.0), (6.5, 1500.0), (6.0, 1800.0))
+    ]
     made = proper_coadd(frames).image
     free = made.pixels[:, :240]
     finest = free[:, 1:-1] - (free[:, :-2] + 2.0 * free[:, 1:-1] + free[:, 2:]) / 4.0

@@ -39,6 +39,7 @@ __all__ = [
     "SolveOptions",
     "StarsNear",
     "plate_solve",
+    "solve_blindly",
     "stars_from_arrays",
     "verify_projection",
 ]
@@ -253,6 +254,26 @@ def plate_solve(
     if isinstance(answer, NotSolved):
         return _explained(answer, field, prior, options, near)
     return answer
+
+
+def solve_blindly(
+    first: NotSolved,
+    x: ArrayLike,
+    y: ArrayLike,
+    flux: ArrayLike,
+    shape: tuple[int, int],
+    stars_near: StarsNear,
+    *,
+    scale: tuple[float | None, float | None],
+    index: QuadTable,
+) -> PlateSolution | NotSolved:
+    """Search the whole sky where `first` came of what was known; `scale` is the prior's.
+
+    Where that fails, too, what a search by a known pointing said is the better reason.
+    """
+    prior = Prior(scale_low=scale[0], scale_high=scale[1])
+    again = plate_solve(x, y, flux, shape, stars_near, prior=prior, index=index)
+    return first if isinstance(again, NotSolved) and first.code != "no_index" else again
 
 
 def verify_projection(

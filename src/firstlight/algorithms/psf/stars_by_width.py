@@ -51,7 +51,8 @@ def stars_by_width(width: Floats, spread: Floats, designs: Sequence[Floats]) -> 
     designs
         Terms of the place in polynomials of rising degree, each ``(n, m)``.
     """
-    clear = np.asarray(width[spread <= np.median(spread)])
+    certain = spread <= np.median(spread)
+    clear = np.asarray(width[certain])
     middle = half_sample_mode(clear)
     below = middle - clear[clear <= middle]
     scatter = max(MAD_TO_SIGMA * float(np.median(below)), _FIRST_SCATTER)
@@ -63,7 +64,7 @@ def stars_by_width(width: Floats, spread: Floats, designs: Sequence[Floats]) -> 
     if len(designs) > 1:
         for angle in 2.0 * np.pi * np.arange(_TILTS) / _TILTS:
             rest = width - designs[1][:, 1:] @ (_TILT * np.array([np.cos(angle), np.sin(angle)]))
-            off = rest - np.quantile(rest[spread <= np.median(spread)], _NARROW_EDGE)
+            off = rest - np.quantile(rest[certain], _NARROW_EDGE)
             found.append(_mixture(width, spread, designs[1:], (off, 2.0 * _FIRST_SCATTER)))
     return max(found, key=lambda one: one[0])[1]
 

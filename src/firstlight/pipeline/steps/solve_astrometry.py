@@ -18,6 +18,7 @@ from firstlight.algorithms.plate.plate_solve import (
     Stars,
     StarsNear,
     plate_solve,
+    solve_blindly,
     verify_projection,
 )
 from firstlight.algorithms.plate.quads import QuadTable
@@ -152,12 +153,8 @@ class SolveAstrometry(Step):
         x, y, light = pixels
         answer = plate_solve(x, y, light, shape, stars_near, prior=prior)
         if isinstance(answer, NotSolved) and answer.code in ELSEWHERE and self._quads is not None:
-            blind = Prior(scale_low=prior.scale_low, scale_high=prior.scale_high)
-            index = self._quads()
-            found = plate_solve(x, y, light, shape, stars_near, prior=blind, index=index)
-            # What the search by a known pointing says is the better reason, where there was one.
-            told = isinstance(found, NotSolved) and answer.code != "no_index"
-            answer = answer if told else found
+            scale, index = (prior.scale_low, prior.scale_high), self._quads()
+            answer = solve_blindly(answer, x, y, light, shape, stars_near, scale=scale, index=index)
         if isinstance(answer, NotSolved) and answer.code in ELSEWHERE:
             answer = self._ask_other(answer, pixels, shape, stars_near, prior)
         return answer

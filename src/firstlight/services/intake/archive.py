@@ -99,10 +99,10 @@ class ArchiveService:
         files: list[Path] = []
         others: list[Path] = []
         for path in paths:
-            below = _files_below(path)
-            images = [each for each in below if _is_for_us(each.name)]
+            images: list[Path] = []
+            for each in _files_below(path):
+                (images if _is_for_us(each.name) else others).append(each)
             files += images or [path]
-            others += [each for each in below if not _is_for_us(each.name)]
         return FoundFiles(list(dict.fromkeys(files)), list(dict.fromkeys(others)))
 
     def ingest(

@@ -27,13 +27,13 @@ class CandidatePlace:
     number: int
 
     @classmethod
-    def of(cls, word: str, *, field: str = "after") -> Self:
+    def of(cls, word: str) -> Self:
         """From its word.
 
         Raises
         ------
         InvalidInput
-            The word is none; `field` is named.
+            The word is none.
         """
         mjd, _, number = word.partition(",")
         try:
@@ -41,7 +41,7 @@ class CandidatePlace:
         except ValueError:
             found = cls(math.nan, -1)
         if not (math.isfinite(found.mjd) and 0 <= found.number < 2**63):
-            raise InvalidInput(field=field, found=word, expected="MJD,NUMBER of a candidate")
+            raise InvalidInput(field="after", found=word, expected="MJD,NUMBER of a candidate")
         return found
 
     def __str__(self) -> str:
@@ -73,8 +73,8 @@ class CandidateQuery:
     exposure
         Of one exposure: its id or the name that it is shown by.
     after
-        The last candidate of the page before. So a page goes on where the one
-        before ended, whatever was judged or came meanwhile; `skip` counts in the list as it is.
+        The last candidate of the page before. So a page goes on where the one before ended,
+        whatever was judged or came meanwhile; `skip` counts in the list as it is.
     """
 
     kept: bool = True
